@@ -1,0 +1,130 @@
+package approval
+
+import (
+	"context"
+	"time"
+
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/device"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/live"
+	"countersign.dev/internal/seal"
+	"countersign.dev/internal/tenant"
+)
+
+// Creation is an approval on its way into its row, with what the statement must ask.
+type Creation struct {
+	Approval
+	Settings        tenant.Settings // the limits
+	IdempotencyHash string          // "" = none
+	RequestHash     string          // tells an honest repetition from a key used twice
+	Now             time.Time
+}
+
+// Store is what this package needs to keep.
+type Store interface {
+	// CreateApproval asks inside the transaction whether the user is still there and has a grant, and whether the limits
+	// allow one more: tenant.ErrUser, ErrNoDevice, ErrWaiting, ErrFlood. A known idempotency hash returns the first approval, or ErrReused.
+	CreateApproval(ctx context.Context, c Creation, rec audit.Record) (Approval, error)
+	Approval(ctx context.Context, appID, uuid string) (Approval, error) // ErrUnknown
+	// Decide changes a pending, unexpired approval whose user and grant are still there, and inserts the callback job
+	// where the application has a callback. It returns ErrNotPending when it changed nothing, and the jobs leased to the caller.
+	Decide(ctx context.Context, d Decision, callback job.Job, rec audit.Record) (Approval, []job.Job, error)
+	Cancel(ctx context.Context, appID, uuid string, now time.Time, rec audit.Record) (Approval, error) // ErrUnknown, ErrNotPending
+	// ApprovalForDevice returns an approval of a user that the device has a grant for, and the grant's id. ErrUnknown.
+	ApprovalForDevice(ctx context.Context, deviceID, uuid string) (Approval, int64, error)
+	WaitingForDevice(ctx context.Context, deviceID string, now time.Time) ([]Approval, error) // newest first, at most 100
+	Approvals(ctx context.Context, appID string, limit int) ([]Approval, error)               // newest first
+	// Expire marks at most limit approvals whose time is over and returns how many it found.
+	Expire(ctx context.Context, now time.Time, limit int) (int, error)
+}
+
+// Service is the entrance to this package.
+type Service struct {
+	Store  Store
+	Ring   *seal.Ring
+	Live   *live.Hub
+	Now    func() time.Time
+	Origin string // the authenticator's public URL, which devices sign
+	// Logo returns the digest of the picture at url as devices will see it, or "" when it cannot be had in time.
+	Logo  func(ctx context.Context, url string) string
+	Offer func(...job.Job)
+}
+
+// Get returns the application's approval as it is now, or ErrUnknown.
+func (s *Service) Get(ctx context.Context, appID, uuid string) (Approval, error) {
+	a, err := s.Store.Approval(ctx, appID, uuid)
+	return a.At(s.Now()), err
+}
+
+// WaitMax bounds a long poll.
+const WaitMax = 60 * time.Second
+
+// Wait returns the approval once it is no longer pending, or as it is after d, or when ctx ends or the program stops.
+func (s *Service) Wait(ctx context.Context, appID, uuid string, d time.Duration) (Approval, error) {
+	sub := s.Live.Subscribe(live.ApprovalTopic(uuid)) // first subscribe, then read: nothing falls between
+	defer sub.Close()
+	deadline := time.After(min(d, WaitMax))
+	for {
+		a, err := s.Get(ctx, appID, uuid)
+		if err != nil || a.Status != Pending {
+			return a, err
+		}
+		select {
+		case _, open := <-sub.C():
+			if !open {
+				return a, nil
+			}
+			sub.Take()
+		case <-expiry(a, s.Now()):
+		case <-deadline:
+			return s.Get(ctx, appID, uuid)
+		case <-ctx.Done():
+			return a, ctx.Err()
+		}
+	}
+}
+
+// expiry is readable when a expires; never for one that does not.
+func expiry(a Approval, now time.Time) <-chan time.Time {
+	if a.ExpiresAt.IsZero() {
+		return nil
+	}
+	return time.After(max(a.ExpiresAt.Sub(now), time.Millisecond))
+}
+
+// Cancel withdraws a pending approval. One that is final already is ErrNotPending.
+func (s *Service) Cancel(ctx context.Context, app tenant.Application, uuid string) (Approval, error) {
+	now := s.Now()
+	rec := audit.New(now, app.ID, "app:"+app.ID, "approval.cancelled", "approval:"+uuid)
+	a, err := s.Store.Cancel(ctx, app.ID, uuid, now, rec)
+	if err != nil {
+		return Approval{}, err
+	}
+	s.Live.Wake(live.ApprovalTopic(uuid), live.UserTopic(a.UserID))
+	return a, nil
+}
+
+// Waiting returns the pending approvals that a device may answer, newest first.
+func (s *Service) Waiting(ctx context.Context, d device.Device) ([]Approval, error) {
+	return s.Store.WaitingForDevice(ctx, d.ID, s.Now())
+}
+
+// ForDevice returns one approval that a device may see, whatever its state.
+func (s *Service) ForDevice(ctx context.Context, d device.Device, uuid string) (Approval, error) {
+	a, _, err := s.Store.ApprovalForDevice(ctx, d.ID, uuid)
+	return a.At(s.Now()), err
+}
+
+// sweepBatch bounds one sweep's transaction.
+const sweepBatch = 500
+
+// Sweep marks what has expired in the rows, in small batches. Readers see expiry without it.
+func (s *Service) Sweep(ctx context.Context) error {
+	for {
+		n, err := s.Store.Expire(ctx, s.Now(), sweepBatch)
+		if err != nil || n < sweepBatch {
+			return err
+		}
+	}
+}

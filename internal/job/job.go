@@ -1,0 +1,59 @@
+// Package job owns durable work: the job as a value, the runner, and the retry schedule.
+//
+// A job is inserted in the transaction of the fact that causes it, already
+// leased to the process that inserts it; after the commit it is offered to the
+// runner, which starts it at once. When the process dies, or the runner is
+// full, the lease ends and whoever polls next takes it. So a job runs at least
+// once, and usually within a millisecond of its commit.
+package job
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"countersign.dev/internal/ident"
+)
+
+// Kind names what a job does; the runner has one handler for each.
+type Kind string
+
+const (
+	Callback Kind = "callback" // Ref: the approval's uuid
+	Message  Kind = "message"  // Payload: a sealed message.Message
+)
+
+// Job is one piece of durable work.
+type Job struct {
+	ID        string
+	Kind      Kind
+	AppID     string // who it is done for; one application's jobs never hold up another's
+	Ref       string
+	Payload   []byte
+	Attempts  int // how often it was started, this time included
+	CreatedAt time.Time
+	RunAt     time.Time // when it is due, or when the lease of who runs it ends
+}
+
+// Lease is how long a started job belongs to who started it.
+const Lease = 45 * time.Second
+
+// New returns a job created at now, leased to the caller.
+func New(kind Kind, appID, ref string, now time.Time) Job {
+	return Job{ID: ident.New(now), Kind: kind, AppID: appID, Ref: ref, Attempts: 1, CreatedAt: now, RunAt: now.Add(Lease)}
+}
+
+// schedule is the wait before the second, third, … attempt of a callback or message: quick at first,
+// because a receiver that restarts is back in seconds, then patient for a day.
+var schedule = []time.Duration{
+	time.Second, 4 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute,
+	time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 8 * time.Hour,
+}
+
+// Backoff returns how long to wait after that many attempts, with up to a fifth of jitter, and false when it is time to give up.
+func Backoff(attempts int) (time.Duration, bool) {
+	if attempts < 1 || attempts > len(schedule) {
+		return 0, false
+	}
+	d := schedule[attempts-1]
+	return d + rand.N(d/5+1), true
+}

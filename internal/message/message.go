@@ -1,0 +1,137 @@
+// Package message owns what is sent to people: codes by SMS, and notices by mail.
+//
+// A message leaves as a durable job, inserted in the transaction of what causes
+// it, its content sealed until it is sent. `dev` has one gateway, the outbox,
+// which keeps what would have gone out.
+package message
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/live"
+	"countersign.dev/internal/seal"
+	"countersign.dev/internal/tenant"
+)
+
+// Channels.
+const (
+	SMS   = "sms"
+	Email = "email"
+)
+
+// Message is one message to one person.
+type Message struct {
+	ID      string    `json:"id"`
+	Time    time.Time `json:"time"`
+	Channel string    `json:"channel"`
+	To      string    `json:"to"` // E.164 or mail address
+	Subject string    `json:"subject"`
+	Body    string    `json:"body"`
+	Code    string    `json:"code"` // the code in Body, for scripts; "" for a notice
+}
+
+// Stored is a message as the outbox keeps it.
+type Stored struct {
+	ID     string
+	At     time.Time
+	Sealed []byte
+}
+
+// Store is what this package needs to keep.
+type Store interface {
+	// KeepMessage puts the message into the outbox and ends its job, once however often it is called.
+	KeepMessage(ctx context.Context, m Stored, jobID string) error
+	Messages(ctx context.Context, limit int) ([]Stored, error) // newest first
+}
+
+// Service is the entrance to this package.
+type Service struct {
+	Store Store
+	Ring  *seal.Ring
+	Live  *live.Hub
+	Now   func() time.Time
+}
+
+// NewJob returns the leased job that sends m.
+func (s *Service) NewJob(appID string, m Message, now time.Time) job.Job {
+	j := job.New(job.Message, appID, "", now)
+	m.ID, m.Time = j.ID, now.UTC()
+	plain, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // strings and a time always encode
+	}
+	j.Payload = s.Ring.Seal(jobContext(j.ID), plain)
+	return j
+}
+
+// CodeJob returns the job that sends a code by SMS in an application's name.
+func (s *Service) CodeJob(app tenant.Application, u tenant.User, code, about string, now time.Time) job.Job {
+	body := fmt.Sprintf("%s is your %s code. It is good for ten minutes. Nobody from %s will ever ask you for it.", code, app.Name, app.Name)
+	if about != "" {
+		body = fmt.Sprintf("%s is your %s code for: %s. It is good for ten minutes. Nobody will ever ask you for it.", code, app.Name, about)
+	}
+	return s.NewJob(app.ID, Message{Channel: SMS, To: u.Phone, Body: body, Code: code}, now)
+}
+
+// EnrollmentJob returns the job that sends the code which proves a phone number to the authenticator.
+func (s *Service) EnrollmentJob(phone, code string, now time.Time) job.Job {
+	body := code + " is your code to set up this phone as your authenticator. If you did not ask for it, do nothing, and tell it to nobody."
+	return s.NewJob("", Message{Channel: SMS, To: phone, Body: body, Code: code}, now)
+}
+
+// CallbackDisabledJob returns the job that tells an account's owner that an application's callback was disabled.
+func (s *Service) CallbackDisabledJob(app tenant.Application, owner, address, reason string, now time.Time) job.Job {
+	return s.NewJob(app.ID, Message{
+		Channel: Email, To: owner, Subject: "Callback of " + app.Name + " was disabled",
+		Body: fmt.Sprintf("The callback of %s at %s answered with an error three times in a row (%s). It was disabled and its address removed.\n\n"+
+			"To enable it again, enter the address in the console, on the page of %s. Decisions of the next 24 hours are held and will be delivered then.\n",
+			app.Name, address, reason, app.Name),
+	}, now)
+}
+
+// Deliver is the job handler of the outbox gateway.
+func (s *Service) Deliver(ctx context.Context, j job.Job) error {
+	plain, err := s.Ring.Open(jobContext(j.ID), j.Payload)
+	if err != nil {
+		return err
+	}
+	kept := Stored{ID: j.ID, At: j.CreatedAt, Sealed: s.Ring.Seal(outboxContext(j.ID), plain)}
+	if err := s.Store.KeepMessage(ctx, kept, j.ID); err != nil {
+		return err
+	}
+	s.Live.Wake(live.MessagesTopic)
+	return nil
+}
+
+// OutboxSize is how many messages the outbox shows.
+const OutboxSize = 500
+
+// Outbox returns the newest messages, newest first; to "" means to anybody.
+func (s *Service) Outbox(ctx context.Context, to string) ([]Message, error) {
+	stored, err := s.Store.Messages(ctx, OutboxSize)
+	if err != nil {
+		return nil, err
+	}
+	out := []Message{}
+	for _, kept := range stored {
+		plain, err := s.Ring.Open(outboxContext(kept.ID), kept.Sealed)
+		if err != nil {
+			return nil, err
+		}
+		var m Message
+		if err := json.Unmarshal(plain, &m); err != nil {
+			return nil, fmt.Errorf("message %s: %w", kept.ID, err)
+		}
+		if to == "" || m.To == to {
+			out = append(out, m)
+		}
+	}
+	return out, nil
+}
+
+func jobContext(id string) string    { return "jobs.payload:" + id }
+func outboxContext(id string) string { return "outbox.sealed:" + id }

@@ -1,0 +1,203 @@
+// Package otp owns one-time codes: app codes (RFC 6238) and sent codes, and the
+// budget of wrong ones that a user has over all kinds of code.
+//
+// A verification is one transaction: a try is reserved by a conditional
+// statement, then the code is compared, then what matched is marked used by a
+// conditional statement. Nothing about the comparison leaves the process
+// before the commit that counted the try (INV-2).
+package otp
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"time"
+
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/fault"
+	"countersign.dev/internal/ident"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/seal"
+	"countersign.dev/internal/tenant"
+)
+
+// Errors that this package reports.
+var (
+	ErrWrong    = fault.New(fault.Unauthenticated, "code-wrong", "Token is invalid")
+	ErrUsed     = fault.New(fault.Unauthenticated, "code-used", "Token is invalid. Token was used recently.")
+	ErrBudget   = fault.New(fault.Unavailable, "budget-spent", "User has been suspended.")
+	ErrSMSOff   = fault.New(fault.Forbidden, "sms-disabled", "SMS is not enabled")
+	ErrSendMany = fault.New(fault.Limited, "sms-limited", "Too many codes were sent to this user in the last minutes. Slow down and try again later.")
+	ErrAction   = fault.New(fault.Invalid, "action-invalid", "Invalid parameter: action - At most 255 characters")
+)
+
+// Budget of wrong codes (design section 9). It is counted for the user, never for a session, request or address (INV-4).
+const (
+	BudgetTries   = 5
+	BudgetWait    = 15 * time.Minute
+	BudgetWaitMax = 24 * time.Hour
+)
+
+// Sent codes.
+const (
+	SentLife   = 10 * time.Minute
+	SentTries  = 5
+	SentWindow = 10 * time.Minute
+	SentMax    = 5 // codes of one user in SentWindow
+)
+
+// AppSecret is what an app code is checked against.
+type AppSecret struct {
+	GrantID  int64
+	Sealed   []byte
+	LastStep int64 // highest accepted; it and every earlier one are refused (RFC 6238 section 5.2)
+	Digits   int
+	Period   tenant.Seconds
+}
+
+// SentHash is what a sent code is checked against: a keyed hash of id and code.
+type SentHash struct {
+	ID, Hash string
+	Used     bool
+}
+
+// Candidates are what the user's code may match.
+type Candidates struct {
+	Apps []AppSecret
+	Sent []SentHash
+}
+
+// Verdict is the outcome of comparing.
+type Verdict struct {
+	Matched bool
+	Used    bool  // matched, but something spent already
+	GrantID int64 // app code
+	Step    int64
+	SentID  string // sent code
+}
+
+// Attempt names whose code is verified and what for.
+type Attempt struct {
+	AppID, UserID, Action string
+	Now                   time.Time
+}
+
+// Sending is a sent code that is about to be kept.
+type Sending struct {
+	ID, AppID, UserID, Address, Channel, Hash, Action string
+	CreatedAt, ExpiresAt                              time.Time
+	Message                                           job.Job
+}
+
+// Store is what this package needs to keep.
+type Store interface {
+	// Redeem reserves one try of the user's budget and of each of the user's live sent codes, calls compare once
+	// with what is left to compare, spends what matched, and commits, in this order and in one transaction.
+	// It reports ErrBudget with RetryAfter (compare is then never called), ErrWrong, ErrUsed, or tenant.ErrUser.
+	Redeem(ctx context.Context, a Attempt, compare func(Candidates) Verdict) (Verdict, error)
+	// KeepSentCode ends the user's older codes of the same action, keeps the new one and its message job. It reports
+	// ErrSendMany when SentMax are reached in SentWindow.
+	KeepSentCode(ctx context.Context, s Sending, rec audit.Record) error
+	// HasGrant returns the platform of one of the user's devices, or "" when there is none.
+	HasGrant(ctx context.Context, userID string) (platform string, err error)
+}
+
+// Service is the entrance to this package.
+type Service struct {
+	Store Store
+	Ring  *seal.Ring
+	Now   func() time.Time
+	// NewMessage makes the job that sends the code by SMS in the application's name.
+	NewMessage func(app tenant.Application, u tenant.User, code, about string, now time.Time) job.Job
+	Offer      func(...job.Job)
+	// Compared is called once for each comparison, for tests of INV-2; nil is fine.
+	Compared func()
+}
+
+// Verify checks a code of any kind and spends it. A nil error is the only "yes".
+func (s *Service) Verify(ctx context.Context, app tenant.Application, u tenant.User, code, action string) (Verdict, error) {
+	if len(action) > 255 {
+		return Verdict{}, ErrAction
+	}
+	now := s.Now()
+	a := Attempt{AppID: app.ID, UserID: u.ID, Action: action, Now: now}
+	return s.Store.Redeem(ctx, a, func(c Candidates) Verdict {
+		if s.Compared != nil {
+			s.Compared()
+		}
+		return s.compare(c, app.Settings, code, now)
+	})
+}
+
+// compare looks at every candidate in full, whatever matches first (T-06).
+func (s *Service) compare(c Candidates, set tenant.Settings, code string, now time.Time) (v Verdict) {
+	for _, sent := range c.Sent {
+		if equal(sent.Hash, s.sentHash(sent.ID, code)) && !(v.Matched && !v.Used) {
+			v = Verdict{Matched: true, Used: sent.Used, SentID: sent.ID}
+		}
+	}
+	for _, app := range c.Apps {
+		secret, err := s.Ring.Open(AppSecretContext(app.GrantID), app.Sealed)
+		if err != nil {
+			continue // fails closed (INV-7): a secret that does not open matches nothing
+		}
+		at := Step(now, app.Period.Duration())
+		for step := at - int64(set.CodeSkew); step <= at+int64(set.CodeSkew); step++ {
+			if equal(HOTP(secret, uint64(step), app.Digits), code) && !(v.Matched && !v.Used) {
+				v = Verdict{Matched: true, Used: step <= app.LastStep, GrantID: app.GrantID, Step: step}
+			}
+		}
+	}
+	return v
+}
+
+func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+func (s *Service) sentHash(id, code string) string { return s.Ring.Hash("sent code", id+":"+code) }
+
+// AppSecretContext names the row that a grant's sealed secret belongs to.
+func AppSecretContext(grantID int64) string { return fmt.Sprint("grants.secret:", grantID) }
+
+// SMS is a request for a code by SMS (contract section 4.2).
+type SMS struct {
+	Force                         bool
+	Action, ActionMessage, Locale string
+}
+
+// Sent tells what became of it. Ignored: the user has the app, and Force was not set.
+type Sent struct {
+	Ignored  bool
+	Platform string // of the device, when ignored
+}
+
+// SendSMS makes a code and hands it to the gateway by way of a durable job, so that a slow gateway slows nobody.
+func (s *Service) SendSMS(ctx context.Context, app tenant.Application, u tenant.User, sms SMS) (Sent, error) {
+	if !app.Settings.SMSEnabled {
+		return Sent{}, ErrSMSOff
+	}
+	if len(sms.Action) > 255 || len(sms.ActionMessage) > 255 {
+		return Sent{}, ErrAction
+	}
+	if !sms.Force {
+		platform, err := s.Store.HasGrant(ctx, u.ID)
+		if err != nil {
+			return Sent{}, err
+		}
+		if platform != "" {
+			return Sent{Ignored: true, Platform: platform}, nil
+		}
+	}
+	now := s.Now()
+	code := NewSentCode(app.Settings.SentDigits)
+	k := Sending{
+		ID: ident.New(now), AppID: app.ID, UserID: u.ID, Address: u.Phone, Channel: "sms", Action: sms.Action,
+		CreatedAt: now, ExpiresAt: now.Add(SentLife), Message: s.NewMessage(app, u, code, sms.ActionMessage, now),
+	}
+	k.Hash = s.sentHash(k.ID, code)
+	rec := audit.New(now, app.ID, "app:"+app.ID, "code.sent", "user:"+u.ID).Noting("sms to " + u.MaskedCell())
+	if err := s.Store.KeepSentCode(ctx, k, rec); err != nil {
+		return Sent{}, err
+	}
+	s.Offer(k.Message)
+	return Sent{}, nil
+}

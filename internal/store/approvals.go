@@ -1,0 +1,304 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"countersign.dev/client/receipt"
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/tenant"
+)
+
+// This file owns approvals.
+
+const approvalColumns = `p.uuid, p.id, p.app_id, a.serial, p.user_id, u.authy_id, u.email, p.status, p.app_name, p.message, p.details, p.hidden, p.logos,
+	p.logo, p.match_mode, p.match_value, p.nonce, p.life, p.created_at, p.expires_at, p.updated_at, p.processed_at, p.reason,
+	p.grant_id, p.signed, p.signature, p.request_hash`
+
+const approvalTables = ` FROM approvals p JOIN applications a ON a.id = p.app_id JOIN users u ON u.id = p.user_id `
+
+// approvalRow is an approval with what only the store needs of it.
+type approvalRow struct {
+	approval.Approval
+	grantID     int64
+	signed      []byte
+	signature   string
+	requestHash string
+}
+
+func scanApproval(r scanner) (p approvalRow, err error) {
+	var details, hidden, logos string
+	var created, expires, updated, processed int64
+	err = r.Scan(&p.UUID, &p.ID, &p.AppID, &p.AppSerial, &p.UserID, &p.AuthyID, &p.UserEmail, &p.Status, &p.Content.Application, &p.Content.Message,
+		&details, &hidden, &logos, &p.Content.Logo, &p.Match.Mode, &p.Match.Value, &p.Nonce, &p.Life, &created, &expires, &updated, &processed,
+		&p.Reason, &p.grantID, &p.signed, &p.signature, &p.requestHash)
+	if err != nil {
+		return p, err
+	}
+	p.CreatedAt, p.ExpiresAt, p.UpdatedAt, p.ProcessedAt = fromMS(created), fromMS(expires), fromMS(updated), fromMS(processed)
+	if p.Content.Details, err = fieldsFromJSON(details); err == nil {
+		p.Hidden, err = fieldsFromJSON(hidden)
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(logos), &p.Logos)
+	}
+	if err != nil {
+		return p, fmt.Errorf("stored approval %s: %w", p.UUID, err)
+	}
+	return p, nil
+}
+
+func fieldsToJSON(fields []receipt.Field) string {
+	if fields == nil {
+		return "null"
+	}
+	pairs := make([][2]string, len(fields))
+	for i, f := range fields {
+		pairs[i] = [2]string{f.Name, f.Value}
+	}
+	b, _ := json.Marshal(pairs) // strings always encode
+	return string(b)
+}
+
+func fieldsFromJSON(s string) ([]receipt.Field, error) {
+	var pairs [][2]string
+	if err := json.Unmarshal([]byte(s), &pairs); err != nil || pairs == nil {
+		return nil, err
+	}
+	fields := make([]receipt.Field, len(pairs))
+	for i, p := range pairs {
+		fields[i] = receipt.Field{Name: p[0], Value: p[1]}
+	}
+	return fields, nil
+}
+
+// CreateApproval inserts a pending approval if the user is there, can answer, and is not being flooded (T-10).
+func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec audit.Record) (kept approval.Approval, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		kept = c.Approval
+		// The user's row is taken first, so that two nodes cannot both find room below a limit.
+		var lastApproved int64
+		err := t.queryRow(ctx, `UPDATE users SET removed_at = 0 WHERE id = $1 AND app_id = $2 AND removed_at = 0 RETURNING approved_at`,
+			c.UserID, c.AppID).Scan(&lastApproved)
+		if err != nil {
+			return missing(err, tenant.ErrUser)
+		}
+		if c.IdempotencyHash != "" {
+			first, err := t.firstOf(ctx, c)
+			if err != nil || first != nil {
+				if first != nil {
+					kept = *first
+				}
+				return err
+			}
+		}
+		if err := t.mayAsk(ctx, c, fromMS(lastApproved)); err != nil {
+			return err
+		}
+		logos, err := json.Marshal(c.Logos)
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo,
+			match_mode, match_value, nonce, life, created_at, expires_at, updated_at, idempotency_hash, request_hash)
+			VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $15, $17, $18)`,
+			c.UUID, c.ID, c.AppID, c.UserID, c.Content.Application, c.Content.Message, fieldsToJSON(c.Content.Details), fieldsToJSON(c.Hidden),
+			string(logos), c.Content.Logo, string(c.Match.Mode), c.Match.Value, c.Nonce, c.Life, ms(c.CreatedAt), ms(c.ExpiresAt),
+			nullText(c.IdempotencyHash), c.RequestHash); err != nil {
+			return fmt.Errorf("insert approval: %w", err)
+		}
+		return t.record(ctx, rec)
+	})
+	return kept, err
+}
+
+func nullText(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// firstOf returns the approval that was made with the same Idempotency-Key, if there is one; a key older than its life is free again.
+func (t *tx) firstOf(ctx context.Context, c approval.Creation) (*approval.Approval, error) {
+	if _, err := t.exec(ctx, `UPDATE approvals SET idempotency_hash = NULL WHERE idempotency_hash = $1 AND created_at <= $2`,
+		c.IdempotencyHash, ms(c.Now.Add(-approval.IdempotencyLife))); err != nil {
+		return nil, err
+	}
+	first, err := scanApproval(t.queryRow(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.idempotency_hash = $1`, c.IdempotencyHash))
+	if err != nil {
+		return nil, missing(err, nil)
+	}
+	if first.requestHash != c.RequestHash {
+		return nil, approval.ErrReused
+	}
+	return &first.Approval, nil
+}
+
+// mayAsk asks for a device and for room below the application's limits. The user's row is held.
+func (t *tx) mayAsk(ctx context.Context, c approval.Creation, lastApproved time.Time) error {
+	var one int
+	if err := t.queryRow(ctx, `SELECT 1 FROM grants WHERE user_id = $1 AND removed_at = 0 LIMIT 1`, c.UserID).Scan(&one); err != nil {
+		return missing(err, approval.ErrNoDevice)
+	}
+	var waiting int
+	if err := t.queryRow(ctx, `SELECT COUNT(*) FROM approvals WHERE user_id = $1 AND status = 'pending' AND (expires_at = 0 OR expires_at > $2)`,
+		c.UserID, ms(c.Now)).Scan(&waiting); err != nil {
+		return err
+	}
+	if waiting >= c.Settings.WaitingMax {
+		return approval.ErrWaiting.After(10 * time.Second)
+	}
+	for _, limit := range []struct {
+		max    int
+		window time.Duration
+	}{{c.Settings.UnapprovedBurst, 5 * time.Minute}, {c.Settings.UnapprovedHour, time.Hour}} {
+		if limit.max == 0 {
+			continue
+		}
+		since := c.Now.Add(-limit.window)
+		if lastApproved.After(since) {
+			since = lastApproved
+		}
+		var asked int
+		var oldest int64
+		if err := t.queryRow(ctx, `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM approvals WHERE user_id = $1 AND created_at > $2 AND status <> 'approved'`,
+			c.UserID, ms(since)).Scan(&asked, &oldest); err != nil {
+			return err
+		}
+		if asked >= limit.max {
+			return approval.ErrFlood.After(fromMS(oldest).Add(limit.window).Sub(c.Now))
+		}
+	}
+	return nil
+}
+
+// Approval returns an approval of the application, or approval.ErrUnknown.
+func (s *Store) Approval(ctx context.Context, appID, uuid string) (approval.Approval, error) {
+	p, err := scanApproval(s.queryRow(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.uuid = $1 AND p.app_id = $2`, uuid, appID))
+	if err != nil {
+		return approval.Approval{}, missing(err, approval.ErrUnknown)
+	}
+	return answered(ctx, s, p)
+}
+
+// answered completes an approval with who answered it.
+func answered(ctx context.Context, q querier, p approvalRow) (approval.Approval, error) {
+	if p.grantID == 0 {
+		return p.Approval, nil
+	}
+	g, err := scanGrant(q.queryRow(ctx, `SELECT `+grantColumns+grantTables+`WHERE g.id = $1`, p.grantID))
+	if err != nil {
+		return p.Approval, fmt.Errorf("read the grant that answered %s: %w", p.UUID, err)
+	}
+	p.Answer = &approval.Answered{Grant: g, Signed: p.signed, Signature: p.signature}
+	return p.Approval, nil
+}
+
+// Decide makes a pending approval final, and inserts its callback job in the same transaction.
+func (s *Store) Decide(ctx context.Context, d approval.Decision, cb job.Job, rec audit.Record) (a approval.Approval, jobs []job.Job, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		jobs = nil
+		var userID string
+		err := t.queryRow(ctx, `UPDATE approvals SET status = $1, processed_at = $2, updated_at = $2, reason = $3, grant_id = $4, signed = $5, signature = $6
+			WHERE uuid = $7 AND status = 'pending' AND (expires_at = 0 OR expires_at > $2)
+			AND EXISTS (SELECT 1 FROM users u WHERE u.id = approvals.user_id AND u.removed_at = 0)
+			AND EXISTS (SELECT 1 FROM grants g WHERE g.id = $4 AND g.user_id = approvals.user_id AND g.device_id = $8 AND g.removed_at = 0)
+			RETURNING user_id`,
+			string(d.Status), ms(d.Now), d.Reason, d.GrantID, d.Signed, d.Signature, d.UUID, d.DeviceID).Scan(&userID)
+		if err != nil {
+			return missing(err, approval.ErrNotPending)
+		}
+		if d.Status == approval.Approved {
+			if _, err := t.exec(ctx, `UPDATE users SET approved_at = $1 WHERE id = $2 AND approved_at < $1`, ms(d.Now), userID); err != nil {
+				return fmt.Errorf("note the approval: %w", err)
+			}
+		}
+		if jobs, err = t.insertCallback(ctx, cb); err != nil {
+			return err
+		}
+		if err := t.record(ctx, rec); err != nil {
+			return err
+		}
+		p, err := scanApproval(t.queryRow(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.uuid = $1`, d.UUID))
+		if err != nil {
+			return err
+		}
+		a, err = answered(ctx, t, p)
+		return err
+	})
+	return a, jobs, err
+}
+
+// Cancel withdraws a pending approval.
+func (s *Store) Cancel(ctx context.Context, appID, uuid string, now time.Time, rec audit.Record) (a approval.Approval, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, `UPDATE approvals SET status = 'cancelled', processed_at = $1, updated_at = $1
+			WHERE uuid = $2 AND app_id = $3 AND status = 'pending' AND (expires_at = 0 OR expires_at > $1)`, ms(now), uuid, appID)
+		if err != nil {
+			return err
+		}
+		p, err := scanApproval(t.queryRow(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.uuid = $1 AND p.app_id = $2`, uuid, appID))
+		switch {
+		case err != nil:
+			return missing(err, approval.ErrUnknown)
+		case n == 0:
+			return approval.ErrNotPending
+		}
+		a = p.Approval
+		return t.record(ctx, rec)
+	})
+	return a, err
+}
+
+const forDevice = `JOIN grants g ON g.user_id = p.user_id AND g.device_id = $1 AND g.removed_at = 0 AND u.removed_at = 0 `
+
+// ApprovalForDevice returns an approval that the device may see, and the id of the grant that lets it.
+func (s *Store) ApprovalForDevice(ctx context.Context, deviceID, uuid string) (approval.Approval, int64, error) {
+	var grantID int64
+	p, err := scanApproval(prefixed{s.queryRow(ctx, `SELECT g.id, `+approvalColumns+approvalTables+forDevice+`WHERE p.uuid = $2`, deviceID, uuid), []any{&grantID}})
+	if err != nil {
+		return approval.Approval{}, 0, missing(err, approval.ErrUnknown)
+	}
+	a, err := answered(ctx, s, p)
+	return a, grantID, err
+}
+
+// WaitingForDevice returns what the device may answer now, newest first.
+func (s *Store) WaitingForDevice(ctx context.Context, deviceID string, now time.Time) ([]approval.Approval, error) {
+	rows, err := s.query(ctx, `SELECT `+approvalColumns+approvalTables+forDevice+
+		`WHERE p.status = 'pending' AND (p.expires_at = 0 OR p.expires_at > $2) ORDER BY p.created_at DESC, p.uuid LIMIT 100`, deviceID, ms(now))
+	return collect(rows, err, func(r scanner) (approval.Approval, error) {
+		p, err := scanApproval(r)
+		return p.Approval, err
+	})
+}
+
+// Approvals returns the application's newest approvals, newest first, without who answered.
+func (s *Store) Approvals(ctx context.Context, appID string, limit int) ([]approval.Approval, error) {
+	rows, err := s.query(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.app_id = $1 ORDER BY p.created_at DESC, p.uuid LIMIT $2`, appID, limit)
+	return collect(rows, err, func(r scanner) (approval.Approval, error) {
+		p, err := scanApproval(r)
+		return p.Approval, err
+	})
+}
+
+// Expire writes into the rows what readers see already.
+func (s *Store) Expire(ctx context.Context, now time.Time, limit int) (n int, err error) {
+	var one int // most sweeps find nothing: ask without a write first
+	const over = `status = 'pending' AND expires_at > 0 AND expires_at <= $1`
+	if err := s.queryRow(ctx, `SELECT 1 FROM approvals WHERE `+over+` LIMIT 1`, ms(now)).Scan(&one); err != nil {
+		return 0, missing(err, nil)
+	}
+	err = s.write(ctx, func(t *tx) error {
+		changed, err := t.exec(ctx, `UPDATE approvals SET status = 'expired', processed_at = expires_at, updated_at = expires_at
+			WHERE uuid IN (SELECT uuid FROM approvals WHERE `+over+` ORDER BY expires_at LIMIT $2) AND status = 'pending'`, ms(now), limit)
+		n = int(changed)
+		return err
+	})
+	return n, err
+}

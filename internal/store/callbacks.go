@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/callback"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/tenant"
+)
+
+// This file owns callbacks: their jobs, tries and strikes.
+
+// insertCallback inserts a callback job where the application has a callback: to run now, leased to the caller, or held when it was
+// disabled. The question and the insert are one statement.
+func (t *tx) insertCallback(ctx context.Context, j job.Job) ([]job.Job, error) {
+	var held int64
+	err := t.queryRow(ctx, `INSERT INTO jobs (id, kind, app_id, ref, attempts, created_at, run_at, held_until)
+		SELECT $1, $2, id, $3, $4, $5, CASE WHEN callback_url = '' THEN $6 ELSE $7 END, CASE WHEN callback_url = '' THEN $6 ELSE 0 END
+		FROM applications WHERE id = $8 AND (callback_url <> '' OR disabled_at > 0)
+		RETURNING held_until`,
+		j.ID, string(j.Kind), j.Ref, j.Attempts, ms(j.CreatedAt), ms(j.CreatedAt.Add(tenant.HoldFor)), ms(j.RunAt), j.AppID).Scan(&held)
+	if err != nil {
+		return nil, missing(err, nil)
+	}
+	if held > 0 {
+		return nil, nil
+	}
+	return []job.Job{j}, nil
+}
+
+// Delivery returns what a callback job is about.
+func (s *Store) Delivery(ctx context.Context, appID, uuid string) (tenant.Application, approval.Approval, error) {
+	app, err := scanApp(s.queryRow(ctx, `SELECT `+appColumns+` FROM applications a WHERE a.id = $1`, appID))
+	if err != nil {
+		return app, approval.Approval{}, missing(err, tenant.ErrApplication)
+	}
+	a, err := s.Approval(ctx, appID, uuid)
+	return app, a, err
+}
+
+func (t *tx) insertTry(ctx context.Context, try callback.Try) error {
+	_, err := t.exec(ctx, `INSERT INTO callback_tries (id, app_id, uuid, url, at, status, error, took) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		try.ID, try.AppID, try.UUID, try.URL, ms(try.At), try.Status, try.Error, try.Took.Microseconds())
+	if err != nil {
+		return fmt.Errorf("insert callback try: %w", err)
+	}
+	return nil
+}
+
+// Delivered keeps a successful try, clears the strikes, and ends the job.
+func (s *Store) Delivered(ctx context.Context, j job.Job, try callback.Try, version int64) error {
+	return s.write(ctx, func(t *tx) error {
+		if err := t.insertTry(ctx, try); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `UPDATE applications SET callback_strikes = 0 WHERE id = $1 AND callback_version = $2 AND callback_strikes > 0`,
+			j.AppID, version); err != nil {
+			return fmt.Errorf("clear strikes: %w", err)
+		}
+		return t.endJob(ctx, j.ID)
+	})
+}
+
+// Failed keeps a failed try and counts the strike, in one statement conditional on the address's version.
+func (s *Store) Failed(ctx context.Context, j job.Job, try callback.Try, version int64, next time.Time, reason string,
+	mail func(string) job.Job, rec audit.Record,
+) (struck callback.Struck, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		struck = callback.Struck{}
+		if err := t.insertTry(ctx, try); err != nil {
+			return err
+		}
+		if next.IsZero() {
+			err = t.endJob(ctx, j.ID)
+		} else {
+			err = t.retryJob(ctx, j.ID, next)
+		}
+		if err != nil || try.Status == 0 {
+			return err
+		}
+		return t.strike(ctx, j.AppID, version, try.At, reason, mail, rec, &struck)
+	})
+	return struck, err
+}
+
+func (t *tx) strike(ctx context.Context, appID string, version int64, now time.Time, reason string,
+	mail func(string) job.Job, rec audit.Record, struck *callback.Struck,
+) error {
+	var owner string
+	err := t.queryRow(ctx, `UPDATE applications SET
+			callback_strikes = callback_strikes + 1,
+			callback_url     = CASE WHEN callback_strikes + 1 >= $1 THEN '' ELSE callback_url END,
+			callback_version = CASE WHEN callback_strikes + 1 >= $1 THEN callback_version + 1 ELSE callback_version END,
+			disabled_at      = CASE WHEN callback_strikes + 1 >= $1 THEN $2 ELSE 0 END,
+			disabled_reason  = CASE WHEN callback_strikes + 1 >= $1 THEN $3 ELSE '' END
+		WHERE id = $4 AND callback_version = $5 AND callback_url <> ''
+		RETURNING callback_strikes, (SELECT owner_email FROM accounts WHERE accounts.id = applications.account_id)`,
+		tenant.StrikesToDisable, ms(now), reason, appID, version).Scan(&struck.Strikes, &owner)
+	if err != nil {
+		return missing(err, nil) // a late answer to an old address
+	}
+	if struck.Strikes < tenant.StrikesToDisable {
+		return nil
+	}
+	struck.Disabled = true
+	if err := t.holdCallbacks(ctx, appID, now); err != nil {
+		return fmt.Errorf("hold callbacks: %w", err)
+	}
+	m := mail(owner)
+	if err := t.insertJob(ctx, m); err != nil {
+		return err
+	}
+	struck.Jobs = []job.Job{m}
+	return t.record(ctx, rec)
+}
+
+// Hold parks one job until an address is given.
+func (s *Store) Hold(ctx context.Context, j job.Job, until time.Time) error {
+	return s.write(ctx, func(t *tx) error {
+		// An address may have been given since the job was looked at: then it stays due.
+		n, err := t.exec(ctx, `UPDATE jobs SET held_until = $1, run_at = $1 WHERE id = $2
+			AND EXISTS (SELECT 1 FROM applications a WHERE a.id = jobs.app_id AND a.callback_url = '')`, ms(until), j.ID)
+		if err != nil || n > 0 {
+			return err
+		}
+		return t.retryJob(ctx, j.ID, j.CreatedAt)
+	})
+}
+
+// Tries returns an application's newest delivery attempts, newest first.
+func (s *Store) Tries(ctx context.Context, appID string, limit int) ([]callback.Try, error) {
+	rows, err := s.query(ctx, `SELECT id, app_id, uuid, url, at, status, error, took FROM callback_tries WHERE app_id = $1 ORDER BY at DESC, id DESC LIMIT $2`, appID, limit)
+	return collect(rows, err, func(r scanner) (t callback.Try, err error) {
+		var at, took int64
+		err = r.Scan(&t.ID, &t.AppID, &t.UUID, &t.URL, &at, &t.Status, &t.Error, &took)
+		t.At, t.Took = fromMS(at), time.Duration(took)*time.Microsecond
+		return t, err
+	})
+}

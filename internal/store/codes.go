@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/tenant"
+)
+
+// This file owns codes: the budget, app codes' steps, and sent codes.
+
+// Redeem verifies and spends a code; the order of its statements is that of INV-2.
+func (s *Store) Redeem(ctx context.Context, a otp.Attempt, compare func(otp.Candidates) otp.Verdict) (v otp.Verdict, err error) {
+	var answer error // what the caller is told; it does not undo the counting
+	err = s.write(ctx, func(t *tx) error {
+		v, answer = otp.Verdict{}, nil
+		var one int
+		if err := t.queryRow(ctx, `SELECT 1 FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0`, a.UserID, a.AppID).Scan(&one); err != nil {
+			return missing(err, tenant.ErrUser)
+		}
+		locked, err := t.reserveTry(ctx, "user:"+a.UserID, a.Now)
+		if err != nil {
+			return err
+		}
+		if locked > 0 {
+			answer = otp.ErrBudget.After(locked)
+			return nil
+		}
+		candidates, err := t.candidates(ctx, a)
+		if err != nil {
+			return err
+		}
+		v = compare(candidates)
+		// A savepoint of its own: whatever fails from here on, the try stays counted (INV-3).
+		failed := t.savepoint(ctx, func() error {
+			answer, err = t.spend(ctx, a, v)
+			return err
+		})
+		if failed != nil {
+			answer = failed
+		}
+		return nil
+	})
+	if err == nil {
+		err = answer
+	}
+	if err != nil {
+		v = otp.Verdict{}
+	}
+	return v, err
+}
+
+// reserveTry counts a wrong code before anything is compared. It returns how long the budget stays spent when there is no try left,
+// otherwise 0. The fifth try spends the budget as it is reserved; a right code gives everything back.
+func (t *tx) reserveTry(ctx context.Context, subject string, now time.Time) (time.Duration, error) {
+	var wrong, level int64
+	err := t.queryRow(ctx, `INSERT INTO budgets AS b (subject, wrong, locked_until, level) VALUES ($1, 1, 0, 0)
+		ON CONFLICT (subject) DO UPDATE SET wrong = CASE WHEN b.wrong >= $2 THEN 1 ELSE b.wrong + 1 END
+		WHERE b.locked_until <= $3
+		RETURNING wrong, level`, subject, otp.BudgetTries, ms(now)).Scan(&wrong, &level)
+	if errors.Is(err, sql.ErrNoRows) {
+		var until int64
+		err := t.queryRow(ctx, `SELECT locked_until FROM budgets WHERE subject = $1`, subject).Scan(&until)
+		return max(fromMS(until).Sub(now), time.Millisecond), err
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reserve a try: %w", err)
+	}
+	if wrong >= otp.BudgetTries {
+		wait := min(otp.BudgetWait<<min(level, 10), otp.BudgetWaitMax)
+		_, err = t.exec(ctx, `UPDATE budgets SET locked_until = $1, level = level + 1 WHERE subject = $2`, ms(now.Add(wait)), subject)
+	}
+	return 0, err
+}
+
+// returnTry takes back one reserved try, for a code that was right but spent already: who presents it twice is no guesser.
+func (t *tx) returnTry(ctx context.Context, subject string) error {
+	_, err := t.exec(ctx, `UPDATE budgets SET level = CASE WHEN locked_until > 0 AND wrong >= $1 AND level > 0 THEN level - 1 ELSE level END,
+		wrong = wrong - 1, locked_until = 0 WHERE subject = $2 AND wrong > 0`, otp.BudgetTries, subject)
+	return err
+}
+
+// candidates reserves a try of each live sent code and returns everything the user's code may match.
+func (t *tx) candidates(ctx context.Context, a otp.Attempt) (c otp.Candidates, err error) {
+	rows, err := t.query(ctx, `SELECT id, secret, last_step, digits, period FROM grants WHERE user_id = $1 AND removed_at = 0`, a.UserID)
+	c.Apps, err = collect(rows, err, func(r scanner) (g otp.AppSecret, err error) {
+		return g, r.Scan(&g.GrantID, &g.Sealed, &g.LastStep, &g.Digits, &g.Period)
+	})
+	if err != nil {
+		return c, fmt.Errorf("read app secrets: %w", err)
+	}
+	rows, err = t.query(ctx, `UPDATE sent_codes SET tries_left = tries_left - CASE WHEN used_at = 0 THEN 1 ELSE 0 END
+		WHERE user_id = $1 AND action = $2 AND created_at > $3 AND expires_at > $4 AND ended_at = 0 AND (tries_left > 0 OR used_at > 0)
+		RETURNING id, hash, used_at`, a.UserID, a.Action, ms(a.Now.Add(-otp.SentLife)), ms(a.Now))
+	c.Sent, err = collect(rows, err, func(r scanner) (h otp.SentHash, err error) {
+		var used int64
+		err = r.Scan(&h.ID, &h.Hash, &used)
+		h.Used = used > 0
+		return h, err
+	})
+	if err != nil {
+		return c, fmt.Errorf("reserve tries of sent codes: %w", err)
+	}
+	return c, nil
+}
+
+// spend marks what matched as used, in a statement that asks whether it was not; answer is what the caller is told.
+func (t *tx) spend(ctx context.Context, a otp.Attempt, v otp.Verdict) (answer, err error) {
+	rec := audit.New(a.Now, a.AppID, "app:"+a.AppID, "code.verified", "user:"+a.UserID)
+	if !v.Matched {
+		return otp.ErrWrong, t.record(ctx, rec.Refused(otp.ErrWrong.Code))
+	}
+	var n int64
+	if !v.Used {
+		if v.SentID != "" {
+			n, err = t.exec(ctx, `UPDATE sent_codes SET used_at = $1 WHERE id = $2 AND used_at = 0 AND ended_at = 0 AND expires_at > $1`, ms(a.Now), v.SentID)
+		} else {
+			n, err = t.exec(ctx, `UPDATE grants SET last_step = $1 WHERE id = $2 AND user_id = $3 AND removed_at = 0 AND last_step < $1`, v.Step, v.GrantID, a.UserID)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("spend code: %w", err)
+		}
+	}
+	if n == 0 {
+		if err := t.returnTry(ctx, "user:"+a.UserID); err != nil {
+			return nil, err
+		}
+		return otp.ErrUsed, t.record(ctx, rec.Refused(otp.ErrUsed.Code))
+	}
+	if _, err := t.exec(ctx, `UPDATE budgets SET wrong = 0, locked_until = 0, level = 0 WHERE subject = $1`, "user:"+a.UserID); err != nil {
+		return nil, fmt.Errorf("reset budget: %w", err)
+	}
+	if _, err := t.exec(ctx, `UPDATE users SET confirmed_at = $1 WHERE id = $2 AND confirmed_at = 0`, ms(a.Now), a.UserID); err != nil {
+		return nil, fmt.Errorf("confirm user: %w", err)
+	}
+	return nil, t.record(ctx, rec)
+}
+
+// KeepSentCode keeps a new code and its message job, and ends the older ones of the same action: only the newest works.
+func (s *Store) KeepSentCode(ctx context.Context, k otp.Sending, rec audit.Record) error {
+	return s.write(ctx, func(t *tx) error {
+		// The user's row is taken first, so that two nodes cannot both find room below the limit.
+		n, err := t.exec(ctx, `UPDATE users SET removed_at = 0 WHERE id = $1 AND app_id = $2 AND removed_at = 0`, k.UserID, k.AppID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return tenant.ErrUser
+		}
+		var sent, oldest int64
+		err = t.queryRow(ctx, `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM sent_codes WHERE user_id = $1 AND created_at > $2`,
+			k.UserID, ms(k.CreatedAt.Add(-otp.SentWindow))).Scan(&sent, &oldest)
+		if err != nil {
+			return err
+		}
+		if sent >= otp.SentMax {
+			return otp.ErrSendMany.After(fromMS(oldest).Add(otp.SentWindow).Sub(k.CreatedAt))
+		}
+		if _, err := t.exec(ctx, `UPDATE sent_codes SET ended_at = $1 WHERE user_id = $2 AND action = $3 AND created_at > $4 AND ended_at = 0`,
+			ms(k.CreatedAt), k.UserID, k.Action, ms(k.CreatedAt.Add(-otp.SentLife))); err != nil {
+			return fmt.Errorf("end older codes: %w", err)
+		}
+		if _, err := t.exec(ctx, `INSERT INTO sent_codes (id, app_id, user_id, address, channel, hash, action, tries_left, created_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, k.ID, k.AppID, k.UserID, k.Address, k.Channel, k.Hash, k.Action, otp.SentTries,
+			ms(k.CreatedAt), ms(k.ExpiresAt)); err != nil {
+			return fmt.Errorf("insert code: %w", err)
+		}
+		if err := t.insertJob(ctx, k.Message); err != nil {
+			return err
+		}
+		return t.record(ctx, rec)
+	})
+}
+
+// HasGrant returns the platform of the user's newest device, or "".
+func (s *Store) HasGrant(ctx context.Context, userID string) (platform string, err error) {
+	err = s.queryRow(ctx, `SELECT d.platform FROM grants g JOIN devices d ON d.id = g.device_id
+		WHERE g.user_id = $1 AND g.removed_at = 0 ORDER BY g.created_at DESC, g.id LIMIT 1`, userID).Scan(&platform)
+	return platform, missing(err, nil)
+}

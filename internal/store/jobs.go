@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/tenant"
+)
+
+// This file owns durable jobs.
+
+const jobColumns = `id, kind, app_id, ref, payload, attempts, created_at, run_at`
+
+func scanJob(r scanner) (j job.Job, err error) {
+	var created, run int64
+	err = r.Scan(&j.ID, &j.Kind, &j.AppID, &j.Ref, &j.Payload, &j.Attempts, &created, &run)
+	j.CreatedAt, j.RunAt = fromMS(created), fromMS(run)
+	return j, err
+}
+
+func (t *tx) insertJob(ctx context.Context, j job.Job) error {
+	_, err := t.exec(ctx, `INSERT INTO jobs (id, kind, app_id, ref, payload, attempts, created_at, run_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		j.ID, string(j.Kind), j.AppID, j.Ref, j.Payload, j.Attempts, ms(j.CreatedAt), ms(j.RunAt))
+	if err != nil {
+		return fmt.Errorf("insert %s job: %w", j.Kind, err)
+	}
+	return nil
+}
+
+// ClaimJobs leases due jobs until lease and returns them, oldest first.
+func (s *Store) ClaimJobs(ctx context.Context, now, lease time.Time, limit int) (jobs []job.Job, err error) {
+	var one int // most polls find nothing: ask without a write first
+	err = s.queryRow(ctx, `SELECT 1 FROM jobs WHERE run_at <= $1 AND held_until = 0 LIMIT 1`, ms(now)).Scan(&one)
+	if err != nil {
+		return nil, missing(err, nil)
+	}
+	err = s.write(ctx, func(t *tx) error {
+		rows, err := t.query(ctx, `UPDATE jobs SET run_at = $1, attempts = attempts + 1
+			WHERE id IN (SELECT id FROM jobs WHERE run_at <= $2 AND held_until = 0 ORDER BY run_at LIMIT $3)
+			RETURNING `+jobColumns, ms(lease), ms(now), limit)
+		jobs, err = collect(rows, err, scanJob)
+		return err
+	})
+	return jobs, err
+}
+
+// FreeLeases makes every leased job due: on SQLite there is one process, so at its start no lease has an owner.
+func (s *Store) FreeLeases(ctx context.Context, now time.Time) error {
+	return s.write(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, `UPDATE jobs SET run_at = $1 WHERE run_at > $1 AND held_until = 0`, ms(now))
+		return err
+	})
+}
+
+// RetryJob gives a job up until at.
+func (s *Store) RetryJob(ctx context.Context, id string, at time.Time) error {
+	return s.write(ctx, func(t *tx) error { return t.retryJob(ctx, id, at) })
+}
+
+func (t *tx) retryJob(ctx context.Context, id string, at time.Time) error {
+	_, err := t.exec(ctx, `UPDATE jobs SET run_at = $1 WHERE id = $2`, ms(at), id)
+	return err
+}
+
+// EndJob removes a job that was done or given up.
+func (s *Store) EndJob(ctx context.Context, id string) error {
+	return s.write(ctx, func(t *tx) error { return t.endJob(ctx, id) })
+}
+
+func (t *tx) endJob(ctx context.Context, id string) error {
+	_, err := t.exec(ctx, `DELETE FROM jobs WHERE id = $1`, id)
+	return err
+}
+
+// holdCallbacks parks an application's callbacks until an address is given, each at most tenant.HoldFor.
+func (t *tx) holdCallbacks(ctx context.Context, appID string, now time.Time) error {
+	_, err := t.exec(ctx, `UPDATE jobs SET held_until = $1, run_at = $1 WHERE app_id = $2 AND kind = $3 AND held_until = 0`,
+		ms(now.Add(tenant.HoldFor)), appID, string(job.Callback))
+	return err
+}
+
+// releaseCallbacks leases an application's held callbacks to the caller.
+func (t *tx) releaseCallbacks(ctx context.Context, appID string, now time.Time) ([]job.Job, error) {
+	rows, err := t.query(ctx, `UPDATE jobs SET held_until = 0, attempts = 1, run_at = $1 WHERE app_id = $2 AND kind = $3 AND held_until > $4
+		RETURNING `+jobColumns, ms(now.Add(job.Lease)), appID, string(job.Callback), ms(now))
+	return collect(rows, err, scanJob)
+}
+
+// DropHeld removes held jobs whose time is over and returns how many.
+func (s *Store) DropHeld(ctx context.Context, now time.Time) (n int64, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		n, err = t.exec(ctx, `DELETE FROM jobs WHERE held_until > 0 AND held_until <= $1`, ms(now))
+		return err
+	})
+	return n, err
+}

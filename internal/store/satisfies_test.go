@@ -1,0 +1,21 @@
+package store_test
+
+import (
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/callback"
+	"countersign.dev/internal/device"
+	"countersign.dev/internal/message"
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/store"
+	"countersign.dev/internal/tenant"
+)
+
+// The store satisfies what the domain packages ask for, without knowing them as interfaces.
+var (
+	_ approval.Store = (*store.Store)(nil)
+	_ callback.Store = (*store.Store)(nil)
+	_ device.Store   = (*store.Store)(nil)
+	_ message.Store  = (*store.Store)(nil)
+	_ otp.Store      = (*store.Store)(nil)
+	_ tenant.Store   = (*store.Store)(nil)
+)

@@ -1,0 +1,138 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/tenant"
+)
+
+// This file owns accounts, applications and their keys.
+
+// FirstAccount returns the deployment's account and makes it when there is none.
+func (s *Store) FirstAccount(ctx context.Context, fresh tenant.Account) (a tenant.Account, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		var created int64
+		err := t.queryRow(ctx, `SELECT id, name, owner_email, created_at FROM accounts ORDER BY created_at, id LIMIT 1`).
+			Scan(&a.ID, &a.Name, &a.OwnerEmail, &created)
+		a.CreatedAt = fromMS(created)
+		if err == nil || missing(err, nil) != nil {
+			return err
+		}
+		a = fresh
+		_, err = t.exec(ctx, `INSERT INTO accounts (id, name, owner_email, created_at) VALUES ($1, $2, $3, $4)`,
+			a.ID, a.Name, a.OwnerEmail, ms(a.CreatedAt))
+		return err
+	})
+	return a, err
+}
+
+const appColumns = `a.id, a.serial, a.account_id, a.name, a.settings, a.callback_url, a.callback_version, a.callback_strikes,
+	a.disabled_at, a.disabled_reason, a.created_at`
+
+func scanApp(r scanner) (a tenant.Application, err error) {
+	var settings string
+	var disabled, created int64
+	err = r.Scan(&a.ID, &a.Serial, &a.AccountID, &a.Name, &settings, &a.Callback.URL, &a.Callback.Version, &a.Callback.Strikes,
+		&disabled, &a.Callback.DisabledReason, &created)
+	if err != nil {
+		return a, err
+	}
+	a.Callback.DisabledAt, a.CreatedAt = fromMS(disabled), fromMS(created)
+	if err := json.Unmarshal([]byte(settings), &a.Settings); err != nil {
+		return a, fmt.Errorf("settings of application %s: %w", a.ID, err)
+	}
+	return a, nil
+}
+
+// ApplicationByKeyHash returns the application with that API key, or tenant.ErrKey.
+func (s *Store) ApplicationByKeyHash(ctx context.Context, hash string) (tenant.Application, error) {
+	a, err := scanApp(s.queryRow(ctx, `SELECT `+appColumns+` FROM api_keys k JOIN applications a ON a.id = k.app_id
+		WHERE k.hash = $1 AND k.retired_at = 0`, hash))
+	return a, missing(err, tenant.ErrKey)
+}
+
+// Application returns one application of the account, or tenant.ErrApplication.
+func (s *Store) Application(ctx context.Context, accountID, appID string) (tenant.Application, error) {
+	a, err := scanApp(s.queryRow(ctx, `SELECT `+appColumns+` FROM applications a WHERE a.id = $1 AND a.account_id = $2`, appID, accountID))
+	return a, missing(err, tenant.ErrApplication)
+}
+
+// Applications returns the account's applications by name.
+func (s *Store) Applications(ctx context.Context, accountID string) ([]tenant.Application, error) {
+	rows, err := s.query(ctx, `SELECT `+appColumns+` FROM applications a WHERE a.account_id = $1 ORDER BY a.name, a.id`, accountID)
+	return collect(rows, err, scanApp)
+}
+
+// CreateApplication keeps a new application with its first key.
+func (s *Store) CreateApplication(ctx context.Context, a tenant.Application, k tenant.Key, rec audit.Record) error {
+	settings, err := json.Marshal(a.Settings)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, func(t *tx) error {
+		if _, err := t.exec(ctx, `INSERT INTO applications (id, serial, account_id, name, settings, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+			a.ID, a.Serial, a.AccountID, a.Name, string(settings), ms(a.CreatedAt)); err != nil {
+			return fmt.Errorf("insert application: %w", err)
+		}
+		if _, err := t.exec(ctx, `INSERT INTO api_keys (id, app_id, hash, sealed, created_at) VALUES ($1, $2, $3, $4, $5)`,
+			k.ID, k.AppID, k.Hash, k.Sealed, ms(a.CreatedAt)); err != nil {
+			return fmt.Errorf("insert API key: %w", err)
+		}
+		return t.record(ctx, rec)
+	})
+}
+
+// SetSettings replaces an application's settings.
+func (s *Store) SetSettings(ctx context.Context, accountID, appID string, set tenant.Settings, rec audit.Record) error {
+	settings, err := json.Marshal(set)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, `UPDATE applications SET settings = $1 WHERE id = $2 AND account_id = $3`, string(settings), appID, accountID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return tenant.ErrApplication
+		}
+		return t.record(ctx, rec)
+	})
+}
+
+// SigningKey returns the key that signs the application's callbacks: the oldest that is not retired.
+func (s *Store) SigningKey(ctx context.Context, appID string) (k tenant.Key, err error) {
+	err = s.queryRow(ctx, `SELECT id, app_id, hash, sealed FROM api_keys WHERE app_id = $1 AND retired_at = 0 ORDER BY created_at, id LIMIT 1`, appID).
+		Scan(&k.ID, &k.AppID, &k.Hash, &k.Sealed)
+	return k, missing(err, tenant.ErrApplication)
+}
+
+// SetCallbackURL gives the callback a new address, clears what was counted against the old one, and releases held
+// deliveries: they are returned, leased to the caller. An empty address turns the callback off and drops them.
+func (s *Store) SetCallbackURL(ctx context.Context, accountID, appID, url string, now time.Time, rec audit.Record) (released []job.Job, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, `UPDATE applications SET callback_url = $1, callback_version = callback_version + 1, callback_strikes = 0,
+			disabled_at = 0, disabled_reason = '' WHERE id = $2 AND account_id = $3`, url, appID, accountID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return tenant.ErrApplication
+		}
+		if url == "" {
+			_, err = t.exec(ctx, `DELETE FROM jobs WHERE app_id = $1 AND kind = $2`, appID, string(job.Callback))
+		} else {
+			released, err = t.releaseCallbacks(ctx, appID, now)
+		}
+		if err != nil {
+			return err
+		}
+		return t.record(ctx, rec)
+	})
+	return released, err
+}

@@ -1,0 +1,280 @@
+package tenant
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/mail"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nyaruka/phonenumbers"
+
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/fault"
+	"countersign.dev/internal/ident"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/seal"
+)
+
+// Store is what this package needs to keep. Methods that take an audit record
+// write it in the transaction of the change (INV-10).
+type Store interface {
+	ApplicationByKeyHash(ctx context.Context, hash string) (Application, error)                   // ErrKey
+	Application(ctx context.Context, accountID, appID string) (Application, error)                // ErrApplication
+	Applications(ctx context.Context, accountID string) ([]Application, error)                    // by name
+	CreateApplication(ctx context.Context, app Application, key Key, rec audit.Record) error      //
+	SetSettings(ctx context.Context, accountID, appID string, s Settings, rec audit.Record) error // ErrApplication
+	// SetCallbackURL clears the strikes, raises the version and releases held deliveries; it returns the released jobs, leased to the caller.
+	SetCallbackURL(ctx context.Context, accountID, appID, url string, now time.Time, rec audit.Record) ([]job.Job, error) // ErrApplication
+	SigningKey(ctx context.Context, appID string) (Key, error)                                                            // ErrApplication
+	Record(ctx context.Context, rec audit.Record) error
+
+	// AddUser inserts the user, or finds the one with the same phone in the application, brings it back if it
+	// was removed, and adds the e-mail address to it.
+	AddUser(ctx context.Context, u User, rec audit.Record) (User, error)
+	UserByAuthyID(ctx context.Context, appID string, authyID int64) (User, error) // ErrUser
+	Users(ctx context.Context, appID string, limit int) ([]User, error)           // newest first
+	// RemoveUser also ends the user's grants, codes and pending approvals; it returns what must be woken.
+	RemoveUser(ctx context.Context, appID string, authyID int64, now time.Time, rec audit.Record) (Removed, error) // ErrUser
+}
+
+// Removed says who waits for news after a user was removed.
+type Removed struct {
+	UserID    string
+	Approvals []string // cancelled, by uuid
+	DeviceIDs []string // lost a grant
+}
+
+// Key is an API key as it is kept: found by keyed hash, and sealed because callbacks are signed with it.
+type Key struct {
+	ID, AppID, Hash string
+	Sealed          []byte
+}
+
+// Service is the entrance to this package.
+type Service struct {
+	Store Store
+	Ring  *seal.Ring
+	Now   func() time.Time
+	// Offer hands a leased job to the runner.
+	Offer func(...job.Job)
+	// Removed is told of a removed user after the commit, to wake who waits.
+	Removed func(Removed)
+}
+
+const keyAlphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+// newAPIKey returns 32 random alphanumeric characters (contract section 1.2), about 190 bits.
+func newAPIKey() string {
+	key := make([]byte, 0, 32)
+	var b [64]byte
+	for len(key) < 32 {
+		rand.Read(b[:])
+		for _, v := range b {
+			if v < 248 && len(key) < 32 { // 248 = 4·62: every character equally likely
+				key = append(key, keyAlphabet[v%62])
+			}
+		}
+	}
+	return string(key)
+}
+
+func (s *Service) keyHash(key string) string { return s.Ring.Hash("api key", key) }
+
+func keyContext(id string) string { return "api_keys.sealed:" + id }
+
+// Authenticate returns the application that the API key belongs to, or ErrKey.
+func (s *Service) Authenticate(ctx context.Context, key string) (Application, error) {
+	if len(key) == 0 || len(key) > 64 {
+		return Application{}, ErrKey
+	}
+	return s.Store.ApplicationByKeyHash(ctx, s.keyHash(key))
+}
+
+// CreateApplication makes an application with its first API key. Actor is for the audit record.
+func (s *Service) CreateApplication(ctx context.Context, accountID, name string, set Settings, actor string) (Application, error) {
+	name = strings.Join(strings.Fields(name), " ")
+	if n := utf8.RuneCountInString(name); n < 1 || n > 30 || !utf8.ValidString(name) {
+		return Application{}, ErrName
+	}
+	now := s.Now()
+	app := Application{ID: ident.New(now), Serial: ident.Number(), AccountID: accountID, Name: name, Settings: set, CreatedAt: now}
+	secret := newAPIKey()
+	key := Key{ID: ident.New(now), AppID: app.ID, Hash: s.keyHash(secret)}
+	key.Sealed = s.Ring.Seal(keyContext(key.ID), []byte(secret))
+	rec := audit.New(now, app.ID, actor, "application.created", "application:"+app.ID).Noting(name)
+	return app, s.Store.CreateApplication(ctx, app, key, rec)
+}
+
+// RevealKey returns the application's API key to an operator, and records that it was shown.
+func (s *Service) RevealKey(ctx context.Context, app Application, actor string) (string, error) {
+	key, err := s.APIKey(ctx, app.ID)
+	if err != nil {
+		return "", err
+	}
+	rec := audit.New(s.Now(), app.ID, actor, "api_key.shown", "application:"+app.ID)
+	return key, s.Store.Record(ctx, rec)
+}
+
+// APIKey returns the key that signs the application's callbacks.
+func (s *Service) APIKey(ctx context.Context, appID string) (string, error) {
+	key, err := s.Store.SigningKey(ctx, appID)
+	if err != nil {
+		return "", err
+	}
+	plain, err := s.Ring.Open(keyContext(key.ID), key.Sealed)
+	return string(plain), err
+}
+
+// SetCallback gives the application's callback a new address ("" turns it off), which
+// also enables it again and releases what was held.
+func (s *Service) SetCallback(ctx context.Context, accountID, appID, address, actor string) error {
+	address = strings.TrimSpace(address)
+	if address != "" {
+		u, err := url.Parse(address)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.Fragment != "" || len(address) > 500 {
+			return ErrCallbackURL
+		}
+	}
+	now := s.Now()
+	rec := audit.New(now, appID, actor, "callback.set", "application:"+appID).Noting(address)
+	released, err := s.Store.SetCallbackURL(ctx, accountID, appID, address, now, rec)
+	if err != nil {
+		return err
+	}
+	s.Offer(released...)
+	return nil
+}
+
+// SetMatch turns number match on or off for an application's new approvals.
+func (s *Service) SetMatch(ctx context.Context, app Application, mode MatchMode, digits int, actor string) error {
+	if mode != MatchOff && mode != MatchType || digits < 2 || digits > 6 {
+		return fault.New(fault.Invalid, "match-invalid", "Number match is off, or typed with 2 to 6 digits.")
+	}
+	set := app.Settings
+	set.Match, set.MatchDigits = mode, digits
+	rec := audit.New(s.Now(), app.ID, actor, "settings.match", "application:"+app.ID).Noting(fmt.Sprintf("%s, %d digits", mode, digits))
+	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+}
+
+// NewUser is what an application tells about someone.
+type NewUser struct {
+	Email       string
+	CountryCode string // calling code, with or without +; "" means 1 (contract section 3.1)
+	Phone       string // dashes, dots, spaces and parentheses are tolerated
+}
+
+// AddUser registers someone with the application, or finds who is registered with that phone (contract section 3.1).
+// Invalid input is ErrUserInvalid with its Fields set.
+func (s *Service) AddUser(ctx context.Context, app Application, n NewUser) (User, error) {
+	u, fields := n.check()
+	if len(fields) > 0 {
+		e := *ErrUserInvalid
+		e.Fields = fields
+		return User{}, &e
+	}
+	now := s.Now()
+	u.ID, u.AppID, u.AuthyID, u.CreatedAt = ident.New(now), app.ID, ident.Number(), now
+	rec := audit.New(now, app.ID, "app:"+app.ID, "user.added", "user:"+u.ID).Noting(u.MaskedPhone())
+	return s.Store.AddUser(ctx, u, rec)
+}
+
+// check validates and normalises; the texts are those of contract section 2.1.
+func (n NewUser) check() (User, map[string]string) {
+	fields := map[string]string{}
+	email, ok := ParseEmail(n.Email)
+	switch {
+	case strings.TrimSpace(n.Email) == "":
+		fields["email"] = "is invalid and can't be blank"
+	case !ok:
+		fields["email"] = "is invalid"
+	}
+	code := strings.TrimPrefix(strings.TrimSpace(n.CountryCode), "+")
+	if code == "" {
+		code = "1"
+	}
+	cc, err := strconv.Atoi(code)
+	if err != nil || cc < 1 || cc > 999 || code[0] == '0' || phonenumbers.GetRegionCodeForCountryCode(cc) == "ZZ" {
+		fields["country_code"] = "is not supported"
+	}
+	phone, ok := ParsePhone(cc, n.Phone)
+	if !ok {
+		fields["cellphone"] = "is invalid"
+	}
+	return User{CountryCode: cc, Phone: phone, Email: email}, fields
+}
+
+// ParseEmail returns a plain address (no display name, at most 254 bytes) as it was typed but for spaces around it.
+func ParseEmail(s string) (string, bool) {
+	s = strings.TrimSpace(s)
+	a, err := mail.ParseAddress(s)
+	if err != nil || a.Address != s || len(s) > 254 || strings.ContainsAny(s, " \t\r\n\"") {
+		return "", false
+	}
+	return s, true
+}
+
+// ParsePhone returns the E.164 form of a national number under a country calling code.
+// Letters, extensions and impossible lengths are refused.
+func ParsePhone(countryCode int, national string) (string, bool) {
+	digits := strings.Map(func(r rune) rune {
+		switch r {
+		case ' ', '-', '.', '(', ')', '\u00a0':
+			return -1
+		}
+		return r
+	}, national)
+	if digits == "" || len(digits) > 15 || strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }) >= 0 {
+		return "", false
+	}
+	return canonicalPhone("+" + strconv.Itoa(countryCode) + digits)
+}
+
+// ParseE164 returns the canonical form of a full international number (+ and digits; punctuation as in ParsePhone)
+// and its country calling code.
+func ParseE164(full string) (phone string, countryCode int, ok bool) {
+	full = strings.Map(func(r rune) rune {
+		if strings.ContainsRune(" -.()\u00a0", r) {
+			return -1
+		}
+		return r
+	}, full)
+	if len(full) < 5 || len(full) > 16 || full[0] != '+' || strings.IndexFunc(full[1:], func(r rune) bool { return r < '0' || r > '9' }) >= 0 {
+		return "", 0, false
+	}
+	phone, ok = canonicalPhone(full)
+	if !ok {
+		return "", 0, false
+	}
+	n, err := phonenumbers.Parse(phone, "")
+	return phone, int(n.GetCountryCode()), err == nil
+}
+
+func canonicalPhone(full string) (string, bool) {
+	n, err := phonenumbers.Parse(full, "")
+	if err != nil || !phonenumbers.IsPossibleNumber(n) {
+		return "", false
+	}
+	return phonenumbers.Format(n, phonenumbers.E164), true
+}
+
+// User returns the application's user with that authy_id, or ErrUser.
+func (s *Service) User(ctx context.Context, app Application, authyID int64) (User, error) {
+	return s.Store.UserByAuthyID(ctx, app.ID, authyID)
+}
+
+// RemoveUser takes someone out of the application at once (contract section 3.3).
+func (s *Service) RemoveUser(ctx context.Context, app Application, authyID int64) error {
+	now := s.Now()
+	rec := audit.New(now, app.ID, "app:"+app.ID, "user.removed", "")
+	removed, err := s.Store.RemoveUser(ctx, app.ID, authyID, now, rec)
+	if err != nil {
+		return err
+	}
+	s.Removed(removed)
+	return nil
+}

@@ -1,0 +1,62 @@
+package tenant
+
+import "time"
+
+// This file owns an application's settings and the two sets of defaults of design section 9.
+
+// MatchMode says whether an approval demands a number that the person reads on the screen where they log in.
+type MatchMode string
+
+const (
+	MatchOff  MatchMode = "off"
+	MatchType MatchMode = "type" // typed into the device
+)
+
+// Settings are what an operator decides for one application. They are kept as JSON, so that a
+// setting added later works when absent.
+type Settings struct {
+	Match       MatchMode `json:"match"`
+	MatchDigits int       `json:"match_digits"` // 2 to 6
+
+	ApprovalLife    Seconds `json:"approval_life"`     // when the request names none
+	ApprovalLifeMax Seconds `json:"approval_life_max"` // 0: any, also never expiring
+	WaitingMax      int     `json:"waiting_max"`       // pending approvals of one user
+	UnapprovedHour  int     `json:"unapproved_hour"`   // requests in an hour since the user last approved one
+	UnapprovedBurst int     `json:"unapproved_burst"`  // the same in five minutes; 0: no such limit
+
+	CodeDigits int     `json:"code_digits"` // app codes
+	CodePeriod Seconds `json:"code_period"`
+	CodeSkew   int     `json:"code_skew"` // steps accepted either side of now
+	SentDigits int     `json:"sent_digits"`
+	SMSEnabled bool    `json:"sms_enabled"`
+	OneTouch   bool    `json:"onetouch_enabled"`
+}
+
+// Seconds is a whole number of seconds in settings.
+type Seconds int64
+
+// Duration converts s.
+func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
+
+// NewIntegration is what an application gets that is written against this service.
+// Number match stays off until the operator turns it on: the application has to show the number.
+func NewIntegration() Settings {
+	return Settings{
+		Match: MatchOff, MatchDigits: 3,
+		ApprovalLife: 120, ApprovalLifeMax: 600,
+		WaitingMax: 3, UnapprovedHour: 10, UnapprovedBurst: 3,
+		CodeDigits: 6, CodePeriod: 30, CodeSkew: 1, SentDigits: 6,
+		SMSEnabled: true, OneTouch: true,
+	}
+}
+
+// DropIn is what an application gets that was written for Authy and must not notice the change.
+func DropIn() Settings {
+	return Settings{
+		Match: MatchOff, MatchDigits: 3,
+		ApprovalLife: 86400, ApprovalLifeMax: 0,
+		WaitingMax: 20, UnapprovedHour: 60,
+		CodeDigits: 7, CodePeriod: 10, CodeSkew: 3, SentDigits: 7,
+		SMSEnabled: true, OneTouch: true,
+	}
+}
