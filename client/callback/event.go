@@ -3,13 +3,13 @@
 package callback
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 
+	"countersign.dev/client/internal/details"
 	"countersign.dev/client/receipt"
 )
 
@@ -44,67 +44,19 @@ func (e Event) Done(err error) {
 	}
 }
 
-// text is a JSON scalar as text. The signature does not tell 1 from "1", so neither does the reader.
-type text string
-
-func (t *text) UnmarshalJSON(data []byte) error {
-	switch data[0] {
-	case '{', '[':
-		return fmt.Errorf("%w: object or array in place of a text", ErrMalformed)
-	case '"':
-		return json.Unmarshal(data, (*string)(t))
-	case 'n':
-		*t = ""
-	default:
-		*t = text(data)
-	}
-	return nil
-}
-
-// hash is a JSON object of scalars in its order; a bare text is one field without a name.
-type hash []receipt.Field
-
-func (h *hash) UnmarshalJSON(data []byte) error {
-	*h = nil
-	if data[0] != '{' {
-		var value text
-		if err := json.Unmarshal(data, &value); err != nil || value == "" {
-			return err
-		}
-		*h = hash{{Value: string(value)}}
-		return nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	if _, err := decoder.Token(); err != nil {
-		return err
-	}
-	for decoder.More() {
-		name, err := decoder.Token()
-		if err != nil {
-			return err
-		}
-		var value text
-		if err := decoder.Decode(&value); err != nil {
-			return err
-		}
-		*h = append(*h, receipt.Field{Name: name.(string), Value: string(value)})
-	}
-	return nil
-}
-
 // eventFromBody reads the JSON of a POST.
 func eventFromBody(body []byte) (Event, error) {
 	var message struct {
-		UUID       text `json:"uuid"`
-		Status     text `json:"status"`
-		Action     text `json:"callback_action"`
-		AuthyID    text `json:"authy_id"`
-		DeviceUUID text `json:"device_uuid"`
+		UUID       details.Text `json:"uuid"`
+		Status     details.Text `json:"status"`
+		Action     details.Text `json:"callback_action"`
+		AuthyID    details.Text `json:"authy_id"`
+		DeviceUUID details.Text `json:"device_uuid"`
 		Request    struct {
 			Transaction struct {
-				Message text `json:"message"`
-				Details hash `json:"details"`
-				Hidden  hash `json:"hidden_details"`
+				Message details.Text   `json:"message"`
+				Details details.Object `json:"details"`
+				Hidden  details.Object `json:"hidden_details"`
 			} `json:"transaction"`
 		} `json:"approval_request"`
 		Receipt *receipt.Receipt `json:"receipt"`
