@@ -1,0 +1,166 @@
+package callback
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	sign "countersign.dev/client/callback"
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/egress"
+	"countersign.dev/internal/ident"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/tenant"
+)
+
+// This file owns the worker: the handler of callback jobs.
+
+// Patience is how long a receiver may take to answer (contract section 6.1).
+const Patience = 10 * time.Second
+
+// maxAnswer is how much of a receiver's answer is read, so that its connection can be used again.
+const maxAnswer = 64 << 10
+
+// Worker delivers callbacks.
+type Worker struct {
+	Store Store
+	// Client must be guarded against private addresses and follow no redirects.
+	Client *http.Client
+	// Body builds the JSON that tells of a decision.
+	Body func(app tenant.Application, a approval.Approval) ([]byte, error)
+	// Key returns the application's signing key.
+	Key func(ctx context.Context, appID string) (string, error)
+	// Mail makes the job that tells the owner of a disabled callback.
+	Mail  func(app tenant.Application, owner, address, reason string, now time.Time) job.Job
+	Offer func(...job.Job)
+	// Changed is told which approval's deliveries changed, after the commit.
+	Changed func(appID string)
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// Deliver is the job handler: one try, kept with its outcome.
+func (w *Worker) Deliver(ctx context.Context, j job.Job) error {
+	app, a, err := w.Store.Delivery(ctx, j.AppID, j.Ref)
+	if err != nil {
+		return fmt.Errorf("read what to deliver: %w", err)
+	}
+	if app.Callback.URL == "" {
+		return w.Store.Hold(ctx, j, j.CreatedAt.Add(tenant.HoldFor))
+	}
+	try, err := w.try(ctx, app, a)
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return nil // interrupted by shutdown: the lease ends by itself, and nothing was learned about the receiver
+	}
+	// What was learned is kept even when the job's time ends just now.
+	keep := context.WithoutCancel(ctx)
+	defer w.Changed(app.ID)
+	if try.Delivered() {
+		return w.Store.Delivered(keep, j, try, app.Callback.Version)
+	}
+	return w.failed(keep, j, try, app)
+}
+
+func (w *Worker) failed(ctx context.Context, j job.Job, try Try, app tenant.Application) error {
+	now := w.Now()
+	var next time.Time // zero: given up
+	if wait, again := job.Backoff(j.Attempts); again {
+		next = now.Add(wait)
+	}
+	rec := audit.New(now, app.ID, "system", "callback.disabled", "application:"+app.ID).Noting(try.Error)
+	struck, err := w.Store.Failed(ctx, j, try, app.Callback.Version, next, try.Error, func(owner string) job.Job {
+		return w.Mail(app, owner, app.Callback.URL, try.Error, now)
+	}, rec)
+	if err != nil {
+		return err
+	}
+	w.Log.Info("callback failed", "application", app.ID, "approval", j.Ref, "status", try.Status, "reason", try.Error, "strikes", struck.Strikes, "disabled", struck.Disabled)
+	w.Offer(struck.Jobs...)
+	return nil
+}
+
+// try posts once. An error means that nothing could be sent and nothing was learned; what the receiver did is in the Try.
+func (w *Worker) try(ctx context.Context, app tenant.Application, a approval.Approval) (Try, error) {
+	body, err := w.Body(app, a)
+	if err != nil {
+		return Try{}, fmt.Errorf("build callback: %w", err)
+	}
+	params, err := sign.Canonical(body)
+	if err != nil {
+		return Try{}, fmt.Errorf("sign callback: %w", err)
+	}
+	key, err := w.Key(ctx, app.ID)
+	if err != nil {
+		return Try{}, fmt.Errorf("read signing key: %w", err)
+	}
+	start := w.Now()
+	try := Try{ID: ident.New(start), AppID: app.ID, UUID: a.UUID, URL: app.Callback.URL, At: start}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, app.Callback.URL, bytes.NewReader(body))
+	if err != nil {
+		try.Error = "the address is not a URL"
+		return try, nil
+	}
+	nonce := nonce(start)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "Countersign")
+	req.Header.Set(sign.HeaderNonce, nonce)
+	req.Header.Set(sign.HeaderSignature, sign.Sign(key, nonce, http.MethodPost, app.Callback.URL, params))
+	res, err := w.Client.Do(req)
+	if err == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // only its end matters
+		res.Body.Close()
+		try.Status = res.StatusCode
+	}
+	try.Took = w.Now().Sub(start)
+	if !try.Delivered() {
+		try.Error = reason(res, err)
+	}
+	return try, nil
+}
+
+// nonce is the time in Unix seconds, as it always was (contract section 7.1), with random digits behind a point, so
+// that a receiver which remembers nonces never takes one delivery for another.
+func nonce(now time.Time) string {
+	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000_000))
+	if err != nil {
+		panic(err) // crypto/rand never fails since Go 1.24
+	}
+	return fmt.Sprintf("%d.%09d", now.Unix(), n)
+}
+
+// reason says in a few words why a try failed. The receiver's answer is never shown (T-40).
+func reason(res *http.Response, err error) string {
+	if err == nil {
+		return "HTTP status " + strings.TrimSpace(fmt.Sprint(res.StatusCode, " ", http.StatusText(res.StatusCode)))
+	}
+	var dns *net.DNSError
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, egress.ErrAddress):
+		return "the address is private, local or reserved, and not allowed"
+	case errors.As(err, &dns):
+		return "the host name could not be resolved"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Sprintf("no answer within %d seconds", int(Patience/time.Second))
+	default:
+		var op *net.OpError
+		if errors.As(err, &op) {
+			return "no connection: " + op.Err.Error()
+		}
+		return "no connection, or it broke"
+	}
+}
+

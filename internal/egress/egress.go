@@ -1,0 +1,77 @@
+// Package egress owns requests to addresses that others choose: callbacks and logos (T-40).
+//
+// The address is checked when the connection is made, after resolution, so a
+// name that resolves differently the second time gains nothing. Redirects are
+// not followed, proxies are not used, time is short.
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// ErrAddress says that the address is one that requests may not go to.
+var ErrAddress = errors.New("the address is private, local or reserved")
+
+// Policy says where requests may go beside the public internet.
+type Policy struct {
+	Loopback bool // 127.0.0.0/8 and ::1: for `dev`
+}
+
+// special are the ranges that are not the public internet (IANA special-purpose registries), with those that carry an IPv4 address inside.
+var special = prefixes(
+	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+	"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+	"::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16",
+	"fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+)
+
+func prefixes(list ...string) []netip.Prefix {
+	out := make([]netip.Prefix, len(list))
+	for i, s := range list {
+		out[i] = netip.MustParsePrefix(s)
+	}
+	return out
+}
+
+// Allowed reports whether requests may go to addr.
+func (p Policy) Allowed(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	if addr.IsLoopback() {
+		return p.Loopback
+	}
+	for _, bad := range special {
+		if bad.Contains(addr) {
+			return false
+		}
+	}
+	return addr.IsValid()
+}
+
+// Client returns an HTTP client that goes only where p allows and gives up after timeout.
+func (p Policy) Client(timeout time.Duration) *http.Client {
+	dialer := &net.Dialer{Timeout: timeout, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return fmt.Errorf("%w: %s", ErrAddress, address)
+		}
+		if !p.Allowed(at.Addr()) {
+			return ErrAddress
+		}
+		return nil
+	}}
+	return &http.Client{
+		Timeout: timeout,
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, TLSHandshakeTimeout: timeout, ResponseHeaderTimeout: timeout,
+			MaxIdleConnsPerHost: 16, IdleConnTimeout: 60 * time.Second, MaxResponseHeaderBytes: 32 << 10, ForceAttemptHTTP2: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
