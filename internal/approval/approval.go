@@ -29,6 +29,7 @@ var (
 	ErrMismatch   = fault.New(fault.Conflict, "number-mismatch", "The number does not match. The request was denied.")
 	ErrSignature  = fault.New(fault.Unauthenticated, "bad-signature", "The device's signature does not fit this request.")
 	ErrInvalid    = fault.New(fault.Invalid, "approval-invalid", "The approval request is not valid.")
+	ErrLogo       = fault.New(fault.Invalid, "approval-logo-invalid", "A logo is not valid.")
 	ErrReused     = fault.New(fault.Conflict, "idempotency-key-reused", "This Idempotency-Key was used for another request.")
 )
 

@@ -122,17 +122,17 @@ func (r Request) checkLogos() error {
 	for _, l := range r.Logos {
 		u, err := url.Parse(l.URL)
 		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || len(l.URL) > maxLogoURL {
-			return ErrInvalid.Saying("Invalid parameter: logos - A logo's url is an absolute https address of at most 500 characters")
+			return ErrLogo.Saying("Invalid parameter: logos - A logo's url is an absolute https address of at most 500 characters")
 		}
 		if !slices.Contains([]string{"default", "low", "med", "high"}, l.Res) {
-			return ErrInvalid.Saying("Invalid parameter: logos - res is one of default, low, med, high")
+			return ErrLogo.Saying("Invalid parameter: logos - res is one of default, low, med, high")
 		}
 	}
 	if len(r.Logos) > 8 {
-		return ErrInvalid.Saying("Invalid parameter: logos - At most 8 logos")
+		return ErrLogo.Saying("Invalid parameter: logos - At most 8 logos")
 	}
 	if len(r.Logos) > 0 && r.defaultLogo() == "" {
-		return ErrInvalid.Saying("Invalid parameter: logos - One logo must have the res default")
+		return ErrLogo.Saying("Invalid parameter: logos - One logo must have the res default")
 	}
 	return nil
 }

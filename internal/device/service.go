@@ -214,3 +214,8 @@ func dropSpace(r rune) rune {
 	}
 	return r
 }
+
+// OfUser returns the grants of all devices of a user, oldest first.
+func (s *Service) OfUser(ctx context.Context, userID string) ([]Grant, error) {
+	return s.Store.GrantsOfUser(ctx, userID)
+}

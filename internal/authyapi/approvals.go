@@ -1,0 +1,158 @@
+package authyapi
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"countersign.dev/client/receipt"
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/fault"
+	"countersign.dev/internal/tenant"
+)
+
+// This file owns approval requests: contract sections 5.1 and 5.2, and our additions to them.
+
+func (a *API) createApproval(c call) (any, error) {
+	u, err := c.user(a)
+	if err != nil {
+		return nil, err
+	}
+	req, err := approvalRequest(c)
+	if err != nil {
+		return nil, err
+	}
+	made, err := a.Approvals.Create(c.ctx, c.app, u, req)
+	if err != nil {
+		return nil, err
+	}
+	type request struct {
+		UUID  string       `json:"uuid"`
+		Match *matchAnswer `json:"match,omitempty"`
+	}
+	return struct {
+		Request request `json:"approval_request"`
+		Message string  `json:"message"`
+		Success bool    `json:"success"`
+	}{request{made.UUID, matchOf(made)}, "Approval request was created.", true}, nil
+}
+
+// errParameter is a parameter of the wrong kind (60004).
+var errParameter = fault.New(fault.Invalid, "parameter-invalid", "Invalid parameter")
+
+func approvalRequest(c call) (approval.Request, error) {
+	p := c.params
+	req := approval.Request{
+		Message: p.String("message"), Match: tenant.MatchMode(p.String("match")), IdempotencyKey: c.r.Header.Get("Idempotency-Key"),
+	}
+	var err error
+	if req.Details, err = fields(p, "details"); err != nil {
+		return req, err
+	}
+	if req.Hidden, err = fields(p, "hidden_details"); err != nil {
+		return req, err
+	}
+	if req.Logos, err = logos(p); err != nil {
+		return req, err
+	}
+	if text := p.String("seconds_to_expire"); text != "" || p.Kind("seconds_to_expire") > KindString {
+		n, ok := p.Int("seconds_to_expire")
+		if !ok {
+			return req, errParameter.Saying(fmt.Sprintf("Invalid parameter: seconds_to_expire - '%.40s' is not a valid Integer", text))
+		}
+		req.Life = &n
+	}
+	return req, nil
+}
+
+// fields reads a hash of texts in the order sent. A plain text is one detail without a name.
+func fields(p *Params, name string) ([]receipt.Field, error) {
+	switch p.Kind(name) {
+	case KindAbsent, KindNull:
+		return nil, nil
+	case KindString:
+		if text := p.String(name); text != "" {
+			return []receipt.Field{{Value: text}}, nil
+		}
+		return nil, nil
+	case KindArray:
+		if items, _ := p.Array(name); len(items) == 0 { // how PHP writes an empty hash
+			return []receipt.Field{}, nil
+		}
+	case KindObject:
+		members, _ := p.Object(name)
+		out := make([]receipt.Field, 0, len(members))
+		for _, m := range members {
+			if m.Value.Kind() > KindString {
+				return nil, errParameter.Saying(fmt.Sprintf("Invalid parameter: %s - Values are texts, not nested", name))
+			}
+			out = append(out, receipt.Field{Name: m.Name, Value: m.Value.String()})
+		}
+		return out, nil
+	}
+	return nil, errParameter.Saying(fmt.Sprintf("Invalid parameter: %s - A hash of texts is expected", name))
+}
+
+func logos(p *Params) ([]approval.Logo, error) {
+	if !p.Has("logos") || p.Kind("logos") == KindString && p.String("logos") == "" {
+		return nil, nil
+	}
+	items, ok := p.Array("logos")
+	if !ok {
+		return nil, errParameter.Saying("Invalid parameter: logos - An array is expected")
+	}
+	out := make([]approval.Logo, 0, len(items))
+	for _, item := range items {
+		out = append(out, approval.Logo{Res: item.String("res"), URL: item.String("url")})
+	}
+	return out, nil
+}
+
+func (a *API) readApproval(c call) (any, error) {
+	uuid := c.r.PathValue("uuid")
+	wait, ok := c.params.Int("wait")
+	if c.params.Has("wait") && (!ok || wait < 0) {
+		return nil, errParameter.Saying("Invalid parameter: wait - Seconds from 0 to 60 are expected")
+	}
+	var found approval.Approval
+	var err error
+	if wait > 0 {
+		found, err = a.Approvals.Wait(c.ctx, c.app.ID, uuid, time.Duration(min(wait, 60))*time.Second)
+	} else {
+		found, err = a.Approvals.Get(c.ctx, c.app.ID, uuid)
+	}
+	if err != nil {
+		return nil, approvalError(uuid, err)
+	}
+	return struct {
+		Request approvalAnswer `json:"approval_request"`
+		Message string         `json:"message"`
+		Success bool           `json:"success"`
+	}{approvalAnswerOf(found), "Approval request.", true}, nil
+}
+
+func (a *API) cancelApproval(c call) (any, error) {
+	uuid := c.r.PathValue("uuid")
+	cancelled, err := a.Approvals.Cancel(c.ctx, c.app, uuid)
+	if err != nil {
+		return nil, approvalError(uuid, err)
+	}
+	type request struct {
+		UUID      string `json:"uuid"`
+		Status    string `json:"status"`
+		Cancelled bool   `json:"cancelled"`
+	}
+	return struct {
+		Request request `json:"approval_request"`
+		Message string  `json:"message"`
+		Success bool    `json:"success"`
+	}{request{cancelled.UUID, wireStatus(cancelled.Status), true}, "Approval request was cancelled.", true}, nil
+}
+
+// approvalError names the uuid in "not found", as the contract does.
+func approvalError(uuid string, err error) error {
+	if errors.Is(err, approval.ErrUnknown) {
+		return approval.ErrUnknown.Saying(fmt.Sprintf("Approval request not found: %.64s", uuid))
+	}
+	return err
+}

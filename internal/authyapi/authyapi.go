@@ -1,0 +1,145 @@
+// Package authyapi is the surface that Authy's client libraries speak to: the
+// wire contract of the Authy API, and our additions to it.
+//
+// A handler decodes, calls one domain method, and encodes. The routes are in
+// Routes below, errors in errors.go, answers in answers.go, and what callbacks
+// carry in callback.go. "Contract" means the description of that API in
+// docs/authy-api.md.
+package authyapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/device"
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/tenant"
+)
+
+// API is the surface. All fields but Log's default must be set.
+type API struct {
+	Tenants   *tenant.Service
+	Devices   *device.Service
+	Codes     *otp.Service
+	Approvals *approval.Service
+	Log       *slog.Logger
+}
+
+// call is one authenticated request.
+type call struct {
+	ctx    context.Context
+	r      *http.Request
+	app    tenant.Application
+	params *Params
+}
+
+// handler answers a call with a value to encode, or an error.
+type handler func(*API, call) (any, error)
+
+// route is one line of the map of this surface.
+type route struct {
+	method, path string
+	handle       handler
+}
+
+// Routes is the whole surface. {format} is json; xml is not served (contract section 1.1).
+var routes = []route{
+	{"POST", "/protected/{format}/users/new", (*API).addUser},
+	{"GET", "/protected/{format}/users/{id}/status", (*API).userStatus},
+	{"POST", "/protected/{format}/users/{id}/remove", (*API).removeUser},
+	{"POST", "/protected/{format}/users/{id}/delete", (*API).removeUser}, // and users/delete/{id}, see respell
+
+	{"GET", "/protected/{format}/verify/{token}/{id}", (*API).verify},
+	{"GET", "/protected/{format}/sms/{id}", (*API).sendSMS},
+
+	{"POST", "/onetouch/{format}/users/{id}/approval_requests", (*API).createApproval},
+	{"GET", "/onetouch/{format}/approval_requests/{uuid}", (*API).readApproval},
+	{"POST", "/onetouch/{format}/approval_requests/{uuid}/cancel", (*API).cancelApproval},
+	{"POST", "/onetouch/{format}/users/{id}/enrollment_tickets", (*API).createTicket},
+}
+
+// Handler returns the surface.
+func (a *API) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range routes {
+		mux.Handle(rt.method+" "+rt.path, a.serve(rt.handle))
+	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		// One client probes here before its first call (contract section 1.1).
+		writeJSON(w, http.StatusOK, map[string]any{"message": "Countersign", "success": true})
+	})
+	return cleanPaths(respell(known(mux)))
+}
+
+// respell turns users/delete/{id} into users/{id}/delete: the mux cannot tell users/{id}/delete and users/delete/{id} apart.
+func respell(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s := strings.Split(r.URL.Path, "/"); len(s) == 6 && s[1] == "protected" && s[3] == "users" && s[4] == "delete" {
+			u := *r.URL
+			u.Path, u.RawPath = "/protected/"+s[2]+"/users/"+s[5]+"/delete", ""
+			again := *r
+			again.URL = &u
+			r = &again
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// known answers what no route matches in the contract's error shape.
+func known(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			other := *r
+			other.Method = method
+			if _, pattern := mux.Handler(&other); pattern != "" {
+				w.Header().Set("Allow", method)
+				writeRefusal(w, refusal{status: http.StatusMethodNotAllowed, code: "60000", message: "This address takes " + method + " requests only."})
+				return
+			}
+		}
+		writeRefusal(w, notFound)
+	})
+}
+
+// serve decodes and authenticates, in this order because the key may be in the body, and encodes the outcome.
+func (a *API) serve(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.PathValue("format") != "json" {
+			writeRefusal(w, notFound)
+			return
+		}
+		params, err := decode(r)
+		if err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		app, err := a.Tenants.Authenticate(r.Context(), params.APIKey())
+		if err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		answer, err := h(a, call{ctx: r.Context(), r: r, app: app, params: params})
+		if err != nil {
+			a.refuse(w, r, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, answer)
+	})
+}
+
+// user returns the application's user that the path names. What is no number is nobody's id.
+func (c call) user(a *API) (tenant.User, error) {
+	id, err := strconv.ParseInt(c.r.PathValue("id"), 10, 64)
+	if err != nil || id < 0 {
+		return tenant.User{}, tenant.ErrUser
+	}
+	return a.Tenants.User(c.ctx, c.app, id)
+}

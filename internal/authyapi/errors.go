@@ -1,0 +1,96 @@
+package authyapi
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/fault"
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/tenant"
+)
+
+// This file owns errors: what the domain refused, in the contract's statuses, codes and shapes (section 2).
+
+// errNobody is a verification for an id that the application does not have.
+var errNobody = fault.New(fault.Unauthenticated, "verify-nobody", "User doesn't exist")
+
+// refusal is one error answer.
+type refusal struct {
+	status  int
+	code    string // five digits
+	message string
+	fields  map[string]string // each appears at top level and in errors
+	token   bool              // a code was wrong: "token" at top level
+	bare    bool              // errors is empty
+	after   time.Duration
+}
+
+var notFound = refusal{status: http.StatusNotFound, code: "60000", message: "The requested URL was not found. See the documentation for the addresses of this API."}
+
+// refusals is the table from the domain's errors to the contract's; the message is the domain's own sentence.
+var refusals = map[string]refusal{
+	tenant.ErrKey.Code:          {status: 401, code: "60001"},
+	tenant.ErrUser.Code:         {status: 404, code: "60026"},
+	tenant.ErrUserInvalid.Code:  {status: 400, code: "60027"},
+	errNobody.Code:              {status: 401, code: "60016"},
+	errParameter.Code:           {status: 400, code: "60004"},
+	otp.ErrWrong.Code:           {status: 401, code: "60020", token: true},
+	otp.ErrUsed.Code:            {status: 401, code: "60019", token: true},
+	otp.ErrBudget.Code:          {status: 503, code: "60017"},
+	otp.ErrSMSOff.Code:          {status: 403, code: "60007"},
+	otp.ErrSendMany.Code:        {status: 429, code: "60003"},
+	otp.ErrAction.Code:          {status: 400, code: "60004"},
+	approval.ErrUnknown.Code:    {status: 404, code: "60049", bare: true},
+	approval.ErrNoDevice.Code:   {status: 400, code: "60050"},
+	approval.ErrOff.Code:        {status: 403, code: "60065"},
+	approval.ErrWaiting.Code:    {status: 429, code: "60003"},
+	approval.ErrFlood.Code:      {status: 429, code: "60003"},
+	approval.ErrNotPending.Code: {status: 400, code: "60079"},
+	approval.ErrInvalid.Code:    {status: 400, code: "60004"},
+	approval.ErrLogo.Code:       {status: 400, code: "60080"},
+	approval.ErrReused.Code:     {status: 400, code: "60002"},
+}
+
+// refuse answers with the error. What the domain did not mean to report is logged whole and told as an internal error.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if bad, ok := errors.AsType[*decodeError](err); ok {
+		writeRefusal(w, refusal{status: http.StatusBadRequest, code: bad.code, message: bad.message})
+		return
+	}
+	e, ok := errors.AsType[*fault.Error](err)
+	if ok {
+		if ref, known := refusals[e.Code]; known {
+			ref.message, ref.fields, ref.after = e.Detail, e.Fields, e.RetryAfter
+			writeRefusal(w, ref)
+			return
+		}
+	}
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		return // the client has gone; there is nobody to answer
+	}
+	a.Log.Error("request failed", "route", r.Pattern, "error", err)
+	writeRefusal(w, refusal{status: http.StatusInternalServerError, code: "60000", message: "An internal error occurred. Please try again later."})
+}
+
+func writeRefusal(w http.ResponseWriter, ref refusal) {
+	errs := map[string]string{}
+	answer := map[string]any{"message": ref.message, "success": false, "errors": errs, "error_code": ref.code}
+	if !ref.bare {
+		errs["message"] = ref.message
+	}
+	for field, text := range ref.fields {
+		errs[field], answer[field] = text, text
+	}
+	if ref.token {
+		answer["token"] = "is invalid"
+	}
+	if ref.after > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(ref.after.Seconds()))))
+	}
+	writeJSON(w, ref.status, answer)
+}

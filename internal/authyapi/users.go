@@ -1,0 +1,164 @@
+package authyapi
+
+import (
+	"errors"
+
+	"countersign.dev/internal/device"
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/tenant"
+)
+
+// This file owns users and codes: contract sections 3.1 to 3.3, 4.1 and 4.2, and enrolment tickets.
+
+func (a *API) addUser(c call) (any, error) {
+	u, err := a.Tenants.AddUser(c.ctx, c.app, tenant.NewUser{
+		Email: c.params.String("user", "email"), CountryCode: c.params.String("user", "country_code"), Phone: c.params.String("user", "cellphone"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Exactly one number in the whole answer: one client greps it (contract section 1.6).
+	type user struct {
+		ID int64 `json:"id"`
+	}
+	return struct {
+		Message string `json:"message"`
+		User    user   `json:"user"`
+		Success bool   `json:"success"`
+	}{"User created successfully.", user{u.AuthyID}, true}, nil
+}
+
+func (a *API) userStatus(c call) (any, error) {
+	u, err := c.user(a)
+	if err != nil {
+		return nil, err
+	}
+	grants, err := a.Devices.OfUser(c.ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	return statusAnswer(u, grants), nil
+}
+
+func (a *API) removeUser(c call) (any, error) {
+	u, err := c.user(a)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Tenants.RemoveUser(c.ctx, c.app, u.AuthyID); err != nil {
+		return nil, err
+	}
+	return done{"User removed from application", true}, nil
+}
+
+func (a *API) verify(c call) (any, error) {
+	u, err := c.user(a)
+	if errors.Is(err, tenant.ErrUser) {
+		return nil, errNobody
+	}
+	if err != nil {
+		return nil, err
+	}
+	verdict, err := a.Codes.Verify(c.ctx, c.app, u, c.r.PathValue("token"), c.params.String("action"))
+	if errors.Is(err, tenant.ErrUser) {
+		return nil, errNobody
+	}
+	if err != nil {
+		return nil, err
+	}
+	d := verifyDevice{OSType: "sms"}
+	if verdict.SentID == "" {
+		grants, err := a.Devices.OfUser(c.ctx, u.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range grants {
+			if g.ID == verdict.GrantID {
+				d = verifyDeviceOf(g)
+			}
+		}
+	}
+	// The order of the members and the string "true" are compared by clients (contract sections 1.4, 1.6).
+	return struct {
+		Message string       `json:"message"`
+		Token   string       `json:"token"`
+		Success string       `json:"success"`
+		Device  verifyDevice `json:"device"`
+	}{"Token is valid.", "is valid", "true", d}, nil
+}
+
+func (a *API) sendSMS(c call) (any, error) {
+	u, err := c.user(a)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := a.Codes.SendSMS(c.ctx, c.app, u, otp.SMS{
+		Force: c.params.Bool("force"), Action: c.params.String("action"), ActionMessage: c.params.String("action_message"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if sent.Ignored {
+		return struct {
+			Message   string `json:"message"`
+			Cellphone string `json:"cellphone"`
+			Device    string `json:"device"`
+			Ignored   bool   `json:"ignored"`
+			Success   bool   `json:"success"`
+		}{"Ignored: SMS is not needed for smartphones. Pass force=true if you want to actually send it anyway.", u.MaskedCell(), deviceName(sent.Platform), true, true}, nil
+	}
+	return struct {
+		Success   bool   `json:"success"`
+		Message   string `json:"message"`
+		Cellphone string `json:"cellphone"`
+	}{true, "SMS token was sent", u.MaskedCell()}, nil
+}
+
+func (a *API) createTicket(c call) (any, error) {
+	u, err := c.user(a)
+	if err != nil {
+		return nil, err
+	}
+	t, err := a.Devices.NewTicket(c.ctx, c.app, u)
+	if err != nil {
+		return nil, err
+	}
+	type ticket struct {
+		Link      string `json:"link"`
+		Words     string `json:"words"`
+		ExpiresAt string `json:"expires_at"`
+	}
+	return struct {
+		Ticket  ticket `json:"enrollment_ticket"`
+		Message string `json:"message"`
+		Success bool   `json:"success"`
+	}{ticket{t.Link, t.Words, isoTime(t.ExpiresAt)}, "Enrollment ticket was created.", true}, nil
+}
+
+// deviceName is how Authy clients know a platform (contract section 3.2).
+func deviceName(platform string) string {
+	switch platform {
+	case "android", "iphone", "ipad":
+		return platform
+	default:
+		return "authy_chrome"
+	}
+}
+
+// osType is the same in the longer descriptions of a device.
+func osType(platform string) string {
+	switch platform {
+	case "android", "iphone", "ipad":
+		return platform
+	default:
+		return "desktop"
+	}
+}
+
+// registrationMethod is how a grant was proved, in the contract's words; a ticket has none there.
+func registrationMethod(g device.Grant) *string {
+	if g.Method == device.MethodSMS {
+		return &g.Method
+	}
+	return nil
+}
