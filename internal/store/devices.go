@@ -17,6 +17,9 @@ import (
 
 const deviceColumns = `d.id, d.name, d.platform, d.public_key, d.created_at, d.seen_at`
 
+// returnedDevice is the same after an INSERT: SQLite knows no alias there, and PostgreSQL needs none.
+const returnedDevice = `id, name, platform, public_key, created_at, seen_at`
+
 type deviceTimes struct{ created, seen int64 }
 
 func (dt *deviceTimes) into(d *device.Device) []any {
@@ -214,8 +217,8 @@ var errNone = errors.New("no row")
 
 // enroll makes the device if its key is new, its session, and a grant for each user.
 func (t *tx) enroll(ctx context.Context, users []phoneUser, in device.Enrolling) (d device.Device, grants []device.Grant, err error) {
-	d, err = scanDevice(t.queryRow(ctx, `INSERT INTO devices AS d (id, name, platform, public_key, created_at, seen_at) VALUES ($1, $2, $3, $4, $5, $5)
-		ON CONFLICT (public_key) DO UPDATE SET seen_at = $5 RETURNING `+deviceColumns,
+	d, err = scanDevice(t.queryRow(ctx, `INSERT INTO devices (id, name, platform, public_key, created_at, seen_at) VALUES ($1, $2, $3, $4, $5, $5)
+		ON CONFLICT (public_key) DO UPDATE SET seen_at = $5 RETURNING `+returnedDevice,
 		ident.New(in.Now), in.Device.Name, in.Device.Platform, in.Device.PublicKey, ms(in.Now)))
 	if err != nil {
 		return d, nil, fmt.Errorf("insert device: %w", err)

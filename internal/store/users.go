@@ -15,6 +15,9 @@ import (
 
 const userColumns = `u.id, u.app_id, u.authy_id, u.country_code, COALESCE(u.phone, ''), u.email, u.confirmed_at, u.created_at`
 
+// returnedUser is the same after an INSERT: SQLite knows no alias there, and PostgreSQL needs none.
+const returnedUser = `id, app_id, authy_id, country_code, COALESCE(phone, ''), email, confirmed_at, created_at`
+
 func scanUser(r scanner) (u tenant.User, err error) {
 	var confirmed, created int64
 	err = r.Scan(&u.ID, &u.AppID, &u.AuthyID, &u.CountryCode, &u.Phone, &u.Email, &confirmed, &created)
@@ -29,10 +32,10 @@ func (s *Store) AddUser(ctx context.Context, u tenant.User, rec audit.Record) (k
 		if id.AuthyID, err = t.freeAuthyID(ctx, u.AppID, u.AuthyID); err != nil {
 			return err
 		}
-		kept, err = scanUser(t.queryRow(ctx, `INSERT INTO users AS u (id, app_id, authy_id, country_code, phone, email, created_at)
+		kept, err = scanUser(t.queryRow(ctx, `INSERT INTO users (id, app_id, authy_id, country_code, phone, email, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (app_id, phone) DO UPDATE SET removed_at = 0
-			RETURNING `+userColumns, id.ID, id.AppID, id.AuthyID, id.CountryCode, id.Phone, id.Email, ms(id.CreatedAt)))
+			RETURNING `+returnedUser, id.ID, id.AppID, id.AuthyID, id.CountryCode, id.Phone, id.Email, ms(id.CreatedAt)))
 		if err != nil {
 			return fmt.Errorf("insert user: %w", err)
 		}

@@ -1,0 +1,219 @@
+// Package servertest builds the real store, key ring and domain services for
+// tests of the surfaces, with a clock that only tests move.
+//
+// It takes the place of internal/server in tests of one surface: nothing in it
+// is faked but time and the job runner. Jobs are recorded; messages are
+// delivered to the real outbox when a test asks for them.
+package servertest
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/device"
+	"countersign.dev/internal/ident"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/live"
+	"countersign.dev/internal/message"
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/seal"
+	"countersign.dev/internal/store"
+	"countersign.dev/internal/tenant"
+)
+
+// Origin is the authenticator's public URL in tests.
+const Origin = "http://localhost:8302"
+
+// Server is everything behind the surfaces.
+type Server struct {
+	Clock     *Clock
+	Store     *store.Store
+	Ring      *seal.Ring
+	Live      *live.Hub
+	Account   tenant.Account
+	Tenants   *tenant.Service
+	Devices   *device.Service
+	Approvals *approval.Service
+	Codes     *otp.Service
+	Messages  *message.Service
+	Jobs      *Jobs
+}
+
+// New builds a server over a fresh SQLite database that ends with the test.
+func New(t testing.TB) *Server {
+	t.Helper()
+	clock := &Clock{now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)}
+	db, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "countersign.db"))
+	must(t, err)
+	t.Cleanup(func() { must(t, db.Close()) })
+	master := seal.NewMaster()
+	keys, err := db.SealKeys(t.Context(), clock.Now(), func() ([]seal.StoredKey, error) { return seal.NewKeys(master) })
+	must(t, err)
+	ring, err := seal.Open(master, keys)
+	must(t, err)
+	account, err := db.FirstAccount(t.Context(), tenant.Account{
+		ID: ident.New(clock.Now()), Name: "Example", OwnerEmail: "owner@example.com", CreatedAt: clock.Now(),
+	})
+	must(t, err)
+	return assemble(clock, db, ring, account)
+}
+
+func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Account) *Server {
+	hub, jobs := live.NewHub(), &Jobs{}
+	messages := &message.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now}
+	return &Server{
+		Clock: clock, Store: db, Ring: ring, Live: hub, Account: account, Messages: messages, Jobs: jobs,
+		Tenants: &tenant.Service{Store: db, Ring: ring, Now: clock.Now, Offer: jobs.Offer, Removed: func(gone tenant.Removed) {
+			hub.Wake(live.UserTopic(gone.UserID))
+			for _, uuid := range gone.Approvals {
+				hub.Wake(live.ApprovalTopic(uuid))
+			}
+			for _, id := range gone.DeviceIDs {
+				hub.Wake(live.DeviceTopic(id))
+			}
+		}},
+		Devices: &device.Service{
+			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
+			NewMessage: messages.EnrollmentJob, Offer: jobs.Offer,
+		},
+		Approvals: &approval.Service{
+			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, Offer: jobs.Offer,
+			Logo: func(context.Context, string) string { return "" },
+		},
+		Codes: &otp.Service{Store: db, Ring: ring, Now: clock.Now, NewMessage: messages.CodeJob, Offer: jobs.Offer},
+	}
+}
+
+// App makes an application with the settings of a new integration, changed by each of change.
+func (s *Server) App(t testing.TB, name string, change ...func(*tenant.Settings)) tenant.Application {
+	t.Helper()
+	settings := tenant.NewIntegration()
+	for _, c := range change {
+		c(&settings)
+	}
+	app, err := s.Tenants.CreateApplication(t.Context(), s.Account.ID, name, settings, "operator:test")
+	must(t, err)
+	return app
+}
+
+// Key returns the application's API key.
+func (s *Server) Key(t testing.TB, app tenant.Application) string {
+	t.Helper()
+	key, err := s.Tenants.APIKey(t.Context(), app.ID)
+	must(t, err)
+	return key
+}
+
+// User registers a user by e-mail address and national number under +1, for example "202-555-0123".
+func (s *Server) User(t testing.TB, app tenant.Application, email, phone string) tenant.User {
+	t.Helper()
+	u, err := s.Tenants.AddUser(t.Context(), app, tenant.NewUser{Email: email, CountryCode: "1", Phone: phone})
+	must(t, err)
+	return u
+}
+
+// Ask creates an approval that shows message, changed by each of change.
+func (s *Server) Ask(t testing.TB, app tenant.Application, u tenant.User, message string, change ...func(*approval.Request)) approval.Approval {
+	t.Helper()
+	request := approval.Request{Message: message}
+	for _, c := range change {
+		c(&request)
+	}
+	a, err := s.Approvals.Create(t.Context(), app, u, request)
+	must(t, err)
+	return a
+}
+
+// Delivered sends the messages that wait and returns the newest one to that address (E.164 or mail). It fails the test when there is none.
+func (s *Server) Delivered(t testing.TB, to string) message.Message {
+	t.Helper()
+	list := s.Outbox(t, to)
+	if len(list) == 0 {
+		t.Fatalf("no message was sent to %s", to)
+	}
+	return list[0]
+}
+
+// Outbox sends the messages that wait and returns all to that address, newest first; to "" means to anybody.
+func (s *Server) Outbox(t testing.TB, to string) []message.Message {
+	t.Helper()
+	for _, j := range s.Jobs.take(job.Message) {
+		must(t, s.Messages.Deliver(t.Context(), j))
+	}
+	list, err := s.Messages.Outbox(t.Context(), to)
+	must(t, err)
+	return list
+}
+
+// Clock stands still until a test advances it. It is safe for concurrent use.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// Now returns the time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves the time on by d.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// Jobs takes the place of the runner: it records what was offered. It is safe for concurrent use.
+type Jobs struct {
+	mu      sync.Mutex
+	offered []job.Job
+}
+
+// Offer records jobs.
+func (j *Jobs) Offer(jobs ...job.Job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.offered = append(j.offered, jobs...)
+}
+
+// Offered returns the recorded jobs of that kind, oldest first. Messages that Outbox has sent are no longer among them.
+func (j *Jobs) Offered(kind job.Kind) (found []job.Job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, offered := range j.offered {
+		if offered.Kind == kind {
+			found = append(found, offered)
+		}
+	}
+	return found
+}
+
+// take returns the jobs of that kind and forgets them.
+func (j *Jobs) take(kind job.Kind) (taken []job.Job) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	kept := j.offered[:0]
+	for _, offered := range j.offered {
+		if offered.Kind == kind {
+			taken = append(taken, offered)
+		} else {
+			kept = append(kept, offered)
+		}
+	}
+	j.offered = kept
+	return taken
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(fmt.Errorf("servertest: %w", err))
+	}
+}
