@@ -138,7 +138,9 @@ func (t *Terminal) confirm(ctx context.Context, in confirmation, name string) (E
 			return Enrolment{}, err
 		}
 	}
+	enrolledKey := t.state.PrivateKey
 	err = t.update(func(s *state) error {
+		s.Authenticator, s.PrivateKey = t.base, enrolledKey // whatever another process did since
 		s.enrolled(out.Device, name, t.session, out.Grants)
 		return nil
 	})
@@ -168,6 +170,7 @@ func (t *Terminal) refresh(ctx context.Context) error {
 		Grants     []Grant
 		ServerTime int64 `json:"server_time"`
 	}
+	known := t.state.Grants // a grant that another process adds meanwhile is not in the answer, and stays
 	start := t.now()
 	if err := t.callSignedIn(ctx, http.MethodGet, "/grants", nil, &out); err != nil {
 		return err
@@ -175,16 +178,18 @@ func (t *Terminal) refresh(ctx context.Context) error {
 	if err := t.observe(out.ServerTime, start, t.now()); err != nil {
 		return err
 	}
-	alive := make(map[int64]bool, len(out.Grants))
-	for _, g := range out.Grants {
-		alive[g.ID] = true
+	gone := make(map[int64]bool, len(known))
+	for _, g := range known {
+		gone[g.ID] = true
 	}
-	removed := func(g Grant) bool { return !alive[g.ID] }
-	if !slices.ContainsFunc(t.state.Grants, removed) {
+	for _, g := range out.Grants {
+		delete(gone, g.ID)
+	}
+	if len(gone) == 0 {
 		return nil
 	}
 	return t.update(func(s *state) error {
-		s.Grants = slices.DeleteFunc(s.Grants, removed)
+		s.Grants = slices.DeleteFunc(s.Grants, func(g Grant) bool { return gone[g.ID] })
 		return nil
 	})
 }

@@ -1,0 +1,89 @@
+// Command countersign is the whole product in one binary: the service on a laptop, and the terminal authenticator.
+//
+// This file owns the command line itself: one field of cli for each command, each in a file of its own, and the exit
+// code: 0 done, 1 failed, 2 wrong usage.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line.
+type cli struct {
+	Device  deviceCmd  `cmd:"" help:"Approve requests and show codes in this terminal: the authenticator as a command."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// output is where a command prints: results to Out, everything else to Err.
+type output struct {
+	Out, Err io.Writer
+}
+
+// json prints a value for programs.
+func (o *output) json(v any) error {
+	encoder := json.NewEncoder(o.Out)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the program: it parses args, runs one command until it ends or ctx does, and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	helped := false
+	parser, err := kong.New(&cli{},
+		kong.Name("countersign"),
+		kong.Description("Two-factor authentication that a team runs itself."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { helped = true }), // kong leaves after printing help; we return instead
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.Bind(&output{Out: stdout, Err: stderr}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "countersign:", err)
+		return 1
+	}
+	command, err := parser.Parse(args)
+	if helped {
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "countersign: %v; see: %s --help\n", err, helpFor(err))
+		return 2
+	}
+	if err := command.Run(); err != nil {
+		if errors.Is(err, context.Canceled) {
+			err = errors.New("interrupted")
+		}
+		fmt.Fprintln(stderr, "countersign:", err)
+		return 1
+	}
+	return 0
+}
+
+// helpFor returns the command whose help explains a usage error.
+func helpFor(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context.Selected() != nil {
+		return parse.Context.Selected().FullPath()
+	}
+	return "countersign"
+}
