@@ -135,6 +135,12 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	good := signed(t).Header.Get(HeaderSignature)
+	// The last character before the padding carries four bits and two that mean nothing.
+	loose := map[byte]string{}
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	for i := 0; i < len(alphabet); i += 4 {
+		loose[alphabet[i]] = alphabet[i+1 : i+2]
+	}
 	huge := `{"a":"` + strings.Repeat("a", maxBody) + `"}`
 	for _, test := range []struct {
 		name   string
@@ -148,6 +154,7 @@ func TestRefusals(t *testing.T) {
 		{"two nonces", func(r *http.Request) { r.Header.Add(HeaderNonce, "1") }, ErrSignature, 401},
 		{"signature is not base64", header(HeaderSignature, "*"), ErrSignature, 401},
 		{"signature spelled anew", header(HeaderSignature, strings.TrimRight(good, "=")), ErrSignature, 401},
+		{"signature with loose bits", header(HeaderSignature, good[:42]+loose[good[42]]+"="), ErrSignature, 401},
 		{"truncated signature", header(HeaderSignature, good[:40]), ErrSignature, 401},
 		{"empty signature", header(HeaderSignature, ""), ErrSignature, 401},
 		{"other nonce", header(HeaderNonce, "1700000124"), ErrSignature, 401},
@@ -266,6 +273,7 @@ func TestFreshness(t *testing.T) {
 		{"0", 0, ErrStale},
 		{"a nonce", 0, ErrStale},
 		{"a nonce", -1, nil},
+		{"a|nonce", -1, ErrSignature},
 		{"1", -1, nil},
 	} {
 		v := newVerifier()

@@ -1,0 +1,212 @@
+// This file owns calls about approvals.
+
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"countersign.dev/client/internal/details"
+	"countersign.dev/client/receipt"
+)
+
+// Field is one line of details.
+type Field = receipt.Field
+
+// The states of an approval. Only [StatusPending] changes, once. Let nothing happen for a status not in this list.
+const (
+	StatusPending   = "pending"
+	StatusApproved  = "approved"
+	StatusDenied    = "denied"
+	StatusExpired   = "expired"
+	StatusCancelled = "cancelled"
+)
+
+// The values of [ApprovalRequest.Match]. A request may only ask for more than the application's setting.
+const (
+	MatchOff  = "off"
+	MatchType = "type" // the person must type the number of [Approval.Match] on the device
+)
+
+// MaxMessage is how many characters a message may have; servers cut longer ones, and nobody should approve half a sentence.
+const MaxMessage = 200
+
+// ApprovalRequest is what to ask a person.
+type ApprovalRequest struct {
+	Message       string  // what is asked, at most MaxMessage characters
+	Details       []Field // shown below it, in this order; names must differ
+	HiddenDetails []Field // not shown, but signed and returned
+	Logos         []Logo
+	Expire        time.Duration // life of the request, in whole seconds, rounded up; 0 = the application's default
+	NeverExpire   bool
+	Match         string // MatchOff, MatchType or "" for the application's setting
+	// IdempotencyKey names this request, so that sending it again within 24 hours returns the first approval. When empty
+	// one is made for this call, so that repeating after a lost connection cannot ask twice.
+	IdempotencyKey string
+}
+
+// Logo is a picture to show. One of them must be of resolution "default".
+type Logo struct {
+	Res string `json:"res"` // "default", "low", "med" or "high"
+	URL string `json:"url"`
+}
+
+// Approval is a request for a decision, and what became of it.
+type Approval struct {
+	UUID          string
+	Status        string
+	Match         *Match // nil when no number has to be typed
+	AuthyID       int64
+	Application   string           // the application's name as shown, and ApplicationID its id as signed: on the server's word,
+	ApplicationID string           // so keep them from an early answer when receipts must be checked without trust in it
+	CreatedAt     time.Time        // zero in the answers to CreateApproval and CancelApproval
+	ProcessedAt   time.Time        // zero while pending
+	Expire        time.Duration    // life it was given, 0 = never expires (or not told, as CreatedAt)
+	HiddenDetails []Field          // as created, told once answered
+	Receipt       *receipt.Receipt // proof of the decision, told once answered; nil from servers other than Countersign
+}
+
+// Match is the number that the application shows and the person types on the device.
+type Match struct {
+	Mode  string `json:"mode"`
+	Value string `json:"value"`
+}
+
+// CreateApproval asks a user's devices. The approval it returns is pending. It returns [ErrUserNotFound], [ErrNoDevice] or [ErrRateLimited].
+func (c *Client) CreateApproval(ctx context.Context, authyID int64, request ApprovalRequest) (Approval, error) {
+	const name = "create approval"
+	body, err := request.body()
+	if err != nil {
+		return Approval{}, fmt.Errorf("countersign: %s: %w", name, err)
+	}
+	key := request.IdempotencyKey
+	if key == "" {
+		key = rand.Text()
+	}
+	path := "/onetouch/json/users/" + strconv.FormatInt(authyID, 10) + "/approval_requests"
+	var answer approvalAnswer
+	if err := c.do(ctx, call{name: name, method: "POST", path: path, body: body, repeatable: true, key: key}, &answer); err != nil {
+		return Approval{}, err
+	}
+	if answer.Approval.UUID == "" {
+		return Approval{}, fmt.Errorf("countersign: %s: answer names no approval", name)
+	}
+	approval := answer.approval()
+	approval.Status, approval.AuthyID = StatusPending, authyID
+	return approval, nil
+}
+
+// body checks a request and gives its JSON form.
+func (r ApprovalRequest) body() (map[string]any, error) {
+	body := map[string]any{"message": r.Message}
+	switch {
+	case utf8.RuneCountInString(r.Message) > MaxMessage:
+		return nil, fmt.Errorf("message over %d characters", MaxMessage)
+	case r.Expire < 0:
+		return nil, errors.New("negative Expire")
+	case r.Expire > 0 && r.NeverExpire:
+		return nil, errors.New("both Expire and NeverExpire")
+	case r.NeverExpire:
+		body["seconds_to_expire"] = 0
+	case r.Expire > 0:
+		body["seconds_to_expire"] = wholeSeconds(r.Expire)
+	}
+	if len(r.Details) > 0 {
+		body["details"] = details.Object(r.Details)
+	}
+	if len(r.HiddenDetails) > 0 {
+		body["hidden_details"] = details.Object(r.HiddenDetails)
+	}
+	if len(r.Logos) > 0 {
+		body["logos"] = r.Logos
+	}
+	if r.Match != "" {
+		body["match"] = r.Match
+	}
+	return body, nil
+}
+
+// Approval reads an approval as it is now. It returns [ErrApprovalNotFound] for a uuid that the application does not have.
+func (c *Client) Approval(ctx context.Context, uuid string) (Approval, error) {
+	return c.WaitApproval(ctx, uuid, 0)
+}
+
+// WaitApproval reads an approval as soon as it is decided, and after d, which the server bounds to a minute, as it is then: still pending, perhaps.
+func (c *Client) WaitApproval(ctx context.Context, uuid string, d time.Duration) (Approval, error) {
+	if !isUUID(uuid) {
+		return Approval{}, notFound(uuid)
+	}
+	return c.approval(ctx, uuid, call{
+		name: "read approval", method: "GET", path: approvalPath(uuid),
+		repeatable: true, wait: max(0, min(d, time.Minute)),
+	})
+}
+
+// CancelApproval withdraws a pending approval. It returns [ErrNotPending] when it was decided before, which [Client.Approval] then reads.
+func (c *Client) CancelApproval(ctx context.Context, uuid string) (Approval, error) {
+	if !isUUID(uuid) {
+		return Approval{}, notFound(uuid)
+	}
+	return c.approval(ctx, uuid, call{name: "cancel approval", method: "POST", path: approvalPath(uuid) + "/cancel"})
+}
+
+// approval makes a call that answers with one approval, and checks that it is that one.
+func (c *Client) approval(ctx context.Context, uuid string, call call) (Approval, error) {
+	var answer approvalAnswer
+	if err := c.do(ctx, call, &answer); err != nil {
+		return Approval{}, err
+	}
+	if !strings.EqualFold(answer.Approval.UUID, uuid) {
+		return Approval{}, fmt.Errorf("countersign: %s: answer is about another approval", call.name)
+	}
+	return answer.approval(), nil
+}
+
+// approvalAnswer is the JSON form of an approval.
+type approvalAnswer struct {
+	Approval struct {
+		UUID        string           `json:"uuid"`
+		Status      string           `json:"status"`
+		Cancelled   bool             `json:"cancelled"`
+		Match       *Match           `json:"match"`
+		AuthyID     details.Text     `json:"_authy_id"` // a string in old servers
+		AppName     string           `json:"_app_name"`
+		AppID       string           `json:"app_id"`
+		CreatedAt   time.Time        `json:"created_at"`
+		ProcessedAt time.Time        `json:"processed_at"`
+		Expire      int64            `json:"seconds_to_expire"`
+		Hidden      details.Object   `json:"hidden_details"`
+		Receipt     *receipt.Receipt `json:"receipt"`
+	} `json:"approval_request"`
+}
+
+func (a approvalAnswer) approval() Approval {
+	read := a.Approval
+	if read.Cancelled && read.Status == StatusExpired {
+		read.Status = StatusCancelled // the Authy API has no word for it
+	}
+	authyID, _ := strconv.ParseInt(string(read.AuthyID), 10, 64)
+	return Approval{
+		UUID: read.UUID, Status: read.Status, Match: read.Match, AuthyID: authyID, Application: read.AppName, ApplicationID: read.AppID,
+		CreatedAt: read.CreatedAt, ProcessedAt: read.ProcessedAt, Expire: time.Duration(read.Expire) * time.Second, HiddenDetails: read.Hidden, Receipt: read.Receipt,
+	}
+}
+
+func approvalPath(uuid string) string { return "/onetouch/json/approval_requests/" + uuid }
+
+// isUUID reports whether a text may be part of a path. Which uuid shapes exist is the server's business.
+func isUUID(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "-0123456789abcdefABCDEF") == ""
+}
+
+// notFound is what the server answers to an unknown uuid, for texts that cannot be one.
+func notFound(uuid string) error {
+	return &Error{Status: http.StatusNotFound, Code: "60049", Message: fmt.Sprintf("Approval request not found: %.64q", uuid)}
+}

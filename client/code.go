@@ -1,0 +1,95 @@
+// This file owns calls about one-time codes.
+
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// CodeOptions narrow what a code is good for.
+type CodeOptions struct {
+	Action string // must be the action for which the code was sent
+	UserIP string // address of the person's browser, for the record
+}
+
+// VerifyCode checks a code that a person typed: from the app, or sent. Spaces and dashes in it are dropped. Nil means right, and only nil.
+// It returns [ErrCodeWrong], [ErrCodeUsed], [ErrUserNotFound], [ErrSuspended] after too many wrong codes, or [ErrRateLimited].
+//
+// The code is sent at most once, because the server counts every try and takes every code once: after a lost
+// connection the result is unknown, and the person must type a fresh code. Of several options the last one counts.
+func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, options ...CodeOptions) error {
+	code = strings.NewReplacer(" ", "", "-", "").Replace(code)
+	// What is no code must not become part of a path.
+	if code == "" || len(code) > 16 || strings.Trim(code, "0123456789") != "" {
+		return &Error{Status: http.StatusUnauthorized, Code: "60020", Message: "Token is invalid"}
+	}
+	// Without force, the original service took any code from a user who had never finished registration.
+	query := url.Values{"force": {"true"}}
+	for _, option := range options {
+		set(query, "action", option.Action)
+		set(query, "user_ip", option.UserIP)
+	}
+	var answer struct {
+		Token string `json:"token"`
+	}
+	path := "/protected/json/verify/" + code + "/" + strconv.FormatInt(authyID, 10)
+	if err := c.do(ctx, call{name: "verify code", method: "GET", path: path, query: query}, &answer); err != nil {
+		return err
+	}
+	if answer.Token != "is valid" {
+		return errors.New("countersign: verify code: answer of status 200 does not say that the code is valid")
+	}
+	return nil
+}
+
+// SMS says how to send a code.
+type SMS struct {
+	Force         bool   // send although the user has the app
+	Action        string // what the code is good for; the same must be given to VerifyCode
+	ActionMessage string // shown with the code
+	Locale        string // language of the text, such as "pt-BR"; "" follows the number
+	UserIP        string // address of the person's browser, for the record
+}
+
+// SMSResult is what became of a request to send a code.
+type SMSResult struct {
+	Sent    bool
+	Ignored bool   // not sent, because the user has the app and Force was not set
+	Phone   string // masked
+	Message string // English, from the server
+}
+
+// SendSMS sends a code to the user's phone. It returns [ErrUserNotFound], [ErrSMSDisabled], [ErrSMSNotSent] when the gateway failed,
+// or [ErrRateLimited].
+func (c *Client) SendSMS(ctx context.Context, authyID int64, sms SMS) (SMSResult, error) {
+	query := url.Values{}
+	if sms.Force {
+		query.Set("force", "true")
+	}
+	set(query, "action", sms.Action)
+	set(query, "action_message", sms.ActionMessage)
+	set(query, "locale", sms.Locale)
+	set(query, "user_ip", sms.UserIP)
+	var answer struct {
+		Message string `json:"message"`
+		Phone   string `json:"cellphone"`
+		Ignored bool   `json:"ignored"`
+	}
+	path := "/protected/json/sms/" + strconv.FormatInt(authyID, 10)
+	if err := c.do(ctx, call{name: "send SMS", method: "GET", path: path, query: query}, &answer); err != nil {
+		return SMSResult{}, err
+	}
+	return SMSResult{Sent: !answer.Ignored, Ignored: answer.Ignored, Phone: answer.Phone, Message: answer.Message}, nil
+}
+
+// set adds a parameter unless it is empty.
+func set(query url.Values, name, value string) {
+	if value != "" {
+		query.Set(name, value)
+	}
+}

@@ -1,0 +1,143 @@
+// This file shows the package in use, against a server that answers as the real one does.
+
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"countersign.dev/client"
+	"countersign.dev/client/receipt"
+)
+
+// exampleServer stands in for a Countersign server, so that the examples run.
+func exampleServer() *httptest.Server {
+	const uuid = `"uuid":"8d031630-d15b-4134-b0a8-0a77bbe8093e"`
+	mux := http.NewServeMux()
+	answer := func(pattern string, status int, body string) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			fmt.Fprint(w, body)
+		})
+	}
+	answer("POST /protected/json/users/new", 200, `{"message":"User created successfully.","user":{"id":1635},"success":true}`)
+	answer("POST /onetouch/json/users/1635/approval_requests", 200, `{"approval_request":{`+uuid+`,"match":{"mode":"type","value":"042"}},"success":true}`)
+	answer("GET /onetouch/json/approval_requests/", 200, `{"approval_request":{`+uuid+`,"_authy_id":1635,"status":"approved"},"success":true}`)
+	answer("GET /protected/json/verify/1234567/1635", 401, `{"message":"Token is invalid","success":false,"errors":{},"error_code":"60020"}`)
+	answer("GET /protected/json/users/1635/status", 200, `{"status":{"authy_id":1635,"detailed_devices":[]},"success":true}`)
+	return httptest.NewServer(mux)
+}
+
+func Example() {
+	server := exampleServer()
+	defer server.Close()
+	c, err := client.New(client.Config{BaseURL: server.URL, APIKey: "the-application-api-key"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+
+	// Once, at sign-up. Keep the id with the account.
+	id, err := c.AddUser(ctx, client.NewUser{Email: "ana@example.com", CountryCode: "1", Phone: "202-555-0123"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	// At each log-in, after the password was right.
+	approval, err := c.CreateApproval(ctx, id, client.ApprovalRequest{
+		Message: "Log in to Example?",
+		Details: []client.Field{{Name: "Account", Value: "ana@example.com"}, {Name: "Address", Value: "192.0.2.7"}},
+		Expire:  2 * time.Minute,
+		Match:   client.MatchType,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("Type on your device:", approval.Match.Value)
+
+	approval, err = c.WaitApproval(ctx, approval.UUID, time.Minute)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if approval.Status == client.StatusApproved && approval.AuthyID == id {
+		fmt.Println("Welcome.")
+	}
+	// Output:
+	// Type on your device: 042
+	// Welcome.
+}
+
+func ExampleClient_VerifyCode() {
+	server := exampleServer()
+	defer server.Close()
+	c, err := client.New(client.Config{BaseURL: server.URL, APIKey: "the-application-api-key"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = c.VerifyCode(context.Background(), 1635, "123 4567")
+	switch {
+	case err == nil:
+		fmt.Println("Welcome.")
+	case errors.Is(err, client.ErrCodeWrong), errors.Is(err, client.ErrCodeUsed):
+		fmt.Println("That code is not right. Type the one shown now.")
+	case errors.Is(err, client.ErrSuspended):
+		fmt.Println("Too many wrong codes. Use another way to sign in.")
+	default:
+		fmt.Println("Codes cannot be checked at the moment.") // and log err
+	}
+	// Output: That code is not right. Type the one shown now.
+}
+
+// An application that must not trust even the server pins the keys of a user's devices and checks the receipt of each decision.
+func ExampleApproval() {
+	server := exampleServer()
+	defer server.Close()
+	c, err := client.New(client.Config{BaseURL: server.URL, APIKey: "the-application-api-key"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+
+	// When a device is enrolled: keep its key with the account.
+	user, err := c.User(ctx, 1635)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var pinned []string
+	for _, device := range user.DetailedDevices {
+		pinned = append(pinned, device.PublicKey)
+	}
+
+	// When a decision arrives: everything expected comes from the application's own records.
+	approval, err := c.Approval(ctx, "8d031630-d15b-4134-b0a8-0a77bbe8093e")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if approval.Receipt == nil {
+		fmt.Println("Status", approval.Status, "without a proof.")
+		return
+	}
+	err = approval.Receipt.Verify(receipt.Expected{
+		Origin:      "https://auth.example.com",
+		Application: "58547f6f4014250a11c201f6",
+		User:        1635,
+		Approval:    "8d031630-d15b-4134-b0a8-0a77bbe8093e",
+		Content:     receipt.Content{Application: "Example", Message: "Log in to Example?"},
+		Decision:    receipt.Approve,
+		Keys:        pinned,
+	})
+	fmt.Println(err)
+	// Output: Status approved without a proof.
+}
