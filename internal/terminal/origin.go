@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"unicode"
 )
 
 // parseOrigin checks an authenticator's address and returns its one spelling: scheme://host[:port]. Plain HTTP is for
@@ -62,7 +63,7 @@ func parseTicket(ticket string) (words, authenticator string, err error) {
 		}
 		ticket, authenticator = link.Fragment, origin.String()
 	}
-	list := strings.FieldsFunc(strings.ToLower(ticket), func(r rune) bool { return r == '-' || r == ' ' })
+	list := strings.FieldsFunc(strings.ToLower(ticket), func(r rune) bool { return r == '-' || unicode.IsSpace(r) })
 	for _, word := range list {
 		if len(word) != 5 || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz") != "" {
 			return "", "", fmt.Errorf("%q is not a word of an enrolment ticket; each has five letters", word)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -153,7 +154,7 @@ func (s *Server) Ask(message, number string, change func(*Approval)) string {
 	defer s.mu.Unlock()
 	now := s.Now().Unix()
 	a := &Approval{
-		UUID: random(16), Application: shop, Account: "ana@example.com", Message: message,
+		UUID: newUUID(), Application: shop, Account: "ana@example.com", Message: message,
 		Details: []receipt.Field{{Name: "Zone", Value: "a"}, {Name: "IP", Value: "192.0.2.7"}}, CreatedAt: now, ExpiresAt: now + 120,
 		Status: "pending", Match: match{"off", 0}, number: number,
 		Sign: terms{Origin: s.Origin, User: 1635, Hidden: receipt.HiddenDigest(nil), Nonce: random(16), IssuedAt: now},
@@ -273,6 +274,12 @@ func decode(w http.ResponseWriter, r *http.Request, into any) bool {
 		return false
 	}
 	return true
+}
+
+func newUUID() string {
+	raw := make([]byte, 16)
+	rand.Read(raw)
+	return fmt.Sprintf("%x-%x-%x-%x-%x", raw[:4], raw[4:6], raw[6:8], raw[8:10], raw[10:])
 }
 
 func random(size int) string {
