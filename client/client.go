@@ -174,10 +174,10 @@ func (c *Client) request(ctx context.Context, call call, payload []byte) (*http.
 	if err != nil {
 		return nil, withoutURL(err)
 	}
-	if !call.repeatable {
+	if call.method == http.MethodGet && !call.repeatable {
 		// net/http repeats a GET by itself on a broken connection unless it has a body that cannot be read again. An empty one
-		// of unknown length is such a body, and nothing of it is sent.
-		r.Body, r.GetBody = io.NopCloser(bytes.NewReader(payload)), nil
+		// of unknown length is such a body, and nothing of it is sent. It never repeats a POST without an idempotency key.
+		r.Body, r.GetBody = io.NopCloser(strings.NewReader("")), nil
 	}
 	r.Header.Set("X-Authy-API-Key", c.apiKey)
 	r.Header.Set("Accept", "application/json")

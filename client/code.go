@@ -21,7 +21,7 @@ type CodeOptions struct {
 // It returns [ErrCodeWrong], [ErrCodeUsed], [ErrUserNotFound], [ErrSuspended] after too many wrong codes, or [ErrRateLimited].
 //
 // The code is sent at most once, because the server counts every try and takes every code once: after a lost
-// connection the result is unknown, and the person must type a fresh code. Of several options the last one counts.
+// connection the result is unknown, and the person must type a fresh code. Several options add up.
 func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, options ...CodeOptions) error {
 	code = strings.NewReplacer(" ", "", "-", "").Replace(code)
 	// What is no code must not become part of a path.

@@ -25,6 +25,9 @@ func answering(t *testing.T, status int, body string) (*Client, *[]asked) {
 		if err != nil {
 			t.Error(err)
 		}
+		if len(r.TransferEncoding) != 0 || r.Method == http.MethodGet && r.ContentLength != 0 {
+			t.Errorf("%s %s: length %d, encoding %v", r.Method, r.URL.Path, r.ContentLength, r.TransferEncoding)
+		}
 		requests = append(requests, asked{
 			Method: r.Method, URI: r.RequestURI, Body: string(sent), Key: r.Header.Get("X-Authy-API-Key"),
 			Idempotency: r.Header.Get("Idempotency-Key"), ContentType: r.Header.Get("Content-Type"), UserAgent: r.UserAgent(),
