@@ -27,10 +27,12 @@ func (s *Store) Record(ctx context.Context, r audit.Record) error {
 func (s *Store) Audit(ctx context.Context, appID string, limit int) ([]audit.Record, error) {
 	rows, err := s.query(ctx, `SELECT id, at, account_id, app_id, actor, action, target, outcome, note
 		FROM audit WHERE app_id = $1 ORDER BY at DESC, id DESC LIMIT $2`, appID, limit)
-	return collect(rows, err, func(r scanner) (a audit.Record, err error) {
-		var at int64
-		err = r.Scan(&a.ID, &at, &a.AccountID, &a.AppID, &a.Actor, &a.Action, &a.Target, &a.Outcome, &a.Note)
-		a.At = fromMS(at)
-		return a, err
-	})
+	return collect(rows, err, scanRecord)
+}
+
+func scanRecord(r scanner) (a audit.Record, err error) {
+	var at int64
+	err = r.Scan(&a.ID, &at, &a.AccountID, &a.AppID, &a.Actor, &a.Action, &a.Target, &a.Outcome, &a.Note)
+	a.At = fromMS(at)
+	return a, err
 }

@@ -19,7 +19,8 @@ import (
 func (t *tx) insertCallback(ctx context.Context, j job.Job) ([]job.Job, error) {
 	var held int64
 	err := t.queryRow(ctx, `INSERT INTO jobs (id, kind, app_id, ref, attempts, created_at, run_at, held_until)
-		SELECT $1, $2, id, $3, $4, $5, CASE WHEN callback_url = '' THEN $6 ELSE $7 END, CASE WHEN callback_url = '' THEN $6 ELSE 0 END
+		SELECT $1, $2, id, $3, $4, $5, CASE WHEN callback_url = '' THEN CAST($6 AS BIGINT) ELSE CAST($7 AS BIGINT) END,
+			CASE WHEN callback_url = '' THEN CAST($6 AS BIGINT) ELSE 0 END
 		FROM applications WHERE id = $8 AND (callback_url <> '' OR disabled_at > 0)
 		RETURNING held_until`,
 		j.ID, string(j.Kind), j.Ref, j.Attempts, ms(j.CreatedAt), ms(j.CreatedAt.Add(tenant.HoldFor)), ms(j.RunAt), j.AppID).Scan(&held)
@@ -95,7 +96,7 @@ func (t *tx) strike(ctx context.Context, appID string, version int64, now time.T
 			callback_strikes = callback_strikes + 1,
 			callback_url     = CASE WHEN callback_strikes + 1 >= $1 THEN '' ELSE callback_url END,
 			callback_version = CASE WHEN callback_strikes + 1 >= $1 THEN callback_version + 1 ELSE callback_version END,
-			disabled_at      = CASE WHEN callback_strikes + 1 >= $1 THEN $2 ELSE 0 END,
+			disabled_at      = CASE WHEN callback_strikes + 1 >= $1 THEN CAST($2 AS BIGINT) ELSE 0 END,
 			disabled_reason  = CASE WHEN callback_strikes + 1 >= $1 THEN $3 ELSE '' END
 		WHERE id = $4 AND callback_version = $5 AND callback_url <> ''
 		RETURNING callback_strikes, (SELECT owner_email FROM accounts WHERE accounts.id = applications.account_id)`,
@@ -134,10 +135,12 @@ func (s *Store) Hold(ctx context.Context, j job.Job, until time.Time) error {
 // Tries returns an application's newest delivery attempts, newest first.
 func (s *Store) Tries(ctx context.Context, appID string, limit int) ([]callback.Try, error) {
 	rows, err := s.query(ctx, `SELECT id, app_id, uuid, url, at, status, error, took FROM callback_tries WHERE app_id = $1 ORDER BY at DESC, id DESC LIMIT $2`, appID, limit)
-	return collect(rows, err, func(r scanner) (t callback.Try, err error) {
-		var at, took int64
-		err = r.Scan(&t.ID, &t.AppID, &t.UUID, &t.URL, &at, &t.Status, &t.Error, &took)
-		t.At, t.Took = fromMS(at), time.Duration(took)*time.Microsecond
-		return t, err
-	})
+	return collect(rows, err, scanTry)
+}
+
+func scanTry(r scanner) (t callback.Try, err error) {
+	var at, took int64
+	err = r.Scan(&t.ID, &t.AppID, &t.UUID, &t.URL, &at, &t.Status, &t.Error, &took)
+	t.At, t.Took = fromMS(at), time.Duration(took)*time.Microsecond
+	return t, err
 }
