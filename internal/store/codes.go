@@ -37,7 +37,7 @@ func (s *Store) Redeem(ctx context.Context, a otp.Attempt, compare func(otp.Cand
 		}
 		v = compare(candidates)
 		// A savepoint of its own: whatever fails from here on, the try stays counted (INV-3).
-		failed := t.savepoint(ctx, func() error {
+		failed := t.savepoint(func() error {
 			answer, err = t.spend(ctx, a, v)
 			return err
 		})

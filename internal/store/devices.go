@@ -165,7 +165,7 @@ func (s *Store) EnrollByCode(ctx context.Context, id string, right func(hash str
 			answer = device.ErrCodeWrong
 			return t.record(ctx, audit.New(in.Now, "", in.Actor, "enrollment.confirmed", "enrollment").Refused(answer.Error()))
 		}
-		answer = t.savepoint(ctx, func() error { // the try stays counted whatever follows (INV-3)
+		answer = t.savepoint(func() error { // the try stays counted whatever follows (INV-3)
 			n, err := t.exec(ctx, `UPDATE enrollments SET used_at = $1 WHERE id = $2 AND used_at = 0`, ms(in.Now), id)
 			if err != nil || n == 0 {
 				return errors.Join(err, device.ErrCodeExpired)

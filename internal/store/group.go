@@ -98,18 +98,20 @@ func (g *group) run() {
 
 // commit runs one batch and tells each writer its outcome, after the flush.
 func (g *group) commit(batch []write) {
-	ctx := context.Background() // the transaction is everybody's; nobody's deadline may end it
 	outcomes := make([]error, len(batch))
-	err := g.tx.exec1(ctx, "BEGIN IMMEDIATE")
+	err := g.tx.control("BEGIN IMMEDIATE")
 	if err == nil {
 		for i, w := range batch {
 			if outcomes[i] = w.ctx.Err(); outcomes[i] == nil {
-				outcomes[i] = g.tx.savepoint(ctx, func() error { return w.fn(g.tx) })
+				outcomes[i] = g.tx.savepoint(func() error { return w.fn(g.tx) })
 			}
 		}
-		if err = g.tx.exec1(ctx, "COMMIT"); err != nil {
-			err = errors.Join(fmt.Errorf("commit: %w", err), g.tx.exec1(ctx, "ROLLBACK"))
+		if err = g.tx.control("COMMIT"); err != nil {
+			err = fmt.Errorf("commit: %w", err)
 		}
+	}
+	if err != nil {
+		g.tx.abandon()
 	}
 	for i, w := range batch {
 		if err != nil {
@@ -119,27 +121,47 @@ func (g *group) commit(batch []write) {
 	}
 }
 
-// tx is the running transaction. Statements are prepared once on its connection and kept.
+// tx is the running transaction. Statements are prepared once on its connection and kept. They pay no heed to their
+// context's end: the transaction is everybody's, and SQLite rolls the whole of it back when one write is interrupted.
 type tx struct {
 	conn     *sql.Conn
 	prepared map[string]*sql.Stmt
+	lost     error // why the transaction is no longer there to be committed; nothing more runs in it
 }
 
 // savepoint runs fn so that what it wrote is undone when it fails.
-func (t *tx) savepoint(ctx context.Context, fn func() error) error {
-	if err := t.exec1(ctx, "SAVEPOINT one"); err != nil {
+func (t *tx) savepoint(fn func() error) error {
+	if err := t.control("SAVEPOINT one"); err != nil {
 		return err
 	}
 	err := guarded(fn)
 	if err != nil {
-		if undo := t.exec1(ctx, "ROLLBACK TO one"); undo != nil {
+		if undo := t.control("ROLLBACK TO one"); undo != nil {
 			return errors.Join(err, undo)
 		}
 	}
-	if release := t.exec1(ctx, "RELEASE one"); release != nil {
+	if release := t.control("RELEASE one"); release != nil {
 		return errors.Join(err, release)
 	}
 	return err
+}
+
+// control runs a statement that begins, marks or ends a transaction. When it fails, the transaction is not where we
+// think it is (SQLite rolls back by itself when the disk is full, for example). What ran next would be a transaction of
+// its own, committed though its writer is told otherwise; so nothing does until abandon.
+func (t *tx) control(q string) error {
+	_, err := t.exec(context.Background(), q)
+	if err != nil && t.lost == nil {
+		t.lost = fmt.Errorf("transaction lost at %s: %w", q, err)
+	}
+	return err
+}
+
+// abandon undoes what is left of a lost transaction and makes room for the next.
+func (t *tx) abandon() {
+	t.lost = nil
+	_ = t.control("ROLLBACK") // there may be nothing left to roll back; if there is, the next BEGIN fails and says so
+	t.lost = nil
 }
 
 // guarded turns a panic into an error: one writer's defect must not take the others' writes along.
@@ -153,6 +175,9 @@ func guarded(fn func() error) (err error) {
 }
 
 func (t *tx) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
+	if t.lost != nil {
+		return nil, t.lost
+	}
 	if stmt := t.prepared[q]; stmt != nil {
 		return stmt, nil
 	}
@@ -165,6 +190,7 @@ func (t *tx) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
 }
 
 func (t *tx) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	ctx = context.WithoutCancel(ctx)
 	stmt, err := t.prepare(ctx, q)
 	if err != nil {
 		return nil, err
@@ -173,6 +199,7 @@ func (t *tx) query(ctx context.Context, q string, args ...any) (*sql.Rows, error
 }
 
 func (t *tx) queryRow(ctx context.Context, q string, args ...any) row {
+	ctx = context.WithoutCancel(ctx)
 	stmt, err := t.prepare(ctx, q)
 	if err != nil {
 		return row{err: err}
@@ -182,6 +209,7 @@ func (t *tx) queryRow(ctx context.Context, q string, args ...any) row {
 
 // exec runs a statement and returns how many rows it changed.
 func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
+	ctx = context.WithoutCancel(ctx)
 	stmt, err := t.prepare(ctx, q)
 	if err != nil {
 		return 0, err
@@ -191,9 +219,4 @@ func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
 		return 0, err
 	}
 	return res.RowsAffected()
-}
-
-func (t *tx) exec1(ctx context.Context, q string) error {
-	_, err := t.exec(ctx, q)
-	return err
 }
