@@ -102,7 +102,7 @@ func addApp(root string, out tree, assets map[string]string) error {
 	o.EntryPoints = []string{"authenticator/app.tsx"}
 	o.EntryNames = "assets/[name]-[hash]"
 	o.AssetNames = "assets/[name]-[hash]"
-	o.Loader = map[string]api.Loader{".woff2": api.LoaderFile}
+	o.Loader = map[string]api.Loader{".woff2": api.LoaderFile, ".svg": api.LoaderFile}
 	o.PublicPath = "/"
 	o.Outdir = filepath.Join(root, "authenticator", "dist")
 	o.Banner = map[string]string{"js": "/* Contains Preact (MIT): /assets/licenses.txt */"}

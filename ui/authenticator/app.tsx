@@ -1,0 +1,243 @@
+// Owns the start of the app and which page is shown. The parts beside it: api.ts talks to the server,
+// live.ts keeps the lists fresh, store.ts keeps keys, canonical.ts builds what is signed.
+
+import "../shared/tokens.css";
+import "../shared/base.css";
+import "./app.css";
+import { render } from "preact";
+import { useEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
+import { Session, type OtherDevice } from "./api.ts";
+import { Clock } from "./clock.ts";
+import { nameOf } from "./enrolment.ts";
+import { Live } from "./live.ts";
+import { Codes } from "./pages/codes.tsx";
+import { Removed, Trouble, Unknown } from "./pages/deadends.tsx";
+import { Devices } from "./pages/devices.tsx";
+import { Enrol } from "./pages/enrol.tsx";
+import { Request } from "./pages/request.tsx";
+import { openAt, Requests } from "./pages/requests.tsx";
+import { Install, useInstallOffer } from "./parts/install.tsx";
+import { Loading } from "./parts/loading.tsx";
+import { announce } from "./parts/status.ts";
+import { navigate, pageOf, usePath } from "./router.ts";
+import { Bare, Shell } from "./shell.tsx";
+import { forget, load, type Device, type Kept } from "./store.ts";
+import { texts } from "./texts.ts";
+
+/** What is kept on a device that is set up. */
+type Ready = Partial<Kept> & Pick<Kept, "device" | "key">;
+
+type Start =
+  | { readonly name: "loading" }
+  | { readonly name: "new" }
+  | { readonly name: "ready"; readonly kept: Ready }
+  | { readonly name: "trouble"; readonly kind: "insecure" | "storage" };
+
+async function begin(): Promise<Start> {
+  if (!isSecureContext || !globalThis.crypto?.subtle) return { name: "trouble", kind: "insecure" };
+  try {
+    const kept = await load();
+    return kept.device && kept.key ? { name: "ready", kept: kept as Ready } : { name: "new" };
+  } catch {
+    return { name: "trouble", kind: "storage" };
+  }
+}
+
+function App() {
+  const [start, setStart] = useState<Start>({ name: "loading" });
+  const [added, setAdded] = useState<readonly string[]>([]);
+  const [link, clearLink] = useTicketLink();
+  const again = () => begin().then(setStart);
+  useEffect(() => void again(), []);
+
+  const enrolled = async (applications: readonly string[]) => {
+    clearLink();
+    setAdded(applications);
+    announce(texts.added(applications));
+    if (start.name === "new") await again();
+    navigate("/");
+  };
+  switch (start.name) {
+    case "loading":
+      return (
+        <Bare>
+          <Loading text={texts.loading} />
+        </Bare>
+      );
+    case "trouble":
+      return (
+        <Bare>
+          <Trouble kind={start.kind} />
+        </Bare>
+      );
+    case "new":
+      return (
+        <Bare>
+          <Enrol adding={false} deviceName={nameOf(navigator)} link={link} onEnrolled={enrolled} />
+        </Bare>
+      );
+    case "ready":
+      return (
+        <Enrolled
+          key={start.kept.device.id}
+          kept={start.kept}
+          link={link}
+          added={added}
+          onEnrolled={enrolled}
+          onAddedSeen={() => setAdded([])}
+          onAfresh={async () => {
+            await forget();
+            setAdded([]);
+            navigate("/");
+            await again();
+          }}
+        />
+      );
+  }
+}
+
+type EnrolledProps = {
+  kept: Ready;
+  link: string;
+  added: readonly string[];
+  onEnrolled: (applications: readonly string[]) => Promise<void>;
+  onAddedSeen: () => void;
+  onAfresh: () => Promise<void>;
+};
+
+/** A device that is set up: it follows its requests whatever page is open. */
+function Enrolled({ kept, link, added, onEnrolled, onAddedSeen, onAfresh }: EnrolledProps) {
+  const page = pageOf(usePath());
+  const offer = useInstallOffer();
+  const { session, clock, live } = useDevice(kept.device, kept);
+  const state = live.state;
+  // Set while this device takes itself away: the server's "unknown device" is then no news.
+  const leaving = useRef(false);
+
+  const remove = async (device: OtherDevice) => {
+    leaving.current = device.this && state.grants.length <= 1;
+    try {
+      await session.removeGrant(device.grant);
+    } catch (error) {
+      leaving.current = false;
+      throw error;
+    }
+    if (!leaving.current) return live.refresh();
+    live.stop();
+    await session.signOut().catch(() => undefined); // the session dies with the device anyway
+    await onAfresh();
+  };
+
+  if (state.removed && !leaving.current) {
+    return (
+      <Bare>
+        <Removed onAfresh={onAfresh} />
+      </Bare>
+    );
+  }
+  const waiting = openAt(state.approvals ?? [], clock.now()).length;
+  const pages = {
+    requests: () => <Requests live={state} clock={clock} added={added} onAddedSeen={onAddedSeen} />,
+    codes: () => <Codes grants={state.grants} clock={clock} />,
+    devices: () => (
+      <Devices session={session} clock={clock} grants={state.grants} onRemove={remove}>
+        <Install offer={offer} />
+      </Devices>
+    ),
+    enrol: () => (
+      <Enrol
+        adding={true}
+        deviceName={kept.device.name}
+        link={link}
+        onEnrolled={async (applications) => {
+          live.refresh();
+          await onEnrolled(applications);
+        }}
+      />
+    ),
+    unknown: () => <Unknown />,
+  };
+  return (
+    <Shell page={page.name} link={state.link} waiting={waiting}>
+      {page.name === "request" ? (
+        <Request
+          key={page.uuid}
+          uuid={page.uuid}
+          session={session}
+          live={live}
+          clock={clock}
+          device={kept.device.id}
+          signingKey={kept.key.privateKey}
+        />
+      ) : (
+        pages[page.name]()
+      )}
+    </Shell>
+  );
+}
+
+/** The parts that work for one device, as long as it is on the page. */
+function useDevice(device: Device, kept: Ready): { session: Session; clock: Clock; live: Live } {
+  const [, changed] = useReducer<number, void>((n) => n + 1, 0);
+  const parts = useMemo(() => {
+    const session = new Session(device, kept.key.privateKey);
+    const clock = new Clock(kept.offset ?? 0);
+    return { session, clock, live: new Live(session, clock, kept.grants ?? []) };
+  }, [device.id]);
+  const known = useRef<ReadonlySet<string> | undefined>(undefined);
+  useEffect(() => {
+    const { live } = parts;
+    const unsubscribe = live.subscribe(() => {
+      const { approvals } = live.state;
+      const news = approvals?.find(({ uuid }) => known.current && !known.current.has(uuid));
+      if (news) announce(texts.requests.arrived(news.application.name));
+      if (approvals) known.current = new Set(approvals.map(({ uuid }) => uuid));
+      changed();
+    });
+    live.start();
+    return () => {
+      unsubscribe();
+      live.stop();
+    };
+  }, [parts]);
+  return parts;
+}
+
+/**
+ * The words of a ticket link (`/enroll#words`). They are taken out of the address at once, so that
+ * they stay neither in the history nor in a screenshot.
+ */
+function useTicketLink(): [string, () => void] {
+  const [link, setLink] = useState(takeFragment);
+  useEffect(() => {
+    const read = () => {
+      const words = takeFragment();
+      if (words) setLink(words);
+    };
+    addEventListener("hashchange", read);
+    return () => removeEventListener("hashchange", read);
+  }, []);
+  return [link, () => setLink("")];
+}
+
+function takeFragment(): string {
+  const words = location.hash.slice(1);
+  if (pageOf(location.pathname).name !== "enrol" || !words) return "";
+  history.replaceState(null, "", location.pathname);
+  return words;
+}
+
+/** The service worker keeps the app itself for the time without a network; never an answer of the server. */
+function keepShell(): void {
+  if (!("serviceWorker" in navigator)) return;
+  const script = "/sw.js";
+  const policy = window.trustedTypes?.createPolicy("countersign", {
+    createScriptURL: (url) => (url === script ? url : ""),
+  });
+  navigator.serviceWorker.register((policy?.createScriptURL(script) ?? script) as string).catch(() => {
+    // Without it the app works all the same, only not offline.
+  });
+}
+
+render(<App />, document.getElementById("app")!);
+keepShell();

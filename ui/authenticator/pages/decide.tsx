@@ -1,0 +1,128 @@
+// Owns a request that waits: what is asked, the number, and the two buttons.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { useAnswering } from "../answering.ts";
+import type { Approval, Problem } from "../api.ts";
+import type { Decision, Shown } from "../canonical.ts";
+import { Icon } from "../parts/icons.tsx";
+import { ErrorNotice, problemText } from "../parts/notice.tsx";
+import { useTitle } from "../parts/status.ts";
+import { moment, texts } from "../texts.ts";
+import { Slip } from "./slip.tsx";
+import "./decide.css";
+
+type DecideProps = {
+  approval: Approval;
+  shown: Shown;
+  answering: ReturnType<typeof useAnswering>;
+  /** Unix seconds. */
+  now: number;
+};
+
+/** Asks for the decision. */
+export function Decide({ approval, shown, answering, now }: DecideProps) {
+  const [digits, setDigits] = useState("");
+  const { state, decide, resend } = answering;
+  useTitle(texts.request.from(shown.application));
+
+  const { mode, digits: length } = approval.match;
+  const typed = mode === "type";
+  const known = typed || mode === "off";
+  const rightOrigin = approval.sign.origin === location.origin;
+  const complete = !typed || digits.length === length;
+  const busy = state.step !== "open" && state.step !== "refused";
+  const approve = (event: Event) => {
+    event.preventDefault();
+    if (complete && known && rightOrigin && !busy) decide(shown, "approve", typed ? digits : "");
+  };
+  const sending = state.step === "sending" ? state.decision : undefined;
+
+  return (
+    <form class="decide" onSubmit={approve}>
+      <Slip shown={shown} account={approval.account} asked={moment(approval.created_at, now)} />
+      {typed && <MatchField length={length} value={digits} onValue={setDigits} disabled={busy} />}
+      {!known && <ErrorNotice>{texts.request.unsupported}</ErrorNotice>}
+      {!rightOrigin && <ErrorNotice>{texts.request.wrongOrigin(approval.sign.origin)}</ErrorNotice>}
+      {state.step === "refused" && <ErrorNotice>{problemText(state.problem)}</ErrorNotice>}
+      {state.step === "kept" ? (
+        <Kept decision={state.decision} problem={state.problem} onResend={resend} />
+      ) : (
+        <div class="decide__buttons">
+          <button
+            type="button"
+            class="button button--refuse"
+            disabled={busy}
+            onClick={(event) => event.detail < 2 && decide(shown, "deny", "")}
+            data-testid="deny"
+          >
+            {sending === "deny" ? texts.request.denying : texts.request.deny}
+          </button>
+          {/* The second tap of a double tap, begun on the page before, decides nothing here. */}
+          <button
+            class="button button--primary"
+            disabled={busy || !complete || !known || !rightOrigin}
+            onClick={(event) => event.detail > 1 && event.preventDefault()}
+            data-testid="approve"
+          >
+            {sending === "approve" ? texts.request.approving : texts.request.approve}
+          </button>
+        </div>
+      )}
+    </form>
+  );
+}
+
+type KeptProps = { decision: Decision; problem: Problem; onResend: () => void };
+
+/** An answer that is signed and has not arrived. It cannot be changed: it may have been received. */
+function Kept({ decision, problem, onResend }: KeptProps) {
+  const end = useRef<HTMLDivElement>(null);
+  useEffect(() => end.current?.scrollIntoView({ block: "end" }), []);
+  return (
+    <>
+      <ErrorNotice title={texts.request.failed}>
+        {problemText(problem)} {decision === "approve" ? texts.request.failedApprove : texts.request.failedDeny}
+      </ErrorNotice>
+      <div class="decide__buttons decide__buttons--one" ref={end}>
+        <button type="button" class="button button--primary" onClick={onResend} data-testid="retry">
+          {texts.retry}
+        </button>
+      </div>
+    </>
+  );
+}
+
+type MatchProps = { length: number; value: string; onValue: (digits: string) => void; disabled: boolean };
+
+/** The number that the other screen shows. It is inside the signature. */
+function MatchField({ length, value, onValue, disabled }: MatchProps) {
+  return (
+    <div class="match">
+      <label class="match__label" for="match">
+        {texts.request.match(length)}
+      </label>
+      <input
+        id="match"
+        class="match__input"
+        inputMode="numeric"
+        autocomplete="off"
+        enterkeyhint="done"
+        style={{ "--digits": length }}
+        value={value}
+        disabled={disabled}
+        onInput={(event) => {
+          // Written back at once, so that a letter never stays in the field.
+          const digits = event.currentTarget.value.replace(/[^0-9]/g, "").slice(0, length);
+          event.currentTarget.value = digits;
+          onValue(digits);
+        }}
+        aria-describedby="match-hint"
+        data-testid="match"
+      />
+      <p class="match__hint" id="match-hint">
+        <Icon name="warning" size={18} />
+        {texts.request.matchHint}
+      </p>
+    </div>
+  );
+}
