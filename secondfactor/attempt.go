@@ -1,0 +1,253 @@
+// This file owns the attempt: its fields and its states. It does no HTTP, no SQL and no calls.
+
+package secondfactor
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"countersign.dev/client"
+)
+
+// State is where an attempt stands.
+type State string
+
+// The states. Waiting ones first, then approved, then the final ones.
+const (
+	Choosing    State = "choosing"     // nothing is asked yet, or the provider could not be reached
+	PushPending State = "push_pending" // a device was asked
+	CodePending State = "code_pending" // a code is awaited; a request to a device may still be alive
+	Approved    State = "approved"     // to be consumed by the browser it belongs to
+	Denied      State = "denied"
+	Expired     State = "expired"
+	Cancelled   State = "cancelled"
+	Locked      State = "locked" // too many wrong codes
+	Consumed    State = "consumed"
+)
+
+// waiting reports whether a decision is still possible.
+func (s State) waiting() bool { return s == Choosing || s == PushPending || s == CodePending }
+
+// Is reports whether the state is one of these; templates ask it.
+func (s State) Is(words ...State) bool { return slices.Contains(words, s) }
+
+// final reports whether the state can never change.
+func (s State) final() bool { return !s.waiting() && s != Approved }
+
+// Purpose is what an attempt is for. An approval for one purpose never serves another.
+type Purpose string
+
+// The purposes.
+const (
+	ForLogin  Purpose = "login"
+	ForEnrol  Purpose = "enrol"   // the factor is being set up; completing it signs in
+	ForStepUp Purpose = "step_up" // one act of a signed-in person
+)
+
+// Method is how a person proves the factor.
+type Method string
+
+// The methods.
+const (
+	Push Method = "push" // approve on a device
+	Code Method = "code" // a code from a device
+	SMS  Method = "sms"  // a code sent by text message
+)
+
+// Notice is the last thing that went otherwise than hoped, or needs saying, in an attempt. The page has a sentence for each.
+type Notice string
+
+// The notices.
+const (
+	NoticeNone        Notice = ""
+	NoticeNoDevice    Notice = "no_device"      // the provider knows no device of this user
+	NoticePaused      Notice = "push_paused"    // the provider refuses more requests for now
+	NoticeUnreachable Notice = "unreachable"    // the provider did not answer
+	NoticeUnconfirmed Notice = "unconfirmed"    // the provider does not confirm the approval, or its receipt is for something else
+	NoticeWrong       Notice = "code_wrong"     // wrong, used and too old look the same
+	NoticeMalformed   Notice = "code_malformed" // not 6 to 8 digits; not counted
+	NoticeSuspended   Notice = "suspended"      // provider 60017
+	NoticeLimited     Notice = "limited"        // provider 60003
+	NoticeSent        Notice = "sms_sent"
+	NoticeIgnored     Notice = "sms_ignored" // not sent, because there is an authenticator
+	NoticeWait        Notice = "sms_wait"    // asked again too soon
+	NoticeNotSent     Notice = "sms_failed"
+	NoticeReplaced    Notice = "replaced" // cancelled by a newer attempt of the same browser
+	NoticeStale       Notice = "stale"    // a form of an older attempt was sent
+)
+
+// Ask is what a person is asked: everything that the device shows, and what it does not show.
+type Ask struct {
+	Message string         // at most 200 characters
+	Details []client.Field // shown in this order
+	Hidden  []client.Field // never shown; part of what is signed
+	Logo    string         // absolute URL of a PNG, "" for none
+}
+
+// Attempt is one try of one browser to prove a factor. Only stores need its fields.
+type Attempt struct {
+	ID      string // random; names the attempt in logs
+	Version int64  // counts writes; a write is conditional on it
+	Browser string // hash of the pending cookie
+	State   State
+	Purpose Purpose
+
+	User      string // the application's id of the person
+	AuthyID   int64
+	Keys      []string // pinned device keys, nil when none are
+	Ask       Ask
+	Ref       string // of the act, for a step-up
+	Digest    string // of the act's exact values, for a step-up
+	Session   string // hash of the session that asked, for a step-up
+	ReturnTo  string // local path to stand on afterwards
+	StartOver string // local path to begin again
+
+	Request     string    // UUID of the live or last approval request, "" when none was made
+	Match       string    // number to be typed on the device, "" without one
+	Requests    int       // approval requests made
+	RequestEnds time.Time // when the live request runs out, by this clock
+	RequestOver bool      // the provider said that the request ended without an answer
+	NoDevice    bool      // the provider said that there is nobody to ask
+
+	Method     Method // that led to approved
+	Notice     Notice
+	Phone      string // masked, as the provider told it when a text message was sent
+	WrongCodes int
+	Sends      int
+	SentAt     time.Time
+
+	CreatedAt time.Time
+	ExpiresAt time.Time // the attempt's own end; after approval, the end of the approval
+}
+
+// at is the attempt as it stands at a time: what ran out reads as expired, whether or not that was written.
+func (a Attempt) at(now time.Time) Attempt {
+	if !a.State.final() && !now.Before(a.ExpiresAt) {
+		a.State = Expired
+	}
+	return a
+}
+
+// pushLive reports whether a device may still answer.
+func (a Attempt) pushLive(now time.Time) bool {
+	return a.awaitsPush() && now.Before(a.RequestEnds)
+}
+
+// awaitsPush reports whether the provider has not said yet how the last request ended. It may know better than our clock.
+func (a Attempt) awaitsPush() bool {
+	return a.State.waiting() && a.Request != "" && !a.RequestOver
+}
+
+// shown is the state in the words of the page: a request that ran out reads as expired, although another may be sent.
+func (a Attempt) shown(now time.Time) State {
+	a = a.at(now)
+	if a.State == PushPending && !a.pushLive(now) {
+		return Expired
+	}
+	return a.State
+}
+
+// methods are the ways that are open now. An act is approved on a device, because only there its values are shown; a person without
+// any device may use a text message, whose words name the act. An app code never stands for an act, because it cannot name one.
+func (a Attempt) methods(now time.Time) []Method {
+	switch {
+	case !a.at(now).State.waiting():
+		return []Method{}
+	case a.Purpose == ForStepUp && a.NoDevice:
+		return []Method{SMS}
+	case a.Purpose == ForStepUp:
+		return []Method{Push}
+	case a.NoDevice:
+		return []Method{SMS, Code}
+	default:
+		return []Method{Push, Code, SMS}
+	}
+}
+
+// may reports whether a way is open now.
+func (a Attempt) may(method Method, now time.Time) bool {
+	return slices.Contains(a.methods(now), method)
+}
+
+// mayType reports whether a typed code is checked at all.
+func (a Attempt) mayType(now time.Time) bool { return a.may(Code, now) || a.may(SMS, now) }
+
+// tag names the attempt to the page, so that a tab notices when a newer attempt took its place. It carries no authority.
+func (a Attempt) tag() string { return hashOf("tag|" + a.ID)[:12] }
+
+// Errors of changes that come too late. Nobody is told more than the page then shows.
+var (
+	errOver    = errors.New("secondfactor: the attempt is over")
+	errDecided = errors.New("secondfactor: already decided")
+	errOther   = errors.New("secondfactor: not this attempt's request")
+)
+
+// attach notes a new approval request.
+func (a *Attempt) attach(request client.Approval, life time.Duration, now time.Time) error {
+	if !a.at(now).State.waiting() {
+		return errOver
+	}
+	a.State, a.Notice, a.NoDevice = PushPending, NoticeNone, false
+	a.Request, a.RequestOver, a.RequestEnds = request.UUID, false, now.Add(life)
+	a.Requests++
+	a.Match = ""
+	if request.Match != nil {
+		a.Match = request.Match.Value
+	}
+	return nil
+}
+
+// decide takes the provider's word on a request. The first decision wins: what is approved or final stays. Only the two exact
+// words decide; an end without answer is noted, and any other word changes nothing.
+func (a *Attempt) decide(request string, authyID int64, status string, unused time.Duration, now time.Time) error {
+	switch {
+	case a.Request != request || a.AuthyID != authyID:
+		return errOther
+	case !a.at(now).State.waiting():
+		return errDecided
+	}
+	switch status {
+	case client.StatusApproved:
+		a.approve(Push, unused, now)
+	case client.StatusDenied:
+		a.State, a.Notice = Denied, NoticeNone
+	case client.StatusExpired, client.StatusCancelled:
+		if a.RequestOver {
+			return errDecided
+		}
+		a.RequestOver = true
+	default:
+		return errDecided
+	}
+	return nil
+}
+
+// approve makes the attempt ready to be consumed, for a short time.
+func (a *Attempt) approve(by Method, unused time.Duration, now time.Time) {
+	a.State, a.Method, a.Notice = Approved, by, NoticeNone
+	a.ExpiresAt = now.Add(unused)
+}
+
+// digest binds an act to its exact values, in their order.
+func (a Act) digest() string {
+	fields := func(list []client.Field) [][2]string {
+		pairs := make([][2]string, len(list))
+		for i, f := range list {
+			pairs[i] = [2]string{f.Name, f.Value}
+		}
+		return pairs
+	}
+	// Strings and lists of strings always encode.
+	text, _ := json.Marshal([]any{"countersign.act", a.Ref, a.Ask.Message, fields(a.Ask.Details), fields(a.Ask.Hidden)})
+	return hashOf(string(text))
+}
+
+// hashOf is how cookie values are stored: they are random and long, so a plain hash cannot be reversed.
+func hashOf(value string) string {
+	sum := sha256.Sum256([]byte(value))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}

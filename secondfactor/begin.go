@@ -1,0 +1,284 @@
+// This file owns how attempts begin: at a log-in, at an enrolment, before an act.
+
+package secondfactor
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"countersign.dev/client"
+)
+
+// Person is a user of the application whose password was right.
+type Person struct {
+	ID      string   // the application's id
+	AuthyID int64    // the provider's id of this person
+	Account string   // how the person knows the account, such as the e-mail address; shown on the device
+	Prefer  Method   // tried first; "" means [Push]
+	Keys    []string // public keys of this person's devices, when the application pinned them: then only these may approve
+}
+
+// Act is one thing a signed-in person wants done, with the exact values that are to be approved.
+type Act struct {
+	Ref       string // the application's id of the act
+	Ask       Ask    // says what will be done; every value that matters is in it
+	ReturnTo  string // local path shown after it was done
+	StartOver string // local path shown when it was not
+}
+
+// Completion is a completed attempt. Only a [Guard] makes one.
+type Completion struct {
+	Purpose   Purpose
+	User      string // the application's id
+	AuthyID   int64
+	Method    Method
+	Ref       string // of the act, for a step-up
+	DeviceKey string // public key of the device that approved, when the provider sent a receipt
+	Approval  string // UUID of the approval, "" when a code was given
+
+	digest string
+}
+
+// Covers reports whether exactly this act was approved: same Ref, same message, same details in the same order. Build the act again
+// from your own records, where nobody could change it meanwhile, and ask before you carry it out.
+func (c Completion) Covers(act Act) bool {
+	return c.Purpose == ForStepUp && c.digest == act.digest()
+}
+
+// Login begins the second step after the password was right, and answers the request with the way to the waiting page. The browser
+// is not signed in. Once the attempt is completed it goes to returnTo, a local path.
+func (g *Guard) Login(w http.ResponseWriter, r *http.Request, p Person, returnTo string) {
+	details := []client.Field{{Name: "Account", Value: p.Account}, {Name: "Browser", Value: Browser(r)}}
+	if address := g.Address(r); address != "" {
+		details = append(details, client.Field{Name: "Address", Value: address})
+	}
+	g.begin(w, r, Attempt{
+		Purpose: ForLogin, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys,
+		Ask:      Ask{Message: "Log in to " + g.Name, Details: details, Logo: g.Logo},
+		ReturnTo: LocalPath(returnTo, "/"), StartOver: g.LoginURL,
+	}, p.Prefer, g.Limits.Login)
+}
+
+// Enrol begins the proof of a new factor and answers with the way to Config.EnrolURL. Nothing is sent yet: the application's page lets
+// the person set up a device, wrapped in [Guard.RequireEnrolling], and then posts to /login/verify/push or /authy/send_token.
+func (g *Guard) Enrol(w http.ResponseWriter, r *http.Request, p Person, returnTo string) {
+	g.begin(w, r, Attempt{
+		Purpose: ForEnrol, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys,
+		Ask: Ask{
+			Message: "Confirm that this device protects your account",
+			Details: []client.Field{{Name: "Account", Value: p.Account}}, Logo: g.Logo,
+		},
+		ReturnTo: LocalPath(returnTo, "/"), StartOver: g.LoginURL,
+	}, "", g.Limits.Enrol)
+}
+
+// StepUp asks a signed-in person for one act and answers with the way to the waiting page. When it is approved, Config.Completed
+// gets a [Completion] that covers exactly this act.
+func (g *Guard) StepUp(w http.ResponseWriter, r *http.Request, who SignedIn, p Person, act Act) {
+	if p.ID == "" || p.ID != who.session.User {
+		g.fail(w, r, errors.New("secondfactor: step-up for somebody else than who is signed in"))
+		return
+	}
+	g.begin(w, r, Attempt{
+		Purpose: ForStepUp, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys, Ask: act.Ask,
+		Ref: act.Ref, Digest: act.digest(), Session: who.session.Hash,
+		ReturnTo: LocalPath(act.ReturnTo, "/"), StartOver: LocalPath(act.StartOver, "/"),
+	}, Push, g.Limits.Login)
+}
+
+// begin replaces the browser's attempt, stores the new one under a new pending cookie and asks the device, if that is the way.
+func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer Method, life time.Duration) {
+	// From here on things happen that must not be left half done when the browser goes away.
+	ctx, now := context.WithoutCancel(r.Context()), g.Now()
+	if a.User == "" {
+		g.fail(w, r, errors.New("secondfactor: person without an id"))
+		return
+	}
+	if err := g.cancelAttempt(ctx, g.cookieHash(r, pendingCookie), NoticeReplaced); err != nil {
+		g.fail(w, r, err)
+		return
+	}
+	value, hash := newToken()
+	a.ID, a.Browser = rand.Text(), hash
+	a.State, a.CreatedAt, a.ExpiresAt = Choosing, now, now.Add(life)
+	if prefer == Code || prefer == SMS {
+		a.State = CodePending
+	}
+	if err := g.Store.CreateAttempt(ctx, a); err != nil {
+		g.fail(w, r, fmt.Errorf("begin attempt: %w", err))
+		return
+	}
+	g.sweep(ctx, now)
+	g.Log.InfoContext(ctx, "attempt begins", "attempt", a.ID, "purpose", a.Purpose, "user", a.User)
+	next := g.EnrolURL
+	if a.Purpose != ForEnrol {
+		next = "/login/verify"
+		if a.State == Choosing {
+			if err := g.push(ctx, a); err != nil {
+				g.fail(w, r, err)
+				return
+			}
+		}
+	}
+	g.setCookie(w, pendingCookie, value, life)
+	redirect(w, r, next)
+}
+
+// push asks the provider for an approval and notes it in the attempt. What the provider refuses becomes a state and a
+// notice of the attempt; an error means that our own store failed.
+func (g *Guard) push(ctx context.Context, a Attempt) error {
+	asking, cancel := context.WithTimeout(ctx, g.Limits.Provider)
+	defer cancel()
+	request := client.ApprovalRequest{
+		Message: a.Ask.Message, Details: a.Ask.Details, HiddenDetails: a.Ask.Hidden, Expire: g.Limits.Push, Match: g.Match,
+		// Two tabs that ask at once, and a retry of ours, get one approval.
+		IdempotencyKey: a.ID + "-" + strconv.Itoa(a.Requests+1),
+	}
+	if a.Ask.Logo != "" {
+		request.Logos = []client.Logo{{Res: "default", URL: a.Ask.Logo}}
+	}
+	approval, err := g.Provider.CreateApproval(asking, a.AuthyID, request)
+	if err != nil {
+		return g.notPushed(ctx, a, err)
+	}
+	_, err = g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
+		if a.Request == approval.UUID {
+			return errDecided // the other tab noted it
+		}
+		return a.attach(approval, g.Limits.Push, now)
+	})
+	if errors.Is(err, errOver) {
+		g.withdraw(approval.UUID)
+	}
+	return lateIsFine(err)
+}
+
+// notPushed notes why no device could be asked.
+func (g *Guard) notPushed(ctx context.Context, a Attempt, cause error) error {
+	state, notice := Choosing, NoticeUnreachable
+	switch {
+	case errors.Is(cause, client.ErrNoDevice):
+		state, notice = CodePending, NoticeNoDevice
+	case errors.Is(cause, client.ErrRateLimited):
+		state, notice = CodePending, NoticePaused
+	case errors.Is(cause, client.ErrSuspended):
+		state, notice = CodePending, NoticeSuspended
+	}
+	g.Log.WarnContext(ctx, "no device asked", "attempt", a.ID, "notice", notice, reason(cause))
+	_, err := g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
+		if !a.State.waiting() {
+			return errOver
+		}
+		a.State, a.Notice, a.NoDevice = state, notice, notice == NoticeNoDevice
+		return nil
+	})
+	return lateIsFine(err)
+}
+
+// reason is an error of the provider as the log may have it: status and code, never its text, which may name a number (D26).
+func reason(err error) slog.Attr {
+	if e, ok := errors.AsType[*client.Error](err); ok {
+		return slog.Group("provider", "status", e.Status, "code", e.Code)
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // without the address, which names user and code
+	}
+	return slog.String("error", err.Error())
+}
+
+// change applies a change to a browser's attempt as it stands now, and tries again when somebody else was faster. The change returns an
+// error to leave the attempt as it is; what is final is left as it is anyway (errOver). Everyone who waits is woken afterwards.
+func (g *Guard) change(ctx context.Context, browser string, change func(a *Attempt, now time.Time) error) (Attempt, error) {
+	for {
+		a, err := g.Store.AttemptOf(ctx, browser)
+		if err != nil {
+			return Attempt{}, fmt.Errorf("read attempt: %w", err)
+		}
+		now := g.Now()
+		a = a.at(now)
+		if a.State.final() {
+			return a, errOver
+		}
+		if err := change(&a, now); err != nil {
+			return a, err
+		}
+		switch err := g.Store.UpdateAttempt(ctx, a); {
+		case err == nil:
+			a.Version++
+			g.hub.wake(browser)
+			return a, nil
+		case !errors.Is(err, ErrConflict):
+			return a, fmt.Errorf("write attempt: %w", err)
+		}
+	}
+}
+
+// lateIsFine drops the errors of changes that came too late: the page shows what is.
+func lateIsFine(err error) error {
+	if errors.Is(err, errOver) || errors.Is(err, errDecided) || errors.Is(err, errOther) {
+		return nil
+	}
+	return err
+}
+
+// cancelAttempt ends a browser's attempt, if it has one that is not over, and takes its request off the device.
+func (g *Guard) cancelAttempt(ctx context.Context, browser string, notice Notice) error {
+	if browser == "" {
+		return nil
+	}
+	live := ""
+	a, err := g.change(ctx, browser, func(a *Attempt, now time.Time) error {
+		live = ""
+		if a.awaitsPush() {
+			live = a.Request
+		}
+		a.State, a.Notice = Cancelled, notice
+		return nil
+	})
+	if errors.Is(err, ErrNotFound) || errors.Is(err, errOver) {
+		return nil
+	}
+	if err == nil {
+		g.Log.InfoContext(ctx, "attempt cancelled", "attempt", a.ID, "notice", notice)
+		g.withdraw(live)
+	}
+	return err
+}
+
+// withdraw takes a request off the device, in the background. If that fails, the request runs out by itself and nobody waits for it.
+func (g *Guard) withdraw(request string) {
+	if request == "" {
+		return
+	}
+	g.background(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, g.Limits.Provider)
+		defer cancel()
+		if _, err := g.Provider.CancelApproval(ctx, request); err != nil && !errors.Is(err, client.ErrNotPending) {
+			g.Log.WarnContext(ctx, "request not withdrawn", reason(err))
+		}
+	})
+}
+
+// sweep deletes old rows, once a minute at most, on the back of somebody's log-in. A day is kept for whoever looks into a complaint.
+func (g *Guard) sweep(ctx context.Context, now time.Time) {
+	last := g.swept.Load()
+	if now.Unix()-last < 60 || !g.swept.CompareAndSwap(last, now.Unix()) {
+		return
+	}
+	if err := g.Store.Sweep(ctx, now.Add(-24*time.Hour), now.Add(-g.Limits.SessionLife)); err != nil {
+		g.Log.WarnContext(ctx, "old attempts not swept", "error", err)
+	}
+}
+
+// redirect answers a POST with a page to GET.
+func redirect(w http.ResponseWriter, r *http.Request, path string) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, path, http.StatusSeeOther)
+}

@@ -1,0 +1,295 @@
+// This file owns what a person does on the waiting page: ask a device again, ask for a text message, type a code, give up.
+
+package secondfactor
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"countersign.dev/client"
+)
+
+// form returns the browser's attempt for a form of the waiting page. When there is none, or when the form stood in a tab
+// that a newer attempt has replaced, it answers the request and returns false.
+func (g *Guard) form(w http.ResponseWriter, r *http.Request) (a Attempt, ok bool, err error) {
+	a, err = g.attempt(r)
+	if errors.Is(err, ErrNotFound) {
+		redirect(w, r, g.LoginURL)
+		return a, false, nil
+	} else if err != nil {
+		return a, false, err
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
+	if err := r.ParseForm(); err != nil {
+		return a, false, g.refuse(w, r, http.StatusBadRequest, "The form could not be read.")
+	}
+	if tag := r.PostForm.Get("attempt"); tag != "" && subtle.ConstantTimeCompare([]byte(tag), []byte(a.tag())) != 1 {
+		return a, false, g.note(w, r, a, func(a *Attempt, _ time.Time) { a.Notice = NoticeStale })
+	}
+	return a, true, nil
+}
+
+// note changes an attempt that is still waiting and answers with the waiting page, which shows the change, or what happened instead.
+func (g *Guard) note(w http.ResponseWriter, r *http.Request, a Attempt, change func(*Attempt, time.Time)) error {
+	_, err := g.change(context.WithoutCancel(r.Context()), a.Browser, func(a *Attempt, now time.Time) error {
+		if !a.State.waiting() {
+			return errDecided
+		}
+		change(a, now)
+		return nil
+	})
+	if err := lateIsFine(err); err != nil {
+		return err
+	}
+	redirect(w, r, "/login/verify")
+	return nil
+}
+
+// askDevice sends an approval request, or another after the last one ended. While one is alive it does nothing: the device has it.
+func (g *Guard) askDevice(w http.ResponseWriter, r *http.Request) error {
+	a, ok, err := g.form(w, r)
+	if !ok {
+		return err
+	}
+	ctx := context.WithoutCancel(r.Context())
+	// The last request may have been answered in its last moment.
+	if err := g.refresh(ctx, a); err != nil {
+		return err
+	}
+	if a, err = g.attempt(r); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	now := g.Now()
+	if err == nil && a.may(Push, now) && !a.pushLive(now) {
+		if a.awaitsPush() {
+			g.withdraw(a.Request) // its end came by our clock first
+		}
+		if err := g.push(ctx, a); err != nil {
+			return err
+		}
+	}
+	redirect(w, r, "/login/verify")
+	return nil
+}
+
+// sendText sends a code by text message. The sending is counted before it happens.
+func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
+	a, ok, err := g.form(w, r)
+	if !ok {
+		return err
+	}
+	ctx := context.WithoutCancel(r.Context())
+	var refused Notice
+	a, err = g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
+		refused = NoticeNone
+		switch {
+		case !a.may(SMS, now):
+			return errDecided
+		case a.Sends >= g.Limits.Sends:
+			refused = NoticeLimited
+		case now.Before(a.SentAt.Add(g.Limits.SMSAgain)):
+			refused = NoticeWait
+		default:
+			a.Sends, a.SentAt = a.Sends+1, now
+		}
+		a.Notice = refused
+		return nil
+	})
+	if err := lateIsFine(err); err != nil {
+		return err
+	}
+	if err != nil || refused != NoticeNone {
+		redirect(w, r, "/login/verify")
+		return nil
+	}
+	result, err := g.text(ctx, a, r.PostForm.Get("force") != "")
+	notice := textNotice(result, err)
+	if err != nil {
+		g.Log.WarnContext(ctx, "text message not sent", "attempt", a.ID, "notice", notice, reason(err))
+	}
+	return g.note(w, r, a, func(a *Attempt, _ time.Time) {
+		a.State, a.Notice, a.Phone = CodePending, notice, result.Phone
+		if notice != NoticeSent {
+			a.SentAt = time.Time{} // nothing to wait for
+		}
+	})
+}
+
+// text asks the provider to send a code. A code for an act names the act, and counts for nothing else (D12).
+func (g *Guard) text(ctx context.Context, a Attempt, force bool) (client.SMSResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.Limits.Provider)
+	defer cancel()
+	sms := client.SMS{Force: force}
+	if a.Purpose == ForStepUp {
+		sms.Action, sms.ActionMessage = a.ID, a.Ask.inWords()
+	}
+	return g.Provider.SendSMS(ctx, a.AuthyID, sms)
+}
+
+// inWords is the message with its details, for a text message.
+func (a Ask) inWords() string {
+	words := []string{a.Message}
+	for _, d := range a.Details {
+		words = append(words, d.Name+": "+d.Value)
+	}
+	return strings.Join(words, ". ")
+}
+
+// textNotice says how the sending of a text message went.
+func textNotice(result client.SMSResult, err error) Notice {
+	switch {
+	case err == nil && result.Ignored:
+		return NoticeIgnored
+	case err == nil:
+		return NoticeSent
+	case errors.Is(err, client.ErrRateLimited):
+		return NoticeLimited
+	case errors.Is(err, client.ErrSuspended):
+		return NoticeSuspended
+	case errors.Is(err, client.ErrSMSDisabled), errors.Is(err, client.ErrSMSNotSent):
+		return NoticeNotSent
+	}
+	return NoticeUnreachable
+}
+
+// checkCode checks a typed code. A right one approves the attempt and hands the browser on to complete, by 307, so that the browser
+// posts again by itself and complete stays the only place that signs in. A wrong one keeps the attempt.
+func (g *Guard) checkCode(w http.ResponseWriter, r *http.Request) error {
+	a, ok, err := g.form(w, r)
+	if !ok {
+		return err
+	}
+	code, sound := cleanCode(r.PostForm.Get("token"))
+	if !sound {
+		return g.note(w, r, a, func(a *Attempt, now time.Time) {
+			if a.mayType(now) {
+				a.Notice = NoticeMalformed
+			}
+		})
+	}
+	ctx := context.WithoutCancel(r.Context())
+	a, reserved, err := g.reserveTry(ctx, a)
+	if err != nil {
+		return err
+	}
+	if reserved {
+		if a, err = g.redeem(ctx, a, code); err != nil {
+			return err
+		}
+		if a.State == Approved {
+			http.Redirect(w, r, "/login/verify/complete", http.StatusTemporaryRedirect)
+			return nil
+		}
+	}
+	redirect(w, r, "/login/verify")
+	return nil
+}
+
+// cleanCode drops spaces and dashes, and reports whether 6 to 8 digits are left.
+func cleanCode(typed string) (code string, sound bool) {
+	code = strings.NewReplacer(" ", "", "-", "", "\u00a0", "", "\t", "").Replace(typed)
+	return code, len(code) >= 6 && len(code) <= 8 && strings.Trim(code, "0123456789") == ""
+}
+
+// reserveTry counts a try as wrong before anything is compared, so that parallel guesses cannot exceed the limit (INV-2).
+func (g *Guard) reserveTry(ctx context.Context, a Attempt) (_ Attempt, reserved bool, err error) {
+	a, err = g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
+		reserved = false
+		if !a.mayType(now) {
+			return errDecided
+		}
+		if a.WrongCodes >= g.Limits.WrongCodes {
+			return errDecided // others are being compared right now; their outcome decides
+		}
+		a.WrongCodes++
+		a.Notice = NoticeNone
+		reserved = true
+		return nil
+	})
+	return a, reserved && err == nil, lateIsFine(err)
+}
+
+// redeem compares a code at the provider and notes the outcome of the reserved try.
+func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, error) {
+	asking, cancel := context.WithTimeout(ctx, g.Limits.Provider)
+	defer cancel()
+	options := client.CodeOptions{}
+	if a.Purpose == ForStepUp {
+		options.Action = a.ID
+	}
+	cause := g.Provider.VerifyCode(asking, a.AuthyID, code, options)
+	wrong := errors.Is(cause, client.ErrCodeWrong) || errors.Is(cause, client.ErrCodeUsed)
+	live := ""
+	a, err := g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
+		if !a.State.waiting() {
+			return errDecided
+		}
+		live = ""
+		if a.awaitsPush() {
+			live = a.Request
+		}
+		switch {
+		case cause == nil && a.Sends > 0:
+			a.approve(SMS, g.Limits.Unused, now)
+		case cause == nil:
+			a.approve(Code, g.Limits.Unused, now)
+		case wrong && a.WrongCodes >= g.Limits.WrongCodes:
+			a.State = Locked
+		case wrong:
+			a.Notice = NoticeWrong
+		default:
+			a.WrongCodes-- // nothing was compared
+			a.Notice = codeNotice(cause)
+		}
+		return nil
+	})
+	if cause != nil {
+		g.Log.InfoContext(ctx, "code not accepted", "attempt", a.ID, "state", a.State, reason(cause))
+	}
+	if err == nil && !a.State.waiting() {
+		g.withdraw(live)
+	}
+	return a, lateIsFine(err)
+}
+
+// codeNotice says why a code was not compared.
+func codeNotice(cause error) Notice {
+	switch {
+	case errors.Is(cause, client.ErrSuspended):
+		return NoticeSuspended
+	case errors.Is(cause, client.ErrRateLimited):
+		return NoticeLimited
+	}
+	return NoticeUnreachable
+}
+
+// giveUp cancels the attempt and takes its request off the device.
+func (g *Guard) giveUp(w http.ResponseWriter, r *http.Request) error {
+	a, ok, err := g.form(w, r)
+	if !ok {
+		return err
+	}
+	if err := g.cancelAttempt(context.WithoutCancel(r.Context()), a.Browser, NoticeNone); err != nil {
+		return err
+	}
+	g.setCookie(w, pendingCookie, "", -time.Second)
+	redirect(w, r, withNotice(a.StartOver, "cancelled"))
+	return nil
+}
+
+// withNotice adds a word for the application's page to a local path.
+func withNotice(path, word string) string {
+	u, err := url.Parse(path)
+	if err != nil {
+		return path
+	}
+	query := u.Query()
+	query.Set("notice", word)
+	u.RawQuery = query.Encode()
+	return u.String()
+}

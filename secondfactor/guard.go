@@ -1,0 +1,190 @@
+// This file owns the Guard: its settings, how it is built and closed, and its routes.
+
+package secondfactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"countersign.dev/client"
+	"countersign.dev/client/callback"
+)
+
+// Config is what a [Guard] needs. PublicURL, Name, Provider and Store must be given.
+type Config struct {
+	PublicURL string         // where browsers reach the application, without a path: https://app.example.com
+	Name      string         // of the application, as the person knows it
+	Provider  *client.Client // the provider
+	Store     Store          // attempts and sessions
+
+	APIKeys []string // that may have signed callbacks, see [callback.Verifier]; without any, callbacks are refused
+	// Trust is what receipts are checked against. Without it the origin and the application are taken from the provider's own word,
+	// which is as good as the provider.
+	Trust Trust
+	// Completed is called once for each completed attempt, before the browser learns of it. Do here what was approved: switch the
+	// factor on, carry out the act. An error ends the new session, and the browser is told that nothing was done.
+	Completed func(context.Context, Completion) error
+
+	LoginURL         string // local path of the log-in form; default /login
+	EnrolURL         string // local path of the page that sets up the factor; default /enrol
+	AfterLogout      string // local path; default /
+	AuthenticatorURL string // of the authenticator, for a link from the waiting page; "" for none
+	Logo             string // absolute URL of a PNG shown with log-ins on the device, "" for none
+	Match            string // "type" or "off" for every approval; "" leaves it to the provider's settings
+
+	Templates *template.Template // pages; default [Templates]
+	Limits    Limits
+	Address   func(*http.Request) string // the person's network address, "" if unknown; default: the connection's
+	Now       func() time.Time           // default time.Now
+	Log       *slog.Logger               // default: nothing is logged
+}
+
+// Trust is what an application knows of the provider by itself, so that a receipt needs no further word. Leave it
+// empty or fill it in whole.
+type Trust struct {
+	Origin      string // public origin of the authenticator
+	Application string // id of the application at the provider
+	Name        string // of the application at the provider
+}
+
+// Limits are times and counts. Zero values mean the defaults.
+type Limits struct {
+	Login       time.Duration // life of an attempt to log in or to step up; default 10 min
+	Enrol       time.Duration // life of an attempt to enrol; default 30 min
+	Push        time.Duration // life of one approval request; default 120 s, at most 10 min
+	Unused      time.Duration // how long an approval waits to be consumed; default 60 s
+	Provider    time.Duration // how long a page waits for the provider; default 4 s
+	SMSAgain    time.Duration // between text messages; default 30 s
+	SessionIdle time.Duration // default 30 min
+	SessionLife time.Duration // default 12 h
+	WrongCodes  int           // of one attempt; default 5
+	Sends       int           // text messages of one attempt; default 5
+}
+
+func (l *Limits) defaults() {
+	set := func(d *time.Duration, to time.Duration) {
+		if *d <= 0 {
+			*d = to
+		}
+	}
+	set(&l.Login, 10*time.Minute)
+	set(&l.Enrol, 30*time.Minute)
+	set(&l.Push, 2*time.Minute)
+	l.Push = min(l.Push, 10*time.Minute)
+	set(&l.Unused, time.Minute)
+	set(&l.Provider, 4*time.Second)
+	set(&l.SMSAgain, 30*time.Second)
+	set(&l.SessionIdle, 30*time.Minute)
+	set(&l.SessionLife, 12*time.Hour)
+	if l.WrongCodes <= 0 {
+		l.WrongCodes = 5
+	}
+	if l.Sends <= 0 {
+		l.Sends = 5
+	}
+}
+
+// Guard runs attempts and keeps sessions. It is safe for concurrent use. [New] makes it, Close ends it.
+type Guard struct {
+	Config
+	secure   bool // the public URL is https
+	callback *callback.Verifier
+	hub      hub
+	swept    atomic.Int64 // Unix seconds of the last sweep
+
+	ctx  context.Context // ends with Close
+	stop context.CancelFunc
+	work sync.WaitGroup // goroutines that outlive their request
+}
+
+// New checks the settings and returns a Guard.
+func New(c Config) (*Guard, error) {
+	public, err := url.Parse(c.PublicURL)
+	switch {
+	case err != nil || public.Host == "" || (public.Scheme != "http" && public.Scheme != "https"):
+		return nil, fmt.Errorf("secondfactor: PublicURL %q is no http or https address", c.PublicURL)
+	case strings.Trim(public.Path, "/") != "" || public.RawQuery != "" || public.Fragment != "":
+		return nil, fmt.Errorf("secondfactor: PublicURL %q has more than a host", c.PublicURL)
+	case c.Name == "":
+		return nil, errors.New("secondfactor: Name is empty")
+	case c.Provider == nil:
+		return nil, errors.New("secondfactor: Provider is nil")
+	case c.Store == nil:
+		return nil, errors.New("secondfactor: Store is nil")
+	case c.Trust != Trust{} && (c.Trust.Origin == "" || c.Trust.Application == "" || c.Trust.Name == ""):
+		return nil, errors.New("secondfactor: Trust is filled in only half")
+	}
+	c.PublicURL = public.Scheme + "://" + public.Host
+	for path, otherwise := range map[*string]string{&c.LoginURL: "/login", &c.EnrolURL: "/enrol", &c.AfterLogout: "/"} {
+		if *path == "" {
+			*path = otherwise
+		}
+	}
+	if c.Templates == nil {
+		c.Templates = Templates()
+	}
+	if c.Address == nil {
+		c.Address = connectionAddress
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.Limits.defaults()
+	g := &Guard{Config: c, secure: public.Scheme == "https"}
+	g.callback = &callback.Verifier{URL: g.CallbackURL(), Keys: c.APIKeys, Now: c.Now, Log: c.Log}
+	g.ctx, g.stop = context.WithCancel(context.Background())
+	return g, nil
+}
+
+// Close ends all streams and background work and waits for them. Call it when the server begins to shut down
+// ([http.Server.RegisterOnShutdown]): a waiting stream would hold it up. Attempts and sessions stay in the store.
+func (g *Guard) Close() {
+	g.stop()
+	g.work.Wait()
+}
+
+// CallbackURL is the address to set as the application's callback at the provider.
+func (g *Guard) CallbackURL() string { return g.PublicURL + "/authy/callback" }
+
+// Routes mounts everything that the second step needs, see the package comment.
+func (g *Guard) Routes(mux *http.ServeMux) {
+	origins := http.NewCrossOriginProtection()
+	// A proxy may change the Host that requests are compared with; our own address is trusted whatever it does.
+	if err := origins.AddTrustedOrigin(g.PublicURL); err != nil {
+		panic(err) // New checked the address
+	}
+	page := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
+		mux.Handle(pattern, origins.Handler(g.handler(h)))
+	}
+	page("GET /login/verify", g.showPage)
+	page("GET /login/verify/events", g.streamEvents)
+	page("GET /login/verify/assets/{name}", g.serveAsset)
+	page("GET /authy/status", g.tellStatus)
+	page("POST /login/verify/push", g.askDevice)
+	page("POST /authy/send_token", g.sendText)
+	page("POST /authy/verify", g.checkCode)
+	page("POST /login/verify/cancel", g.giveUp)
+	page("POST /login/verify/complete", g.complete)
+	page("POST /logout", g.logOut)
+	mux.Handle("/authy/callback", g.callback.Handler(g.called))
+}
+
+// background runs work that outlives the request that caused it, because the person should not wait for it, until Close.
+func (g *Guard) background(work func(context.Context)) {
+	if g.ctx.Err() != nil {
+		return
+	}
+	g.work.Go(func() { work(g.ctx) })
+}

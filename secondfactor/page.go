@@ -1,0 +1,173 @@
+// This file owns the pages: what the templates are given, the assets, and how errors are told.
+
+package secondfactor
+
+import (
+	"bytes"
+	"crypto/rand"
+	"embed"
+	"errors"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+)
+
+//go:embed page
+var pageFiles embed.FS
+
+// Templates returns the built-in pages: "verify" and "problem", and the parts they are made of. To give them your look, define "head" (inside
+// the HTML head), "top" and "bottom" (around the main element) anew in what is returned; all three get the same data as the page.
+// To replace a whole page, define it anew.
+func Templates() *template.Template {
+	return template.Must(template.ParseFS(pageFiles, "page/*.html"))
+}
+
+// Page is what the template "verify" is given.
+type Page struct {
+	App     string // name of the application
+	Purpose Purpose
+	State   State
+	Notice  Notice
+	Attempt string // to be sent back in every form as "attempt"
+	Ask     Ask
+
+	Match       string // number to type on the device
+	SecondsLeft int
+	PushLive    bool   // a device can still answer
+	CanPush     bool   // a device can be asked (again)
+	CanSMS      bool   // a text message can be asked for
+	CanType     bool   // a code is accepted
+	CodeFirst   bool   // the code form is the main thing on the page
+	TriesLeft   int    // -1 while it is not worth telling
+	Phone       string // masked
+	SMSWait     int    // seconds until a text message can be asked for again
+	DeviceLink  string // opens the request in the authenticator on this device
+	StartOver   string
+	Home        string // where the person wanted to go
+}
+
+// page builds the view of an attempt.
+func (g *Guard) page(a Attempt, now time.Time) Page {
+	p := Page{
+		App: g.Name, Purpose: a.Purpose, Notice: a.Notice, Attempt: a.tag(), Ask: a.Ask, Match: a.Match,
+		PushLive: a.pushLive(now), CanPush: a.may(Push, now) && !a.pushLive(now), CanSMS: a.may(SMS, now), CanType: a.mayType(now),
+		TriesLeft: -1, Phone: a.Phone, StartOver: a.StartOver, Home: a.ReturnTo,
+	}
+	s := statusOf(a, now)
+	p.State, p.SecondsLeft = s.State, s.SecondsLeft
+	switch a.Notice {
+	case NoticeWrong, NoticeMalformed, NoticeSent, NoticeIgnored, NoticeWait, NoticeNotSent, NoticeSuspended, NoticeLimited:
+		p.CodeFirst = p.CanType
+	default:
+		p.CodeFirst = p.CanType && p.State == CodePending
+	}
+	if left := g.Limits.WrongCodes - a.WrongCodes; a.WrongCodes >= 3 {
+		p.TriesLeft = max(left, 0)
+	}
+	if wait := a.SentAt.Add(g.Limits.SMSAgain).Sub(now); wait > 0 {
+		p.SMSWait = int((wait + time.Second - 1) / time.Second)
+	}
+	if g.AuthenticatorURL != "" && p.PushLive {
+		p.DeviceLink = strings.TrimSuffix(g.AuthenticatorURL, "/") + "/approvals/" + a.Request
+	}
+	return p
+}
+
+// Waiting reports whether the page has something to wait for; a page without a script then loads itself again.
+func (p Page) Waiting() bool { return p.PushLive && p.State.waiting() }
+
+// Open reports whether the attempt can still be approved: it waits, or its request ran out and another may be sent.
+func (p Page) Open() bool {
+	return p.State.waiting() || p.State == Expired && p.CanType || p.State == Expired && p.CanPush
+}
+
+// Serious reports whether the notice is about something that went wrong, and should interrupt.
+func (p Page) Serious() bool {
+	return p.Notice != NoticeNone && p.Notice != NoticeSent
+}
+
+// showPage shows the waiting page. Loading it again sends nothing and changes nothing.
+func (g *Guard) showPage(w http.ResponseWriter, r *http.Request) error {
+	a, err := g.attempt(r)
+	if err == nil && a.awaitsPush() {
+		if err := g.refresh(r.Context(), a); err != nil {
+			return err
+		}
+		a, err = g.attempt(r)
+	}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		redirect(w, r, g.LoginURL)
+		return nil
+	case err != nil:
+		return err
+	case a.Purpose == ForEnrol && a.State == Choosing && a.Notice == NoticeNone:
+		redirect(w, r, g.EnrolURL)
+		return nil
+	}
+	return g.render(w, http.StatusOK, "verify", g.page(a, g.Now()))
+}
+
+// Problem is what the template "problem" is given.
+type Problem struct {
+	App       string
+	Text      string
+	Reference string // found again in the log, "" when there is nothing to find
+	Home      string
+}
+
+// refuse answers with a page that says why nothing was done.
+func (g *Guard) refuse(w http.ResponseWriter, _ *http.Request, code int, text string) error {
+	return g.render(w, code, "problem", Problem{App: g.Name, Text: text, Home: "/"})
+}
+
+// fail answers an error of our own with a neutral page; the log has the rest. Nobody is signed in by it.
+func (g *Guard) fail(w http.ResponseWriter, r *http.Request, err error) {
+	reference := rand.Text()[:8]
+	g.Log.ErrorContext(r.Context(), "request failed", "reference", reference, "method", r.Method, "path", r.URL.Path, reason(err))
+	problem := Problem{App: g.Name, Text: "Something went wrong on our side. Nothing was changed.", Reference: reference, Home: "/"}
+	if err := g.render(w, http.StatusInternalServerError, "problem", problem); err != nil {
+		g.Log.ErrorContext(r.Context(), "problem page failed", "reference", reference, "error", err)
+	}
+}
+
+// render writes a page, or nothing of it if the template fails.
+func (g *Guard) render(w http.ResponseWriter, code int, name string, data any) error {
+	var out bytes.Buffer
+	if err := g.Templates.ExecuteTemplate(&out, name, data); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = out.WriteTo(w) // a browser that went away is no error of ours
+	return nil
+}
+
+// handler gives a handler the headers of a log-in and one place where its errors end.
+func (g *Guard) handler(h func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Headers(w.Header())
+		if err := h(w, r); err != nil {
+			g.fail(w, r, err)
+		}
+	})
+}
+
+// serveAsset serves the style and the script of the waiting page.
+func (g *Guard) serveAsset(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	if name != "verify.css" && name != "verify.js" {
+		http.NotFound(w, r)
+		return nil
+	}
+	file, err := pageFiles.ReadFile("page/" + name)
+	if err != nil {
+		return err
+	}
+	// Asked for again each time, so that an update counts at once; answered with 304 otherwise.
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("ETag", `"`+hashOf(string(file))+`"`)
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(file))
+	return nil
+}

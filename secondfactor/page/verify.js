@@ -1,0 +1,124 @@
+// The waiting page's script: hears of the decision, shows it, and when it is a yes posts the form that completes it. It decides
+// nothing: the server does, when that form arrives. All sentences are in the page.
+(() => {
+  "use strict";
+  const page = document.getElementById("secondfactor");
+  const region = page.querySelector("[role=status]");
+  const open = page.querySelector("[data-for=open]");
+  const each = (selector, f) => page.querySelectorAll(selector).forEach(f);
+  const say = (word) => { region.textContent = region.dataset["say" + word[0].toUpperCase() + word.slice(1)] || region.textContent; };
+
+  // Without a live region change nobody who listens instead of looks would know; without focus they would be lost (WCAG 4.1.3).
+  const show = (section, title) => {
+    each("[data-for]", (s) => { s.hidden = s !== section; });
+    const heading = section.querySelector("h1");
+    heading.textContent = title || heading.textContent;
+    document.title = heading.textContent + " · " + document.title.split(" · ").pop();
+    heading.focus();
+  };
+
+  let over = !("watch" in page.dataset);
+  const finish = (state, mayResend) => {
+    over = true;
+    region.dataset.state = state;
+    say(state);
+    if (mayResend && open) {
+      each("[data-while=live]", (e) => { e.hidden = true; });
+      each("[data-while=over]", (e) => { e.hidden = false; show(open, e.dataset.title); });
+    } else {
+      show(page.querySelector(`[data-for="${state}"]`) || page.querySelector("[data-for=cancelled]"));
+    }
+  };
+
+  const complete = () => {
+    over = true;
+    if ("hold" in page.dataset && region.dataset.state === "approved") return; // the last try failed: the person presses Continue
+    region.dataset.state = "approved";
+    say("approved");
+    each("[data-for]", (s) => { s.hidden = s.dataset.for !== "approved"; });
+    document.getElementById("complete").submit();
+  };
+
+  // What the server says. Returns whether to go on listening.
+  const hear = (s) => {
+    if (over) return false;
+    if (s.attempt !== page.dataset.attempt) finish("cancelled");
+    else if (s.state === "approved") complete();
+    else if (["denied", "expired", "cancelled", "locked"].includes(s.state)) finish(s.state, s.methods.length > 0);
+    else if (s.state !== region.dataset.state) { over = true; location.replace("/login/verify"); } // another tab chose another way
+    else if (lost) { lost = false; region.textContent = before; }
+    return !over;
+  };
+
+  let lost = false;
+  const before = region.textContent;
+  const reconnecting = () => { lost = true; say("reconnecting"); };
+
+  // The stream, and polling for as long as there is no stream: every 2 s for half a minute, then every 5 s.
+  let stream;
+  const listen = () => {
+    let heard = false;
+    stream = new EventSource("/login/verify/events");
+    const quiet = setTimeout(() => { if (!heard) poll(); }, 4000); // something between us holds streams back
+    stream.addEventListener("state", (e) => {
+      heard = true;
+      clearTimeout(quiet);
+      if (!hear(JSON.parse(e.data))) stream.close();
+    });
+    stream.onerror = () => {
+      if (over) { stream.close(); return; }
+      reconnecting();
+      if (stream.readyState === EventSource.CLOSED) { clearTimeout(quiet); poll(heard); }
+    };
+  };
+
+  let polls = 0;
+  const poll = async (again) => {
+    stream.close();
+    if (over) return;
+    try {
+      const answer = await fetch("/authy/status", { cache: "no-store" });
+      if (answer.status === 401) { finish("cancelled"); return; }
+      if (!answer.ok) throw new Error(answer.status);
+      if (!hear(await answer.json())) return;
+      if (again) { listen(); return; } // the server is back, and streams did work
+    } catch { reconnecting(); }
+    polls += 1;
+    setTimeout(() => poll(again), polls < 15 ? 2000 : 5000);
+  };
+
+  // The countdown is for the eye only; 30 seconds before the end it is said once.
+  const ends = performance.now() + 1000 * page.dataset.left;
+  const tick = () => {
+    if (over) return;
+    const left = Math.max(0, Math.round((ends - performance.now()) / 1000));
+    each("[data-countdown]", (e) => { e.textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`; });
+    if (left === 30) say("soon");
+  };
+  if ("live" in page.dataset) { tick(); setInterval(tick, 1000); }
+
+  each("[data-after]", (e) => setTimeout(() => { e.hidden = false; }, 1000 * e.dataset.after));
+  each("[data-wait]", (button) => {
+    const text = button.textContent;
+    let left = Number(button.dataset.wait);
+    const count = () => {
+      button.disabled = left > 0;
+      button.textContent = left > 0 ? `${text} (${left} s)` : text;
+      if (left-- > 0) setTimeout(count, 1000);
+    };
+    count();
+  });
+  each("form", (form) => form.addEventListener("submit", () => {
+    if (form.dataset.sent) return;
+    form.dataset.sent = "yes";
+    setTimeout(() => form.querySelectorAll("button").forEach((b) => { b.disabled = true; })); // after the form was read
+  }));
+  // A page out of the back-forward cache shows an old state with dead buttons.
+  addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
+
+  const invalid = page.querySelector("input[aria-invalid]");
+  if (invalid) { invalid.focus(); }
+  if (region.dataset.state === "approved") complete();
+  else if (!over) listen();
+  else page.querySelector("[data-for]:not([hidden]) h1")?.focus();
+})();

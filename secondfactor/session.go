@@ -1,0 +1,219 @@
+// This file owns who is signed in: the guard before handlers, the types that tell a signed-in person from one who is still
+// waiting, and the end of a session.
+
+package secondfactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// SignedIn is a person who completed an attempt in this browser. Only [Guard.Require] and [Guard.Who] make one that names anybody.
+type SignedIn struct{ session Session }
+
+// User is the application's id of the person.
+func (s SignedIn) User() string { return s.session.User }
+
+// AuthyID is the provider's id of the person.
+func (s SignedIn) AuthyID() int64 { return s.session.AuthyID }
+
+// Method is how the factor was proved.
+func (s SignedIn) Method() Method { return s.session.Method }
+
+// Since is when the person signed in.
+func (s SignedIn) Since() time.Time { return s.session.CreatedAt }
+
+// Enrolling is a person whose password was right and who has no factor yet. It is another type than [SignedIn], so that a page
+// for signed-in people cannot take it (D4).
+type Enrolling struct{ attempt Attempt }
+
+// User is the application's id of the person.
+func (e Enrolling) User() string { return e.attempt.User }
+
+// Require lets only signed-in people through. Others are sent to the log-in form, with the page they wanted in the parameter
+// "next" if they wanted to read one.
+func (g *Guard) Require(next func(http.ResponseWriter, *http.Request, SignedIn)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := g.Who(r)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			path := g.LoginURL
+			if r.Method == http.MethodGet {
+				path += "?next=" + url.QueryEscape(r.URL.RequestURI())
+			}
+			redirect(w, r, path)
+		case err != nil:
+			g.fail(w, r, err)
+		default:
+			w.Header().Set("Cache-Control", "no-store")
+			next(w, r, who)
+		}
+	})
+}
+
+// RequireEnrolling lets only people through who are setting up their factor in this browser. Others are sent to the log-in form.
+func (g *Guard) RequireEnrolling(next func(http.ResponseWriter, *http.Request, Enrolling)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a, err := g.attempt(r)
+		switch {
+		case err != nil && !errors.Is(err, ErrNotFound):
+			g.fail(w, r, err)
+		case err != nil || a.Purpose != ForEnrol || !a.State.waiting():
+			redirect(w, r, g.LoginURL)
+		default:
+			w.Header().Set("Cache-Control", "no-store")
+			next(w, r, Enrolling{a})
+		}
+	})
+}
+
+// Who returns the person signed in in this browser, or [ErrNotFound]. Any other error means that nobody knows.
+func (g *Guard) Who(r *http.Request) (SignedIn, error) {
+	hash := g.cookieHash(r, sessionCookie)
+	if hash == "" {
+		return SignedIn{}, ErrNotFound
+	}
+	s, err := g.Store.Session(r.Context(), hash)
+	if err != nil {
+		return SignedIn{}, err
+	}
+	now := g.Now()
+	if !now.Before(s.SeenAt.Add(g.Limits.SessionIdle)) || !now.Before(s.CreatedAt.Add(g.Limits.SessionLife)) {
+		// The row goes too: a value that was stolen and kept is of no more use.
+		if err := g.Store.EndSession(r.Context(), hash); err != nil {
+			return SignedIn{}, err
+		}
+		return SignedIn{}, ErrNotFound
+	}
+	if now.Sub(s.SeenAt) >= time.Minute {
+		if err := g.Store.TouchSession(r.Context(), hash, now); err != nil {
+			return SignedIn{}, err
+		}
+		s.SeenAt = now
+	}
+	return SignedIn{s}, nil
+}
+
+// attempt returns this browser's attempt as it stands now, or [ErrNotFound]: also for one that was consumed, so that after
+// a log-out nothing is left to ask about (D2).
+func (g *Guard) attempt(r *http.Request) (Attempt, error) {
+	hash := g.cookieHash(r, pendingCookie)
+	if hash == "" {
+		return Attempt{}, ErrNotFound
+	}
+	a, err := g.Store.AttemptOf(r.Context(), hash)
+	if err != nil {
+		return Attempt{}, err
+	}
+	if a.State == Consumed {
+		return Attempt{}, ErrNotFound
+	}
+	return a.at(g.Now()), nil
+}
+
+// logOut ends the session and the attempt of this browser, on the server and in the browser.
+func (g *Guard) logOut(w http.ResponseWriter, r *http.Request) error {
+	ctx := context.WithoutCancel(r.Context())
+	if hash := g.cookieHash(r, sessionCookie); hash != "" {
+		if err := g.Store.EndSession(ctx, hash); err != nil {
+			return err
+		}
+	}
+	if err := g.cancelAttempt(ctx, g.cookieHash(r, pendingCookie), NoticeNone); err != nil {
+		return err
+	}
+	g.setCookie(w, sessionCookie, "", -time.Second)
+	g.setCookie(w, pendingCookie, "", -time.Second)
+	redirect(w, r, g.AfterLogout)
+	return nil
+}
+
+// complete signs in. It is the only place that does.
+func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
+	ctx := context.WithoutCancel(r.Context())
+	a, err := g.attempt(r)
+	if errors.Is(err, ErrNotFound) {
+		return g.gone(w, r)
+	} else if err != nil {
+		return err
+	}
+	if a.State != Approved { // exactly approved (D6)
+		redirect(w, r, "/login/verify")
+		return nil
+	}
+	old := g.cookieHash(r, sessionCookie)
+	if a.Purpose == ForStepUp && old != a.Session {
+		return g.refuse(w, r, http.StatusForbidden, "This confirmation belongs to another session. Nothing was done.")
+	}
+	done := Completion{
+		Purpose: a.Purpose, User: a.User, AuthyID: a.AuthyID, Method: a.Method, Ref: a.Ref, digest: a.Digest,
+	}
+	if a.Method == Push {
+		switch done.DeviceKey, err = g.confirm(ctx, a); {
+		case errors.Is(err, errUnconfirmed):
+			return g.unconfirmed(w, r, a, Denied, err)
+		case err != nil:
+			return g.unconfirmed(w, r, a, Approved, err)
+		}
+		done.Approval = a.Request
+	}
+	value, err := g.consume(ctx, a, old)
+	if errors.Is(err, ErrConflict) {
+		return g.gone(w, r)
+	} else if err != nil {
+		return err
+	}
+	if g.Completed != nil {
+		if err := g.Completed(ctx, done); err != nil {
+			err = fmt.Errorf("completed %s: %w", a.Purpose, err)
+			return errors.Join(err, g.Store.EndSession(ctx, hashOf(value)))
+		}
+	}
+	g.hub.wake(a.Browser) // other tabs stop waiting
+	g.Log.InfoContext(ctx, "attempt completed", "attempt", a.ID, "purpose", a.Purpose, "user", a.User, "method", a.Method)
+	g.setCookie(w, sessionCookie, value, 0)
+	g.setCookie(w, pendingCookie, "", -time.Second)
+	redirect(w, r, a.ReturnTo)
+	return nil
+}
+
+// consume uses up the approved attempt and makes the session, in one step. A step-up goes on with the age of its session.
+func (g *Guard) consume(ctx context.Context, a Attempt, old string) (value string, err error) {
+	value, hash := newToken()
+	now := g.Now()
+	s := Session{Hash: hash, User: a.User, AuthyID: a.AuthyID, Method: a.Method, CreatedAt: now, SeenAt: now}
+	if a.Purpose == ForStepUp {
+		before, err := g.Store.Session(ctx, old)
+		if errors.Is(err, ErrNotFound) {
+			return "", ErrConflict
+		} else if err != nil {
+			return "", err
+		}
+		s.CreatedAt, s.Method = before.CreatedAt, before.Method
+	}
+	return value, g.Store.Consume(ctx, a, old, s)
+}
+
+// unconfirmed notes that an approval could not be confirmed: denied for good when the provider contradicts it, and still
+// approved, to be tried again, when the provider did not answer.
+func (g *Guard) unconfirmed(w http.ResponseWriter, r *http.Request, a Attempt, state State, cause error) error {
+	g.Log.ErrorContext(r.Context(), "approval not confirmed", "attempt", a.ID, "state", state, reason(cause))
+	_, err := g.change(context.WithoutCancel(r.Context()), a.Browser, func(a *Attempt, _ time.Time) error {
+		a.State, a.Notice = state, NoticeUnconfirmed
+		return nil
+	})
+	if err := lateIsFine(err); err != nil {
+		return err
+	}
+	redirect(w, r, "/login/verify")
+	return nil
+}
+
+// gone answers who has nothing to complete: a second click, or a tab that was left open.
+func (g *Guard) gone(w http.ResponseWriter, r *http.Request) error {
+	return g.refuse(w, r, http.StatusConflict, "There is nothing left to confirm here. It was completed already, or it ran out.")
+}

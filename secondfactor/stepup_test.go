@@ -1,0 +1,145 @@
+// This file owns the tests of receipts, of acts, and of what completes them.
+
+package secondfactor_test
+
+import (
+	"strings"
+	"testing"
+
+	"countersign.dev/client/receipt"
+	"countersign.dev/secondfactor"
+	"countersign.dev/secondfactor/secondfactortest"
+)
+
+// T-13, T-14: what was signed is what was asked, by whom it was asked.
+func TestT14_ReceiptsAreChecked(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*receipt.Answer)
+		pin    string // "own", "other" or ""
+		device string // "own", "other" or "none"
+		ok     bool
+	}{
+		"sound":                        {device: "own", ok: true},
+		"sound and pinned":             {device: "own", pin: "own", ok: true},
+		"other device, nothing pinned": {device: "other", ok: true},
+		"other device, pinned":         {device: "other", pin: "own"},
+		"no receipt, pinned":           {device: "none", pin: "own"},
+		"no receipt, nothing pinned":   {device: "none", ok: true},
+		"shown something else":         {device: "own", change: func(a *receipt.Answer) { a.Shown = a.Hidden }},
+		"hidden something else":        {device: "own", change: func(a *receipt.Answer) { a.Hidden = a.Shown }},
+		"another approval":             {device: "own", change: func(a *receipt.Answer) { a.Approval = "00000000-0000-4000-8000-000000000000" }},
+		"another user":                 {device: "own", change: func(a *receipt.Answer) { a.User++ }},
+		"another application":          {device: "own", change: func(a *receipt.Answer) { a.Application = strings.Repeat("0", 24) }},
+		"denied":                       {device: "own", change: func(a *receipt.Answer) { a.Decision = receipt.Deny }},
+		"another number":               {device: "own", change: func(a *receipt.Answer) { a.Match = "99" }},
+		"another origin, trust given":  {device: "own", change: func(a *receipt.Answer) { a.Origin = "http://other.test" }, pin: "trust"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t, func(config *secondfactor.Config) {
+				if c.pin == "trust" {
+					config.Trust = secondfactor.Trust{Origin: secondfactortest.Origin, Application: secondfactortest.ApplicationID, Name: secondfactortest.Application}
+				}
+			})
+			a.provider.SetMatch("42")
+			a.addPerson("cid", "2025550177", false)
+			own := a.provider.AddDevice(a.people["cid"].AuthyID)
+			other := a.provider.AddDevice(a.people["cid"].AuthyID)
+			if c.pin == "own" {
+				a.setKeys("cid", own.PublicKey)
+			}
+			b := a.browser()
+			approval := b.login("cid")
+			switch c.device {
+			case "own":
+				a.provider.ApproveAs(approval.UUID, own, c.change)
+			case "other":
+				a.provider.ApproveAs(approval.UUID, other, c.change)
+			case "none":
+				a.provider.ApproveWithoutReceipt(approval.UUID)
+			}
+			b.get("/login/verify")
+			b.complete()
+			if b.anybody() != c.ok {
+				t.Errorf("signed in: %v, state %s", b.anybody(), b.state())
+			}
+		})
+	}
+}
+
+func TestStepUpDoesExactlyWhatWasShown(t *testing.T) {
+	a := newApp(t)
+	b := a.browser()
+	b.signIn("ana")
+	b.post("/transfer", "amount", "1,000,000")
+	approval := a.provider.Last(t)
+	if approval.Message != "Send money to Jarod's vault" || len(approval.Details) != 3 || approval.Details[1].Value != "1,000,000" || approval.Hidden[0].Value != "t1" {
+		t.Errorf("asked %+v", approval)
+	}
+	page := b.get("/login/verify").body
+	for _, text := range []string{"Send money to Jarod&#39;s vault", "1,000,000", "Galleons", "Confirm on your device"} {
+		if !strings.Contains(page, text) {
+			t.Errorf("the page does not show %q", text)
+		}
+	}
+	a.provider.Approve(approval.UUID)
+	b.get("/login/verify")
+	if got := b.complete(); got.location != "/account?sent=" && got.location != "/account?sent" {
+		t.Errorf("complete leads to %s", got.location)
+	}
+	done := a.completions()[1]
+	if !done.Covers(transfer("1,000,000")) || done.Covers(transfer("1,000,001")) || done.Ref != "t1" || done.Approval != approval.UUID || done.DeviceKey == "" {
+		t.Errorf("completion %+v", done)
+	}
+	if b.complete(); len(a.completions()) != 2 {
+		t.Error("a second submit did it again")
+	}
+}
+
+// A step-up is bound to the session that asked.
+func TestStepUpNeedsItsSession(t *testing.T) {
+	start := func(t *testing.T) (*app, *browser) {
+		a := newApp(t)
+		b := a.browser()
+		b.signIn("ana")
+		b.post("/transfer", "amount", "5")
+		a.provider.Approve(a.provider.Last(t).UUID)
+		b.get("/login/verify")
+		return a, b
+	}
+	t.Run("no session", func(t *testing.T) {
+		a, b := start(t)
+		delete(b.cookies, "countersign_login")
+		if got := b.complete(); got.code != 403 || len(a.completions()) != 1 || b.anybody() {
+			t.Errorf("answered %d", got.code)
+		}
+	})
+	t.Run("other session of the same user", func(t *testing.T) {
+		a, b := start(t)
+		other := a.browser()
+		other.signIn("ana")
+		b.cookies["countersign_login"] = other.cookies["countersign_login"]
+		if got := b.complete(); got.code != 403 || len(a.completions()) != 2 {
+			t.Errorf("answered %d", got.code)
+		}
+	})
+	t.Run("logged out meanwhile", func(t *testing.T) {
+		a, b := start(t)
+		if err := a.store.EndSession(t.Context(), secondfactor.HashOf(b.cookies["countersign_login"])); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.complete(); got.code != 409 || len(a.completions()) != 1 || b.anybody() {
+			t.Errorf("answered %d", got.code)
+		}
+	})
+}
+
+func TestCompletedFails(t *testing.T) {
+	a := newApp(t)
+	b := a.browser()
+	a.provider.Approve(b.login("ana").UUID)
+	b.get("/login/verify")
+	a.failing = errHook
+	if got := b.complete(); got.code != 500 || b.anybody() || b.cookies["countersign_login"] != "" || !strings.Contains(got.body, "Reference") {
+		t.Errorf("answered %d", got.code)
+	}
+}
