@@ -19,6 +19,7 @@ import (
 
 // cli is the command line.
 type cli struct {
+	Dev     devCmd     `cmd:"" help:"Run everything on this machine, with nothing to configure: provider, authenticator, console and a sample log-in."`
 	Device  deviceCmd  `cmd:"" help:"Approve requests and show codes in this terminal: the authenticator as a command."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -37,6 +38,7 @@ func (o *output) json(v any) error {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)

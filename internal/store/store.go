@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -50,6 +51,12 @@ func OpenSQLite(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Made here, because SQLite would let everybody on the machine read it; its log gets the same mode.
+	file, err := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	file.Close()
 	// The string must begin with file:, or SQLite's own options are cut off unseen. Settings go here, because a
 	// PRAGMA given later would stay with one pooled connection only.
 	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(abs) +
@@ -83,7 +90,10 @@ func OpenSQLite(ctx context.Context, path string) (*Store, error) {
 // Close waits for the writes that were begun and closes the database.
 func (s *Store) Close() error {
 	s.group.stop()
-	return errors.Join(s.reads.Close(), s.writes.Close())
+	err := s.reads.Close()
+	// The driver leaves the log beside the file. Folded in, the file alone is the database, for whoever copies the folder.
+	_, fold := s.writes.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	return errors.Join(err, fold, s.writes.Close())
 }
 
 // Ping reports whether the database answers.

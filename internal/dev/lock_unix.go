@@ -1,0 +1,11 @@
+//go:build unix
+
+package dev
+
+import (
+	"os"
+	"syscall"
+)
+
+// lockFile takes an advisory lock that ends with the process, however it ends.
+func lockFile(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }

@@ -1,0 +1,32 @@
+package server
+
+import (
+	"countersign.dev/internal/authyapi"
+	"countersign.dev/internal/console"
+	"countersign.dev/internal/device"
+	"countersign.dev/internal/deviceapi"
+	"countersign.dev/internal/message"
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/web"
+	"countersign.dev/ui"
+)
+
+// This file owns the mounting: which surface answers on which listener.
+
+func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *message.Service) {
+	cfg := s.cfg
+	api := &authyapi.API{Tenants: s.Tenants, Devices: devices, Codes: codes, Approvals: s.approvals, Log: cfg.Log}
+	s.API = web.Log(cfg.Log, cfg.Now, api.Refuse, api.Handler())
+	s.Authenticator = (&deviceapi.API{
+		Devices: devices, Approvals: s.approvals, Live: s.live, Logos: s.db.Logo, App: ui.Authenticator(), Shared: ui.Shared(),
+		PublicURL: cfg.AuthenticatorURL, Now: cfg.Now, Logger: cfg.Log,
+	}).Handler()
+	operators := console.Config{
+		Tenants: s.Tenants, Approvals: s.approvals, Operators: s.Operators, Lists: s.db, Live: s.live,
+		URL: cfg.ConsoleURL, APIURL: cfg.APIURL, Shared: ui.Shared(), Now: cfg.Now, Log: cfg.Log,
+	}
+	if cfg.Outbox {
+		operators.Outbox = messages
+	}
+	s.Console = console.New(operators)
+}

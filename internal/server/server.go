@@ -1,0 +1,114 @@
+// Package server builds every part of the provider, mounts its surfaces, and
+// owns the order in which they start and stop.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/authyapi"
+	"countersign.dev/internal/callback"
+	"countersign.dev/internal/device"
+	"countersign.dev/internal/egress"
+	"countersign.dev/internal/ident"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/live"
+	"countersign.dev/internal/logo"
+	"countersign.dev/internal/message"
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/seal"
+	"countersign.dev/internal/store"
+	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/tenant/operator"
+)
+
+// Config is what a server needs to know. Every field but Outbox must be set.
+type Config struct {
+	Database string // path of the SQLite file
+	Master   []byte // master key, seal.KeySize bytes
+
+	// Public addresses without trailing slash. Nothing is derived from request headers.
+	APIURL, AuthenticatorURL, ConsoleURL string
+
+	OwnerEmail string        // of the first account: hears of disabled callbacks
+	Egress     egress.Policy // where callbacks and logos may come from
+	Outbox     bool          // show what would have gone out, on the console's listener
+
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// Server is a provider that is ready to serve. Its surfaces are handlers, so that whoever listens decides how.
+type Server struct {
+	API, Authenticator, Console http.Handler
+
+	Account   tenant.Account
+	Tenants   *tenant.Service
+	Operators *operator.Service
+
+	cfg       Config
+	db        *store.Store
+	live      *live.Hub
+	jobs      *job.Runner
+	approvals *approval.Service
+	stopSweep context.CancelFunc
+	swept     chan struct{}
+}
+
+// New opens the database, brings it up to date, and builds every part.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	db, err := store.OpenSQLite(ctx, cfg.Database)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, db: db, live: live.NewHub()}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) build(ctx context.Context) error {
+	cfg, db, hub, now := s.cfg, s.db, s.live, s.cfg.Now
+	keys, err := db.SealKeys(ctx, now(), func() ([]seal.StoredKey, error) { return seal.NewKeys(cfg.Master) })
+	if err != nil {
+		return fmt.Errorf("read the data keys: %w", err)
+	}
+	ring, err := seal.Open(cfg.Master, keys)
+	if err != nil {
+		return err
+	}
+	s.Account, err = db.FirstAccount(ctx, tenant.Account{ID: ident.New(now()), Name: "Countersign", OwnerEmail: cfg.OwnerEmail, CreatedAt: now()})
+	if err != nil {
+		return fmt.Errorf("read the account: %w", err)
+	}
+
+	messages := &message.Service{Store: db, Ring: ring, Live: hub, Now: now}
+	client := cfg.Egress.Client(callback.Patience)
+	logos := logo.New(db, client, now, cfg.Log)
+	worker := &callback.Worker{
+		Store: db, Client: client, Body: authyapi.CallbackBody, Mail: messages.CallbackDisabledJob, Now: now, Log: cfg.Log,
+		Changed: func(appID string) { hub.Wake(live.ApplicationTopic(appID)) },
+	}
+	s.jobs = job.NewRunner(db, map[job.Kind]job.Handler{job.Callback: worker.Deliver, job.Message: messages.Deliver}, now, cfg.Log)
+	worker.Offer = s.jobs.Offer
+
+	s.Tenants = &tenant.Service{Store: db, Ring: ring, Live: hub, Now: now, Offer: s.jobs.Offer}
+	worker.Key = s.Tenants.APIKey
+	devices := &device.Service{
+		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID,
+		NewMessage: messages.EnrollmentJob, Offer: s.jobs.Offer,
+	}
+	s.approvals = &approval.Service{
+		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, Logo: logos.Digest, Offer: s.jobs.Offer,
+	}
+	codes := &otp.Service{Store: db, Ring: ring, Now: now, NewMessage: messages.CodeJob, Offer: s.jobs.Offer}
+	s.Operators = operator.New(operator.Config{Store: db, Ring: ring, Now: now, AccountID: s.Account.ID, URL: cfg.ConsoleURL})
+	s.mount(devices, codes, messages)
+	return nil
+}
