@@ -24,13 +24,13 @@ func follow(hub *live.Hub, topic live.Topic, ended chan<- error) http.Handler {
 		sub := hub.Subscribe(topic)
 		defer sub.Close()
 		s, err := OpenStream(w, r)
-		defer s.Close()
 		for err == nil {
 			var woken []live.Topic
 			if woken, err = s.Next(r.Context(), sub); err == nil && len(woken) > 0 {
 				err = s.Event("approvals")
 			}
 		}
+		s.Close()
 		ended <- err
 	})
 }
