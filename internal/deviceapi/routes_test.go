@@ -12,6 +12,7 @@ import (
 
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
+	"countersign.dev/internal/device"
 	"countersign.dev/internal/deviceapi"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/servertest"
@@ -310,9 +311,7 @@ func TestBrokenDatabase(t *testing.T) {
 	if strings.Contains(string(r.body), "canary") || !strings.Contains(b.log.String(), "canary-in-error") {
 		t.Errorf("%s\n%s", r.body, b.log)
 	}
-	if err := b.Store.Close(); err != nil {
-		t.Fatal(err)
-	}
+	b.Devices.Store = brokenDevices{b.Devices.Store, broken}
 	p.do(t, "GET", "approvals", nil).want(t, 500, "internal")
 	b.send(t, "POST", "/device/v1/enrollments/confirm", confirmation, "").want(t, 500, "internal")
 	b.send(t, "POST", "/device/v1/enrollments", map[string]string{"phone": anaPhone}, "").want(t, 500, "internal")
@@ -331,4 +330,22 @@ type brokenDecide struct {
 
 func (b brokenDecide) Decide(context.Context, approval.Decision, job.Job, audit.Record) (approval.Approval, []job.Job, error) {
 	return approval.Approval{}, nil, b.err
+}
+
+// brokenDevices is a store that fails where a device would be let in.
+type brokenDevices struct {
+	device.Store
+	err error
+}
+
+func (b brokenDevices) DeviceBySession(context.Context, string, time.Time) (device.Device, error) {
+	return device.Device{}, b.err
+}
+
+func (b brokenDevices) EnrollByTicket(context.Context, string, device.Enrolling) (device.Device, []device.Grant, error) {
+	return device.Device{}, nil, b.err
+}
+
+func (b brokenDevices) StartEnrollment(context.Context, device.StoredEnrollment, job.Job, audit.Record) ([]job.Job, error) {
+	return nil, b.err
 }

@@ -35,9 +35,6 @@ func recordOf(r *http.Request) *record {
 	return rec
 }
 
-// RequestID returns the id under which the request is logged; "" without Log.
-func RequestID(r *http.Request) string { return recordOf(r).id }
-
 // Note adds facts to the request's log record. They must not be secret.
 func Note(r *http.Request, facts ...slog.Attr) {
 	rec := recordOf(r)

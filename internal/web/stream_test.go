@@ -57,10 +57,15 @@ func TestStream(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		t.Run([]string{1: "HTTP/1.1", 2: "HTTP/2"}[version], func(t *testing.T) {
 			hub, ended := live.NewHub(), make(chan error, 1)
-			srv := httptest.NewUnstartedServer(follow(hub, "a", ended))
+			const limits = 20 * time.Millisecond // of a server with time-outs; they may not end a stream
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				rc := http.NewResponseController(w)
+				if err := errors.Join(rc.SetReadDeadline(time.Now().Add(limits)), rc.SetWriteDeadline(time.Now().Add(limits))); err != nil {
+					t.Error(err)
+				}
+				follow(hub, "a", ended).ServeHTTP(w, r)
+			}))
 			srv.EnableHTTP2 = version == 2
-			srv.Config.ReadTimeout = 50 * time.Millisecond // neither limit may end a stream
-			srv.Config.WriteTimeout = 50 * time.Millisecond
 			srv.StartTLS()
 			defer srv.Close()
 			res, err := srv.Client().Get(srv.URL)
@@ -75,7 +80,7 @@ func TestStream(t *testing.T) {
 			if got := blocks(t, body, 1); got != "retry: 1000\n\n" {
 				t.Errorf("begins with %q", got)
 			}
-			for begun := time.Now(); time.Since(begun) < 2*srv.Config.ReadTimeout; {
+			for begun := time.Now(); time.Since(begun) < 2*limits; {
 				hub.Wake("a", "b")
 				if got := blocks(t, body, 1); got != "event: approvals\ndata: {}\n\n" {
 					t.Errorf("got %q", got)

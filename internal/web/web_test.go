@@ -2,8 +2,10 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -154,5 +156,48 @@ func TestHeaders(t *testing.T) {
 		if got := w.Header().Get(name); got != want {
 			t.Errorf("%s: %q", name, got)
 		}
+	}
+}
+
+// Who gave up, or a database that took too long, is no defect of ours to be woken for.
+func TestGivenUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		cancelled bool
+		err       error
+	}{
+		"the caller left": {true, errors.New("interrupted")},
+		"out of time":     {false, fmt.Errorf("read: %w", context.DeadlineExceeded)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, out := logged("GET /{$}", func(http.ResponseWriter, *http.Request) error { return c.err })
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if c.cancelled {
+				cancel()
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
+			if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || strings.Contains(out.String(), "ERROR") {
+				t.Errorf("%d, log %s", w.Code, out)
+			}
+		})
+	}
+}
+
+func TestJSON(t *testing.T) {
+	h, _ := logged("GET /{$}", func(w http.ResponseWriter, _ *http.Request) error {
+		return JSON(w, http.StatusCreated, map[string]string{"text": "<é>"})
+	})
+	w := get(h, "/")
+	if w.Code != 201 || w.Header().Get("Content-Type") != "application/json" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	var got map[string]string
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got["text"] != "<é>" {
+		t.Errorf("%s", w.Body)
+	}
+	h, _ = logged("GET /{$}", func(w http.ResponseWriter, _ *http.Request) error { return JSON(w, http.StatusOK, func() {}) })
+	if w := get(h, "/"); w.Code != 500 {
+		t.Errorf("what cannot be encoded: %d", w.Code)
 	}
 }
