@@ -27,7 +27,8 @@ func newChallenge(key []byte, now time.Time) string {
 // challengeExpiry returns when the challenge ends; ok is false for one that is not ours or has ended.
 func challengeExpiry(key []byte, challenge string, now time.Time) (expires time.Time, ok bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(challenge)
-	if err != nil || len(b) != challengeSize || !hmac.Equal(b[24:], challengeMAC(key, b[:24])) {
+	// The length too: line feeds, which the decoder skips, would spell a used challenge anew.
+	if err != nil || len(challenge) != base64.RawURLEncoding.EncodedLen(challengeSize) || len(b) != challengeSize || !hmac.Equal(b[24:], challengeMAC(key, b[:24])) {
 		return time.Time{}, false
 	}
 	expires = time.Unix(int64(binary.BigEndian.Uint64(b[:8])), 0).Add(ChallengeLife)
