@@ -1,0 +1,18 @@
+// Package e2e tests the whole product from outside: the real binary, a real browser, real client libraries, kill -9.
+//
+// Each test starts a `countersign dev` of its own, on free ports and in a new folder, so tests share nothing.
+//
+//	dev_test.go       the server under test: start, stop, kill
+//	browser_test.go   Chromium: one browser, a context for each person and each phone
+//	people_test.go    what people do, in steps: sign up, log in, approve
+//	phone_test.go     phones without a browser, and users made through the API
+//
+//	walk_test.go      every way through the sample application      timing_test.go    how fast an approval reaches the browser
+//	command_test.go   `countersign dev` itself                      terminal_test.go  `countersign device`
+//	npm_test.go       the npm client `authy`                        race_test.go      200 codes at once
+//	callback_test.go  a receiver that fails                         tenants_test.go   two applications, one hostile
+//	crash_test.go     kill -9 in a loop                             flush_test.go     the disk flush before the answer
+//
+// The binary comes from COUNTERSIGN_BINARY, and one with the race detector from COUNTERSIGN_RACE_BINARY; without them
+// it is built. script/test runs everything and installs what is needed.
+package e2e
