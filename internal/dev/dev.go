@@ -169,7 +169,7 @@ func localURL(ln net.Listener) string {
 }
 
 // appName is what phones show for the seeded application.
-const appName = "Owlbank"
+const appName = "Owlgate"
 
 // seed makes the sample's application at the first start and returns it with its key.
 func seed(ctx context.Context, f *folder, k kept, s *server.Server, loginURL string) (tenant.Application, string, error) {
@@ -208,7 +208,7 @@ func newSample(cfg Config, f *folder, r Ready) (*login.App, error) {
 		return nil, err
 	}
 	app, err := login.New(login.Config{
-		PublicURL: r.LoginURL, Provider: provider, APIKeys: []string{r.APIKey}, DB: f.path(fileSample), AuthenticatorURL: r.AuthenticatorURL,
+		PublicURL: r.LoginURL, Provider: provider, APIKeys: []string{r.APIKey}, DB: f.path(fileSample), AuthenticatorURL: r.AuthenticatorURL, Name: appName,
 		Clock: cfg.Now, Logger: cfg.Log,
 	})
 	if err != nil {
