@@ -47,10 +47,16 @@ type Server struct {
 // New builds a server over a fresh SQLite database that ends with the test.
 func New(t testing.TB) *Server {
 	t.Helper()
-	clock := &Clock{now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)}
 	db, err := store.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "countersign.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
+	return On(t, db)
+}
+
+// On builds a server over an empty database that the caller opened and will close.
+func On(t testing.TB, db *store.Store) *Server {
+	t.Helper()
+	clock := &Clock{now: time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)}
 	master := seal.NewMaster()
 	keys, err := db.SealKeys(t.Context(), clock.Now(), func() ([]seal.StoredKey, error) { return seal.NewKeys(master) })
 	must(t, err)
@@ -68,15 +74,7 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 	messages := &message.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now}
 	return &Server{
 		Clock: clock, Store: db, Ring: ring, Live: hub, Account: account, Messages: messages, Jobs: jobs,
-		Tenants: &tenant.Service{Store: db, Ring: ring, Now: clock.Now, Offer: jobs.Offer, Removed: func(gone tenant.Removed) {
-			hub.Wake(live.UserTopic(gone.UserID))
-			for _, uuid := range gone.Approvals {
-				hub.Wake(live.ApprovalTopic(uuid))
-			}
-			for _, id := range gone.DeviceIDs {
-				hub.Wake(live.DeviceTopic(id))
-			}
-		}},
+		Tenants: &tenant.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now, Offer: jobs.Offer},
 		Devices: &device.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
 			NewMessage: messages.EnrollmentJob, Offer: jobs.Offer,

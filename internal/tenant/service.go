@@ -17,6 +17,7 @@ import (
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
+	"countersign.dev/internal/live"
 	"countersign.dev/internal/seal"
 )
 
@@ -59,11 +60,10 @@ type Key struct {
 type Service struct {
 	Store Store
 	Ring  *seal.Ring
+	Live  *live.Hub
 	Now   func() time.Time
 	// Offer hands a leased job to the runner.
 	Offer func(...job.Job)
-	// Removed is told of a removed user after the commit, to wake who waits.
-	Removed func(Removed)
 }
 
 const keyAlphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -275,6 +275,12 @@ func (s *Service) RemoveUser(ctx context.Context, app Application, authyID int64
 	if err != nil {
 		return err
 	}
-	s.Removed(removed)
+	s.Live.Wake(live.UserTopic(removed.UserID))
+	for _, uuid := range removed.Approvals {
+		s.Live.Wake(live.ApprovalTopic(uuid))
+	}
+	for _, id := range removed.DeviceIDs {
+		s.Live.Wake(live.DeviceTopic(id))
+	}
 	return nil
 }
