@@ -51,7 +51,7 @@ func (s *Service) Create(ctx context.Context, app tenant.Application, u tenant.U
 	creation := Creation{Approval: a, Settings: app.Settings, Now: now}
 	if req.IdempotencyKey != "" {
 		creation.IdempotencyHash = s.Ring.Hash("idempotency key", app.ID+":"+req.IdempotencyKey)
-		creation.RequestHash = s.Ring.Hash("idempotent request", fmt.Sprintf("%q", []any{u.ID, req.Message, req.Details, req.Hidden, req.Logos, a.Life, a.Match.Mode}))
+		creation.RequestHash = s.Ring.Hash("idempotent request", fmt.Sprintf("%q %d", []any{u.ID, req.Message, req.Details, req.Hidden, req.Logos, a.Match.Mode}, a.Life))
 	}
 	rec := audit.New(now, app.ID, "app:"+app.ID, "approval.created", "approval:"+a.UUID)
 	kept, err := s.Store.CreateApproval(ctx, creation, rec)

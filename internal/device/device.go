@@ -150,7 +150,7 @@ type Session struct {
 
 // Store is what this package needs to keep.
 type Store interface {
-	CreateTicket(ctx context.Context, t StoredTicket, rec audit.Record) error
+	CreateTicket(ctx context.Context, t StoredTicket, rec audit.Record) error   // tenant.ErrUser when the user is not, or no longer, the application's
 	Ticket(ctx context.Context, hash string, now time.Time) (TicketInfo, error) // ErrTicket
 
 	// StartEnrollment keeps the enrollment, and the job only when the number belongs to a user of the account.

@@ -136,7 +136,8 @@ func (t *tx) firstOf(ctx context.Context, c approval.Creation) (*approval.Approv
 	if first.requestHash != c.RequestHash {
 		return nil, approval.ErrReused
 	}
-	return &first.Approval, nil
+	a, err := answered(ctx, t, first)
+	return &a, err
 }
 
 // mayAsk asks for a device and for room below the application's limits. The user's row is held.
@@ -295,10 +296,21 @@ func (s *Store) Expire(ctx context.Context, now time.Time, limit int) (n int, er
 		return 0, missing(err, nil)
 	}
 	err = s.write(ctx, func(t *tx) error {
-		changed, err := t.exec(ctx, `UPDATE approvals SET status = 'expired', processed_at = expires_at, updated_at = expires_at
-			WHERE uuid IN (SELECT uuid FROM approvals WHERE `+over+` ORDER BY expires_at LIMIT $2) AND status = 'pending'`, ms(now), limit)
-		n = int(changed)
-		return err
+		n = 0
+		rows, err := t.query(ctx, `UPDATE approvals SET status = 'expired', processed_at = expires_at, updated_at = expires_at
+			WHERE uuid IN (SELECT uuid FROM approvals WHERE `+over+` ORDER BY expires_at LIMIT $2) AND status = 'pending'
+			RETURNING app_id, uuid`, ms(now), limit)
+		expired, err := collect(rows, err, func(r scanner) (e [2]string, err error) { return e, r.Scan(&e[0], &e[1]) })
+		if err != nil {
+			return err
+		}
+		for _, e := range expired {
+			if err := t.record(ctx, audit.New(now, e[0], "system", "approval.expired", "approval:"+e[1])); err != nil {
+				return err
+			}
+		}
+		n = len(expired)
+		return nil
 	})
 	return n, err
 }

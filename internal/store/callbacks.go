@@ -75,12 +75,7 @@ func (s *Store) Failed(ctx context.Context, j job.Job, try callback.Try, version
 		if err := t.insertTry(ctx, try); err != nil {
 			return err
 		}
-		if next.IsZero() {
-			err = t.endJob(ctx, j.ID)
-		} else {
-			err = t.retryJob(ctx, j.ID, next)
-		}
-		if err != nil || try.Status == 0 {
+		if err := t.giveUp(ctx, j, next); err != nil || try.Status == 0 {
 			return err
 		}
 		return t.strike(ctx, j.AppID, version, try.At, reason, mail, rec, &struck)

@@ -35,9 +35,14 @@ func (s *Store) Redeem(ctx context.Context, a otp.Attempt, compare func(otp.Cand
 		if err != nil {
 			return err
 		}
-		v = compare(candidates)
 		// A savepoint of its own: whatever fails from here on, the try stays counted (INV-3).
 		failed := t.savepoint(func() error {
+			v = compare(candidates)
+			if v.Matched {
+				if err := t.returnOthers(ctx, candidates.Sent, v.SentID); err != nil {
+					return err
+				}
+			}
 			answer, err = t.spend(ctx, a, v)
 			return err
 		})
@@ -107,6 +112,19 @@ func (t *tx) candidates(ctx context.Context, a otp.Attempt) (c otp.Candidates, e
 		return c, fmt.Errorf("reserve tries of sent codes: %w", err)
 	}
 	return c, nil
+}
+
+// returnOthers takes back the reserved tries of the sent codes beside the one that matched: nobody guessed at them.
+func (t *tx) returnOthers(ctx context.Context, sent []otp.SentHash, matched string) error {
+	for _, c := range sent {
+		if c.Used || c.ID == matched {
+			continue
+		}
+		if _, err := t.exec(ctx, `UPDATE sent_codes SET tries_left = tries_left + 1 WHERE id = $1`, c.ID); err != nil {
+			return fmt.Errorf("take back the try of a sent code: %w", err)
+		}
+	}
+	return nil
 }
 
 // spend marks what matched as used, in a statement that asks whether it was not; answer is what the caller is told.

@@ -54,9 +54,14 @@ func scanGrant(r scanner) (g device.Grant, err error) {
 // CreateTicket keeps a new ticket.
 func (s *Store) CreateTicket(ctx context.Context, k device.StoredTicket, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {
-		if _, err := t.exec(ctx, `INSERT INTO tickets (hash, app_id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`,
-			k.Hash, k.AppID, k.UserID, ms(k.CreatedAt), ms(k.ExpiresAt)); err != nil {
+		n, err := t.exec(ctx, `INSERT INTO tickets (hash, app_id, user_id, created_at, expires_at)
+			SELECT $1, app_id, id, $2, $3 FROM users WHERE id = $4 AND app_id = $5 AND removed_at = 0`,
+			k.Hash, ms(k.CreatedAt), ms(k.ExpiresAt), k.UserID, k.AppID)
+		if err != nil {
 			return fmt.Errorf("insert ticket: %w", err)
+		}
+		if n == 0 { // removed meanwhile (INV-6)
+			return tenant.ErrUser
 		}
 		return t.record(ctx, rec)
 	})
@@ -161,11 +166,12 @@ func (s *Store) EnrollByCode(ctx context.Context, id string, right func(hash str
 		if err != nil {
 			return missing(err, device.ErrCodeExpired)
 		}
-		if !right(hash) {
-			answer = device.ErrCodeWrong
-			return t.record(ctx, audit.New(in.Now, "", in.Actor, "enrollment.confirmed", "enrollment").Refused(answer.Error()))
-		}
+		var wrong error
 		answer = t.savepoint(func() error { // the try stays counted whatever follows (INV-3)
+			if !right(hash) {
+				wrong = device.ErrCodeWrong
+				return t.record(ctx, audit.New(in.Now, "", in.Actor, "enrollment.confirmed", "enrollment").Refused(device.ErrCodeWrong.Code))
+			}
 			n, err := t.exec(ctx, `UPDATE enrollments SET used_at = $1 WHERE id = $2 AND used_at = 0`, ms(in.Now), id)
 			if err != nil || n == 0 {
 				return errors.Join(err, device.ErrCodeExpired)
@@ -177,12 +183,18 @@ func (s *Store) EnrollByCode(ctx context.Context, id string, right func(hash str
 			d, grants, err = t.enroll(ctx, users, in)
 			return err
 		})
+		if answer == nil {
+			answer = wrong
+		}
 		return nil
 	})
 	if err == nil {
 		err = answer
 	}
-	return d, grants, err
+	if err != nil {
+		return device.Device{}, nil, err
+	}
+	return d, grants, nil
 }
 
 // withoutDevice returns the number's users who have no device; a number alone never adds a second one (T-20).

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"countersign.dev/internal/job"
@@ -43,13 +45,20 @@ func (s *Store) ClaimJobs(ctx context.Context, now, lease time.Time, limit int) 
 		jobs, err = collect(rows, err, scanJob)
 		return err
 	})
-	return jobs, err
+	return oldestFirst(jobs), err
 }
 
-// FreeLeases makes every leased job due: on SQLite there is one process, so at its start no lease has an owner.
+// oldestFirst sorts what RETURNING gave in no order.
+func oldestFirst(jobs []job.Job) []job.Job {
+	slices.SortFunc(jobs, func(a, b job.Job) int { return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID)) })
+	return jobs
+}
+
+// FreeLeases makes every leased job due: on SQLite there is one process, so at its start no lease has an owner. What waits for
+// a later attempt goes on waiting, unless that is as near as a lease's end.
 func (s *Store) FreeLeases(ctx context.Context, now time.Time) error {
 	return s.write(ctx, func(t *tx) error {
-		_, err := t.exec(ctx, `UPDATE jobs SET run_at = $1 WHERE run_at > $1 AND held_until = 0`, ms(now))
+		_, err := t.exec(ctx, `UPDATE jobs SET run_at = $1 WHERE run_at > $1 AND run_at <= $2 AND held_until = 0`, ms(now), ms(now.Add(job.Lease)))
 		return err
 	})
 }
@@ -69,6 +78,19 @@ func (s *Store) EndJob(ctx context.Context, id string) error {
 	return s.write(ctx, func(t *tx) error { return t.endJob(ctx, id) })
 }
 
+// giveUp gives a job up until next, or for good when next is zero, if it is still leased to who ran it: a job that was held, released or
+// claimed meanwhile is somebody else's, and what a late answer to an old address says about it changes nothing.
+func (t *tx) giveUp(ctx context.Context, j job.Job, next time.Time) error {
+	const mine = ` WHERE id = $1 AND run_at = $2 AND held_until = 0`
+	var err error
+	if next.IsZero() {
+		_, err = t.exec(ctx, `DELETE FROM jobs`+mine, j.ID, ms(j.RunAt))
+	} else {
+		_, err = t.exec(ctx, `UPDATE jobs SET run_at = $3`+mine, j.ID, ms(j.RunAt), ms(next))
+	}
+	return err
+}
+
 func (t *tx) endJob(ctx context.Context, id string) error {
 	_, err := t.exec(ctx, `DELETE FROM jobs WHERE id = $1`, id)
 	return err
@@ -85,7 +107,8 @@ func (t *tx) holdCallbacks(ctx context.Context, appID string, now time.Time) err
 func (t *tx) releaseCallbacks(ctx context.Context, appID string, now time.Time) ([]job.Job, error) {
 	rows, err := t.query(ctx, `UPDATE jobs SET held_until = 0, attempts = 1, run_at = $1 WHERE app_id = $2 AND kind = $3 AND held_until > $4
 		RETURNING `+jobColumns, ms(now.Add(job.Lease)), appID, string(job.Callback), ms(now))
-	return collect(rows, err, scanJob)
+	jobs, err := collect(rows, err, scanJob)
+	return oldestFirst(jobs), err
 }
 
 // DropHeld removes held jobs whose time is over and returns how many.

@@ -1,0 +1,491 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"countersign.dev/client/receipt"
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/device"
+	"countersign.dev/internal/fault"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/servertest"
+	"countersign.dev/internal/tenant"
+)
+
+// This file tests the invariants of security.md section 1 through the services; INV-5 is in model.go, INV-11 in isolation.go.
+
+var invariantTests = []test{
+	{"INV-1 a sent code", testINV1SentCode},
+	{"INV-1 an app code", testINV1AppCode},
+	{"INV-1 a ticket", testINV1Ticket},
+	{"INV-1 an enrolment code", testINV1EnrolmentCode},
+	{"INV-1 a challenge", testINV1Challenge},
+	{"INV-1 an answer", testINV1Answer},
+	{"INV-2 wrong codes at once", testINV2Wrong},
+	{"INV-2 a right code at once", testINV2Right},
+	{"INV-2 wrong codes beside a right one", testINV2Mixed},
+	{"INV-3 codes", testINV3Codes},
+	{"INV-3 enrolment codes", testINV3Enrolment},
+	{"INV-4 new codes give no new tries", testINV4Codes},
+	{"INV-4 removal and return give no new tries", testINV4Removal},
+	{"INV-6 between the steps", testINV6},
+	{"INV-7 and INV-10 no change without its record", testINV10},
+}
+
+const many = 64 // goroutines that present the same secret
+
+func testINV1SentCode(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	code := f.sms(t, p, "")
+	wantTally(t, together(many, func(int) error { return f.verify(p, code) }), map[error]int{nil: 1, otp.ErrUsed: many - 1})
+	wantErr(t, "a new code afterwards", f.verify(p, f.sms(t, p, "")), nil)
+}
+
+func testINV1AppCode(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	code := p.code(f.now())
+	wantTally(t, together(many, func(int) error { return f.verify(p, code) }), map[error]int{nil: 1, otp.ErrUsed: many - 1})
+	f.Clock.Advance(30 * time.Second)
+	wantErr(t, "the next code afterwards", f.verify(p, p.code(f.now())), nil)
+}
+
+func testINV1Ticket(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	ana := f.User(t, app, "ana@example.com", number[2:])
+	ticket := f.ticket(t, app, ana)
+	key := servertest.NewKey(t)
+	errs := together(many, func(i int) error {
+		_, err := f.confirm(key, device.Confirmation{Ticket: ticket.Words})
+		return err
+	})
+	wantTally(t, errs, map[error]int{nil: 1, device.ErrTicket: many - 1})
+	same(t, "grants", len(must1(f.Store.GrantsOfUser(t.Context(), ana.ID))), 1)
+	same(t, "sessions", len(must1(f.Rows(t.Context(), "device_sessions"))), 1)
+}
+
+func testINV1EnrolmentCode(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	ana := f.User(t, app, "ana@example.com", number[2:])
+	e, code := f.startPhone(t, number)
+	key := servertest.NewKey(t)
+	errs := together(many, func(i int) error {
+		_, err := f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: code})
+		return err
+	})
+	wantTally(t, errs, map[error]int{nil: 1, device.ErrCodeExpired: many - 1})
+	same(t, "grants", len(must1(f.Store.GrantsOfUser(t.Context(), ana.ID))), 1)
+}
+
+// testINV1Challenge: a challenge opens one session or makes one enrolment, and what comes second changes nothing.
+func testINV1Challenge(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	challenge := f.Devices.Challenge()
+	signed := receipt.SessionProof{Challenge: challenge, Device: p.phone.Device.ID, Origin: servertest.Origin}
+	proof := p.phone.Sign(t, signed.Canonical())
+	errs := together(many, func(int) error {
+		_, err := f.Devices.OpenSession(context.Background(), p.phone.Device.ID, challenge, proof)
+		return err
+	})
+	wantTally(t, errs, map[error]int{nil: 1, device.ErrNotSignedIn: many - 1})
+
+	ticket := f.ticket(t, p.app, p.user)
+	before := f.state(t)
+	_, err := f.confirm(p.phone.Key, device.Confirmation{Ticket: ticket.Words, Challenge: challenge})
+	wantErr(t, "an enrolment with a used challenge", err, device.ErrNotSignedIn)
+	sameState(t, "after it", f.state(t), before)
+	_, err = f.confirm(p.phone.Key, device.Confirmation{Ticket: ticket.Words})
+	wantErr(t, "the same ticket with a fresh one", err, nil)
+}
+
+func testINV1Answer(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	must(t, f.Tenants.SetCallback(t.Context(), f.Account.ID, p.app.ID, address, "operator:x"))
+	tablet := f.Phone(t, p.app, p.user)
+	asked := f.Ask(t, p.app, p.user, "Log in?")
+	type voice struct {
+		phone    *servertest.Phone
+		decision string
+	}
+	voices := []voice{{p.phone, approval.Approve}, {p.phone, approval.Deny}, {tablet, approval.Approve}, {tablet, approval.Deny}}
+	var answers []approval.Answer
+	for _, v := range voices {
+		signed := f.Approvals.Signed(asked, v.phone.Device.ID, v.decision, "")
+		answers = append(answers, approval.Answer{Decision: v.decision, Signature: v.phone.Sign(t, signed)})
+	}
+	errs := together(many, func(i int) error {
+		_, err := f.Approvals.Answer(context.Background(), voices[i%4].phone.Device, asked.UUID, answers[i%4])
+		return err
+	})
+	final, err := f.Approvals.Get(t.Context(), p.app.ID, asked.UUID)
+	must(t, err)
+	for i, err := range errs { // the very answer that won may be repeated; every other one is refused
+		v := voices[i%4]
+		won := final.Answer.Grant.Device.ID == v.phone.Device.ID && (final.Status == approval.Approved) == (v.decision == approval.Approve)
+		if won {
+			wantErr(t, "the answer that won", err, nil)
+		} else {
+			wantErr(t, "another answer", err, approval.ErrNotPending)
+		}
+	}
+	same(t, "callback jobs offered", len(f.Jobs.Offered(job.Callback)), 1)
+	same(t, "callback jobs kept", len(must1(f.Rows(t.Context(), "jobs WHERE kind = 'callback'"))), 1)
+	same(t, "records of the decision", len(must1(f.Rows(t.Context(), "audit WHERE action IN ('approval.approved', 'approval.denied')"))), 1)
+}
+
+// counted counts comparisons.
+func (f *fixture) counted() *atomic.Int64 {
+	var n atomic.Int64
+	f.Codes.Compared = func() { n.Add(1) }
+	return &n
+}
+
+const more = 200 // guesses at once
+
+func testINV2Wrong(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	code := f.sms(t, p, "")
+	n := f.counted()
+	wantTally(t, together(more, func(int) error { return f.verify(p, wrong) }), map[error]int{otp.ErrWrong: 5, otp.ErrBudget: more - 5})
+	same(t, "comparisons", n.Load(), 5)
+	wantErr(t, "a right sent code", f.verify(p, code), otp.ErrBudget)
+	wantErr(t, "a right app code", f.verify(p, p.code(f.now())), otp.ErrBudget)
+	same(t, "comparisons", n.Load(), 5)
+}
+
+func testINV2Right(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	code := p.code(f.now())
+	wantTally(t, together(more, func(int) error { return f.verify(p, code) }), map[error]int{nil: 1, otp.ErrUsed: more - 1})
+	f.Clock.Advance(30 * time.Second)
+	wantErr(t, "the next code: nobody is locked out", f.verify(p, p.code(f.now())), nil)
+	for range otp.BudgetTries - 1 {
+		wantErr(t, "a wrong code", f.verify(p, wrong), otp.ErrWrong)
+	}
+	f.Clock.Advance(30 * time.Second)
+	wantErr(t, "a right code as the fifth: the budget was whole", f.verify(p, p.code(f.now())), nil)
+}
+
+// testINV2Mixed: a right code among wrong ones gives at most one more budget.
+func testINV2Mixed(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	code := p.code(f.now())
+	n := f.counted()
+	errs := together(more, func(i int) error {
+		if i%20 == 0 {
+			return f.verify(p, code)
+		}
+		return f.verify(p, wrong)
+	})
+	counts := tally(errs)
+	right, used, failed := counts[""], counts[otp.ErrUsed.Error()], counts[otp.ErrWrong.Error()]
+	if right > 1 || failed > 5+4 || int(n.Load()) != right+used+failed || right+used+failed+counts[otp.ErrBudget.Error()] != more {
+		t.Errorf("outcomes %v with %d comparisons", counts, n.Load())
+	}
+}
+
+// testINV3Codes: whatever fails after the try was counted, the count stays, and nothing is told.
+func testINV3Codes(t *testing.T, f *fixture) {
+	var sent string
+	for i, fail := range []func(p person) error{
+		func(p person) error { // comparing breaks
+			a := otp.Attempt{AppID: p.app.ID, UserID: p.user.ID, Now: f.now()}
+			v, err := f.Store.Redeem(context.Background(), a, func(otp.Candidates) otp.Verdict { panic("a defect") })
+			if v != (otp.Verdict{}) {
+				t.Errorf("verdict %+v", v)
+			}
+			return err
+		},
+		func(p person) (err error) { // the refusal cannot be recorded
+			f.without(t, "audit", func() { err = f.verify(p, wrong) })
+			return err
+		},
+		func(p person) (err error) { // the success cannot be recorded
+			f.without(t, "audit", func() { err = f.verify(p, p.code(f.now())) })
+			return err
+		},
+		func(p person) (err error) { // the same of a sent code
+			f.without(t, "audit", func() { err = f.verify(p, sent) })
+			return err
+		},
+	} {
+		p := f.person(t, fmt.Sprint("Bank", i))
+		sent = f.sms(t, p, "")
+		for range otp.BudgetTries {
+			if err := fail(p); err == nil || fault.KindOf(err) != fault.Internal {
+				t.Errorf("failure %d ended as %v", i, err)
+			}
+		}
+		wantErr(t, fmt.Sprint("a right code after five failures of kind ", i), f.verify(p, p.code(f.now())), otp.ErrBudget)
+		f.Clock.Advance(otp.BudgetWait)
+		wantErr(t, "a right code after the wait", f.verify(p, p.code(f.now())), nil) // what failed was not spent
+	}
+}
+
+func testINV3Enrolment(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	f.User(t, app, "ana@example.com", number[2:])
+	key := servertest.NewKey(t)
+	for i, fail := range []func(e device.Enrollment, code string) error{
+		func(e device.Enrollment, _ string) error {
+			_, _, err := f.Store.EnrollByCode(context.Background(), e.ID, func(string) bool { panic("a defect") }, f.enrolling("key"))
+			return err
+		},
+		func(e device.Enrollment, _ string) (err error) {
+			f.without(t, "audit", func() { _, err = f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: wrong}) })
+			return err
+		},
+		func(e device.Enrollment, code string) (err error) {
+			f.without(t, "audit", func() { _, err = f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: code}) })
+			return err
+		},
+		func(e device.Enrollment, code string) (err error) {
+			f.without(t, "device_sessions", func() { _, err = f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: code}) })
+			return err
+		},
+	} {
+		e, code := f.startPhone(t, number)
+		for range 5 {
+			if err := fail(e, code); err == nil || fault.KindOf(err) != fault.Internal {
+				t.Errorf("failure %d ended as %v", i, err)
+			}
+		}
+		_, err := f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: code})
+		wantErr(t, fmt.Sprint("the right code after five failures of kind ", i), err, device.ErrCodeExpired)
+	}
+	same(t, "devices", f.state(t, "devices", "grants", "device_sessions", "spent_challenges"), "")
+}
+
+// testINV4Codes: 1,000 new codes, each with a guess, over 33 hours: the budget allows five guesses after each wait of 15
+// minutes, 30 minutes, … 24 hours, whatever was sent meanwhile.
+func testINV4Codes(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	n := f.counted()
+	for range 1000 {
+		if _, err := f.Codes.SendSMS(t.Context(), p.app, p.user, otp.SMS{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.verify(p, wrong); !errors.Is(err, otp.ErrWrong) && !errors.Is(err, otp.ErrBudget) {
+			t.Fatal(err)
+		}
+		f.Clock.Advance(2 * time.Minute)
+	}
+	if n.Load() < 35 || n.Load() > 40 {
+		t.Errorf("%d comparisons, want 5 for each of the 8 budgets that 33 hours hold", n.Load())
+	}
+}
+
+func testINV4Removal(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	n := f.counted()
+	for range 100 {
+		if err := f.verify(p, wrong); !errors.Is(err, otp.ErrWrong) && !errors.Is(err, otp.ErrBudget) {
+			t.Fatal(err)
+		}
+		must(t, f.Tenants.RemoveUser(t.Context(), p.app, p.user.AuthyID))
+		same(t, "the user who came back", f.User(t, p.app, "ana@example.com", number[2:]).ID, p.user.ID)
+		p.phone.Enroll(t, p.app, p.user)
+	}
+	same(t, "comparisons", n.Load(), 5)
+}
+
+// testINV6: each row lets something begin, then time, lock, revocation or another act comes between, and the next step must be refused.
+func testINV6(t *testing.T, f *fixture) {
+	answer := func(p person, uuid string) func() error {
+		return func() error {
+			_, err := p.phone.Answer(t, uuid, approval.Approve, "")
+			return err
+		}
+	}
+	remove := func(p person) { must(t, f.Tenants.RemoveUser(t.Context(), p.app, p.user.AuthyID)) }
+	back := func(p person) { f.User(t, p.app, "ana@example.com", number[2:]) }
+	revoke := func(p person) { must(t, f.Devices.RemoveGrant(t.Context(), p.phone.Device, p.grant().ID)) }
+	ask := func(p person) func() error { return answer(p, f.Ask(t, p.app, p.user, "Log in?").UUID) }
+	enrol := func(p person) func() error {
+		ticket := f.ticket(t, p.app, p.user)
+		return func() error {
+			_, err := f.confirm(servertest.NewKey(t), device.Confirmation{Ticket: ticket.Words})
+			return err
+		}
+	}
+	app := func(p person) func() error {
+		code := p.code(f.now())
+		return func() error { return f.verify(p, code) }
+	}
+	sent := func(p person) func() error {
+		code := f.sms(t, p, "")
+		return func() error { return f.verify(p, code) }
+	}
+	session := func(p person) func() error {
+		challenge := f.Devices.Challenge()
+		signed := receipt.SessionProof{Challenge: challenge, Device: p.phone.Device.ID, Origin: servertest.Origin}
+		return func() error {
+			_, err := f.Devices.OpenSession(t.Context(), p.phone.Device.ID, challenge, p.phone.Sign(t, signed.Canonical()))
+			return err
+		}
+	}
+	use := func(p person) func() error {
+		return func() error {
+			_, err := f.Devices.Session(t.Context(), p.phone.Session)
+			return err
+		}
+	}
+	create := func(p person) func() error { return func() error { return f.ask(p) } }
+	send := func(p person) func() error {
+		return func() error {
+			_, err := f.Codes.SendSMS(t.Context(), p.app, p.user, otp.SMS{Force: true})
+			return err
+		}
+	}
+	wait := func(d time.Duration) func(person) { return func(person) { f.Clock.Advance(d) } }
+	lock := func(p person) { f.spend(t, p) }
+
+	for i, row := range []struct {
+		what    string
+		begin   func(person) func() error
+		between func(person)
+		want    error
+	}{
+		{"answer, expired", ask, wait(2 * time.Minute), approval.ErrExpired},
+		{"answer, user removed", ask, remove, approval.ErrUnknown},
+		{"answer, user removed and back", ask, func(p person) { remove(p); back(p) }, approval.ErrUnknown},
+		{"answer, grant removed", ask, revoke, approval.ErrUnknown},
+		{"ticket, expired", enrol, wait(device.TicketLife), device.ErrTicket},
+		{"ticket, user removed", enrol, remove, device.ErrTicket},
+		{"ticket, user removed and back", enrol, func(p person) { remove(p); back(p) }, device.ErrTicket},
+		{"app code, outside the window", app, wait(time.Minute), otp.ErrWrong},
+		{"app code, grant removed", app, revoke, otp.ErrWrong},
+		{"app code, locked", app, lock, otp.ErrBudget},
+		{"app code, user removed", app, remove, tenant.ErrUser},
+		{"app code, user removed and back", app, func(p person) { remove(p); back(p) }, otp.ErrWrong},
+		{"sent code, expired", sent, wait(otp.SentLife), otp.ErrWrong},
+		{"sent code, locked", sent, lock, otp.ErrBudget},
+		{"sent code, user removed", sent, remove, tenant.ErrUser},
+		{"sent code, user removed and back", sent, func(p person) { remove(p); back(p) }, otp.ErrWrong},
+		{"sent code, a newer one sent", sent, func(p person) { f.sms(t, p, "") }, otp.ErrWrong},
+		{"challenge, expired", session, wait(device.ChallengeLife), device.ErrNotSignedIn},
+		{"session, expired", use, wait(device.SessionLife), device.ErrNotSignedIn},
+		{"session, closed", use, func(p person) { must(t, f.Devices.CloseSession(t.Context(), p.phone.Session)) }, device.ErrNotSignedIn},
+		{"create, user removed", create, remove, tenant.ErrUser},
+		{"create, grant removed", create, revoke, approval.ErrNoDevice},
+		{"send, user removed", send, remove, tenant.ErrUser},
+	} {
+		for _, between := range []func(person){nil, row.between} {
+			f.Clock.Advance(time.Hour) // away from other rows' windows
+			p := f.person(t, fmt.Sprintf("App%d%v", i, between != nil))
+			step := row.begin(p)
+			if between == nil {
+				wantErr(t, row.what+" not", step(), nil)
+				continue
+			}
+			between(p)
+			wantErr(t, row.what, step(), row.want)
+		}
+	}
+}
+
+// testINV10: every change writes its record in its own transaction. Without the table of records nothing changes and
+// nothing is said to have worked (INV-7); with it, the change and a record are both there.
+func testINV10(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank", patient)
+	bg := context.Background()
+	must(t, f.Tenants.SetCallback(t.Context(), f.Account.ID, p.app.ID, address, "operator:x"))
+	tablet := f.Phone(t, p.app, p.user)
+	asked, second := f.Ask(t, p.app, p.user, "1"), f.Ask(t, p.app, p.user, "2")
+	ticket := f.ticket(t, p.app, p.user)
+	shop := f.App(t, "Shop")
+	f.User(t, shop, "ana@shop.example", number[2:])
+	e, code := f.startPhone(t, number)
+	key := servertest.NewKey(t)
+	sent := f.sms(t, p, "")
+	_, jobs, err := f.decide(f.decision(p, f.Ask(t, p.app, p.user, "3").UUID), p.app.ID)
+	must(t, err)
+	d := &delivery{person: p, f: f, job: jobs[0]}
+	d.strike(t, 1)
+	d.strike(t, 1)
+
+	for _, change := range []struct {
+		what string
+		do   func() error
+	}{
+		{"create an application", func() error {
+			_, err := f.Tenants.CreateApplication(bg, f.Account.ID, "New", tenant.DropIn(), "x")
+			return err
+		}},
+		{"set settings", func() error { return f.Tenants.SetMatch(bg, p.app, tenant.MatchType, 4, "x") }},
+		{"add a user", func() error {
+			_, err := f.Tenants.AddUser(bg, p.app, tenant.NewUser{Email: "new@example.com", Phone: "2025550144"})
+			return err
+		}},
+		{"send a code", func() error {
+			_, err := f.Codes.SendSMS(bg, p.app, p.user, otp.SMS{Force: true, Action: "pay"})
+			return err
+		}},
+		{"redeem a sent code", func() error { return f.verify(p, sent) }},
+		{"redeem an app code", func() error { return f.verify(p, p.code(f.now())) }},
+		{"make a ticket", func() error {
+			_, err := f.Devices.NewTicket(bg, p.app, p.user)
+			return err
+		}},
+		{"enrol by ticket", func() error {
+			_, err := f.confirm(key, device.Confirmation{Ticket: ticket.Words})
+			return err
+		}},
+		{"enrol by code", func() error {
+			_, err := f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: code})
+			return err
+		}},
+		{"start an enrolment", func() error {
+			_, err := f.Devices.StartPhone(bg, number)
+			return err
+		}},
+		{"ask", func() error { return f.ask(p) }},
+		{"answer", func() error {
+			_, err := p.phone.Answer(t, asked.UUID, approval.Approve, "")
+			return err
+		}},
+		{"cancel", func() error {
+			_, err := f.Approvals.Cancel(bg, p.app, second.UUID)
+			return err
+		}},
+		{"remove a grant", func() error { return f.Devices.RemoveGrant(bg, p.phone.Device, tablet.Grants[0].ID) }},
+		{"the third strike", func() error {
+			struck, err := d.fail(d.job, 500, 1, time.Time{})
+			if err == nil && !struck.Disabled {
+				err = fmt.Errorf("struck %+v", struck)
+			}
+			return err
+		}},
+		{"set the callback", func() error { return f.Tenants.SetCallback(bg, f.Account.ID, p.app.ID, address, "x") }},
+		{"expire", func() error {
+			_, err := f.Store.Expire(bg, f.now().Add(time.Hour), 100)
+			return err
+		}},
+		{"remove a user", func() error { return f.Tenants.RemoveUser(bg, p.app, p.user.AuthyID) }},
+	} {
+		// Tries are counted whatever fails (INV-3), and are no state that anything was told about.
+		state := func() string {
+			return f.state(t, "applications", "api_keys", "users", "user_emails", "devices", "device_sessions", "spent_challenges", "grants", "tickets", "approvals", "jobs",
+				"callback_tries", "sent_codes WHERE used_at > 0", "enrollments WHERE used_at > 0")
+		}
+		rows := func() int { return len(must1(f.Rows(t.Context(), "audit"))) }
+		before, records := state(), rows()
+		offered := len(f.Jobs.Offered(job.Callback)) + len(f.Jobs.Offered(job.Message))
+		f.without(t, "audit", func() {
+			if err := change.do(); err == nil || fault.KindOf(err) != fault.Internal {
+				t.Errorf("%s without a record ended as %v", change.what, err)
+			}
+		})
+		sameState(t, "after "+change.what+" without a record", state(), before)
+		same(t, change.what+" without a record offered jobs", len(f.Jobs.Offered(job.Callback))+len(f.Jobs.Offered(job.Message)), offered)
+		must(t, change.do())
+		if state() == before || rows() <= records {
+			t.Errorf("%s: nothing changed, or no record was written", change.what)
+		}
+	}
+}

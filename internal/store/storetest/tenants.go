@@ -1,0 +1,278 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/ident"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/seal"
+	"countersign.dev/internal/tenant"
+)
+
+var tenantTests = []test{
+	{"the first account is made once", testFirstAccount},
+	{"data keys are made once", testSealKeys},
+	{"applications", testApplications},
+	{"API keys", testAPIKeys},
+	{"the settings", testSettings},
+	{"the callback's address", testCallbackURL},
+	{"users are found by phone", testUsers},
+	{"the same phone added by many at once is one user", testUserRace},
+	{"an authy_id that is taken is drawn again", testAuthyIDTaken},
+	{"a removed user is gone at once", testRemoveUser},
+	{"a request that had expired stays expired when its user is removed", testRemoveUserKeepsExpired},
+	{"the audit list", testAuditList},
+}
+
+func testFirstAccount(t *testing.T, f *fixture) {
+	errs := together(8, func(i int) error {
+		a, err := f.Store.FirstAccount(context.Background(), tenant.Account{ID: fmt.Sprint("a", i), Name: "x", OwnerEmail: "x", CreatedAt: f.now()})
+		if err == nil && a != f.Account {
+			err = fmt.Errorf("got %+v, want %+v", a, f.Account)
+		}
+		return err
+	})
+	wantTally(t, errs, map[error]int{nil: 8})
+}
+
+func testSealKeys(t *testing.T, f *fixture) {
+	must(t, f.Exec(t.Context(), `DELETE FROM seal_keys`))
+	made := 0
+	fresh := func() ([]seal.StoredKey, error) {
+		made++
+		return seal.NewKeys(seal.NewMaster())
+	}
+	kept := make([][]seal.StoredKey, 8)
+	errs := together(8, func(i int) (err error) {
+		kept[i], err = f.Store.SealKeys(context.Background(), f.now(), fresh)
+		return err
+	})
+	wantTally(t, errs, map[error]int{nil: 8})
+	same(t, "times that keys were made", made, 1)
+	for _, k := range kept {
+		same(t, "keys", fmt.Sprint(k), fmt.Sprint(kept[0]))
+	}
+	refused := fmt.Errorf("no entropy")
+	must(t, f.Exec(t.Context(), `DELETE FROM seal_keys`))
+	_, err := f.Store.SealKeys(t.Context(), f.now(), func() ([]seal.StoredKey, error) { return nil, refused })
+	wantErr(t, "keys that cannot be made", err, refused)
+}
+
+func testApplications(t *testing.T, f *fixture) {
+	zebra, ant := f.App(t, "Zebra"), f.App(t, "Ant")
+	got, err := f.Store.Application(t.Context(), f.Account.ID, zebra.ID)
+	must(t, err)
+	same(t, "application", got, zebra)
+	same(t, "zone", got.CreatedAt.Location(), time.UTC)
+	list, err := f.Store.Applications(t.Context(), f.Account.ID)
+	must(t, err)
+	if !slices.Equal(list, []tenant.Application{ant, zebra}) {
+		t.Errorf("applications by name: %+v", list)
+	}
+	_, err = f.Store.Application(t.Context(), f.Account.ID, "nothing")
+	wantErr(t, "an unknown application", err, tenant.ErrApplication)
+}
+
+func testAPIKeys(t *testing.T, f *fixture) {
+	app, other := f.App(t, "Bank"), f.App(t, "Shop")
+	key := f.Key(t, app)
+	got, err := f.Tenants.Authenticate(t.Context(), key)
+	must(t, err)
+	same(t, "the key's application", got, app)
+	for _, bad := range []string{"", key[1:], key + "x", strings.ToUpper(key), strings.Repeat("k", 65)} {
+		_, err := f.Tenants.Authenticate(t.Context(), bad)
+		wantErr(t, "key "+bad, err, tenant.ErrKey)
+	}
+	_, err = f.Store.SigningKey(t.Context(), "nothing")
+	wantErr(t, "the key of no application", err, tenant.ErrApplication)
+
+	// A second key is accepted too, the older one signs; a retired one is neither.
+	second, err := f.Store.SigningKey(t.Context(), other.ID)
+	must(t, err)
+	must(t, f.Exec(t.Context(), `UPDATE api_keys SET app_id = $1, created_at = created_at + 1 WHERE id = $2`, app.ID, second.ID))
+	got, err = f.Store.ApplicationByKeyHash(t.Context(), second.Hash)
+	must(t, err)
+	same(t, "the second key's application", got.ID, app.ID)
+	signs, err := f.Store.SigningKey(t.Context(), app.ID)
+	must(t, err)
+	if signs.ID == second.ID {
+		t.Error("the newer key signs")
+	}
+	must(t, f.Exec(t.Context(), `UPDATE api_keys SET retired_at = 1 WHERE id = $1`, signs.ID))
+	signs, err = f.Store.SigningKey(t.Context(), app.ID)
+	must(t, err)
+	same(t, "the key that signs after the older one retired", signs.ID, second.ID)
+	_, err = f.Tenants.Authenticate(t.Context(), key)
+	wantErr(t, "a retired key", err, tenant.ErrKey)
+}
+
+func testSettings(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	want := tenant.DropIn()
+	must(t, f.Store.SetSettings(t.Context(), f.Account.ID, app.ID, want, f.rec(app)))
+	got, err := f.Store.Application(t.Context(), f.Account.ID, app.ID)
+	must(t, err)
+	same(t, "settings", got.Settings, want)
+	wantErr(t, "settings of nothing", f.Store.SetSettings(t.Context(), f.Account.ID, "nothing", want, f.rec(app)), tenant.ErrApplication)
+}
+
+func testCallbackURL(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	for version, url := range []string{"https://a.example/", "https://b.example/", "https://b.example/", ""} {
+		_, err := f.Store.SetCallbackURL(t.Context(), f.Account.ID, app.ID, url, f.now(), f.rec(app))
+		must(t, err)
+		got, err := f.Store.Application(t.Context(), f.Account.ID, app.ID)
+		must(t, err)
+		same(t, "callback", got.Callback, tenant.Callback{URL: url, Version: int64(version) + 1})
+	}
+	_, err := f.Store.SetCallbackURL(t.Context(), f.Account.ID, "nothing", "", f.now(), f.rec(app))
+	wantErr(t, "the callback of nothing", err, tenant.ErrApplication)
+}
+
+func testUsers(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	ana := f.User(t, app, "ana@example.com", "202-555-0123")
+	got, err := f.Store.UserByAuthyID(t.Context(), app.ID, ana.AuthyID)
+	must(t, err)
+	same(t, "user", got, ana)
+
+	again := f.User(t, app, "ana.two@example.com", "(202) 555.0123")
+	same(t, "the same phone", again, ana) // the first address stays
+	rows, err := f.Rows(t.Context(), "user_emails")
+	must(t, err)
+	same(t, "addresses of the user", len(rows), 2)
+
+	f.Clock.Advance(time.Second)
+	bob := f.User(t, app, "ana@example.com", "202-555-0199")
+	if bob.AuthyID == ana.AuthyID {
+		t.Error("the same address with another phone is the same user")
+	}
+	list, err := f.Store.Users(t.Context(), app.ID, 10)
+	must(t, err)
+	if !slices.Equal(list, []tenant.User{bob, ana}) {
+		t.Errorf("users, newest first: %+v", list)
+	}
+	list, err = f.Store.Users(t.Context(), app.ID, 1)
+	must(t, err)
+	same(t, "users up to a limit", len(list), 1)
+	_, err = f.Store.UserByAuthyID(t.Context(), app.ID, 12)
+	wantErr(t, "an unknown user", err, tenant.ErrUser)
+}
+
+func testUserRace(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	ids := make([]int64, 32)
+	errs := together(len(ids), func(i int) error {
+		u, err := f.Tenants.AddUser(context.Background(), app, tenant.NewUser{Email: fmt.Sprintf("u%d@example.com", i), CountryCode: "1", Phone: "2025550123"})
+		ids[i] = u.AuthyID
+		return err
+	})
+	wantTally(t, errs, map[error]int{nil: len(ids)})
+	for _, id := range ids {
+		same(t, "authy_id", id, ids[0])
+	}
+}
+
+func testAuthyIDTaken(t *testing.T, f *fixture) {
+	app, other := f.App(t, "Bank"), f.App(t, "Shop")
+	ana := f.User(t, app, "ana@example.com", "202-555-0123")
+	want := tenant.User{ID: ident.New(f.now()), AppID: app.ID, AuthyID: ana.AuthyID, CountryCode: 1, Phone: "+12025550199", Email: "b@example.com", CreatedAt: f.now()}
+	got, err := f.Store.AddUser(t.Context(), want, f.rec(app))
+	must(t, err)
+	if got.AuthyID == ana.AuthyID || got.AuthyID < 1 || got.AuthyID >= 1<<31 {
+		t.Errorf("the second user got the authy_id %d", got.AuthyID)
+	}
+	want.ID, want.AppID = ident.New(f.now()), other.ID
+	got, err = f.Store.AddUser(t.Context(), want, f.rec(other))
+	must(t, err)
+	same(t, "the same number in another application", got.AuthyID, ana.AuthyID)
+}
+
+func testRemoveUser(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	second := f.Phone(t, p.app, p.user)
+	asked := f.Ask(t, p.app, p.user, "Log in?")
+	sent := f.sms(t, p, "")
+	shown := p.code(f.now())
+	ticket, err := f.Devices.NewTicket(t.Context(), p.app, p.user)
+	must(t, err)
+	f.Clock.Advance(time.Second)
+	must(t, f.verify(p, sent)) // confirms the user
+	sent = f.sms(t, p, "")
+
+	gone, err := f.Store.RemoveUser(t.Context(), p.app.ID, p.user.AuthyID, f.now(), f.rec(p.app))
+	must(t, err)
+	slices.Sort(gone.DeviceIDs)
+	devices := []string{p.phone.Device.ID, second.Device.ID}
+	slices.Sort(devices)
+	same(t, "who must be woken", fmt.Sprint(gone), fmt.Sprint(tenant.Removed{UserID: p.user.ID, Approvals: []string{asked.UUID}, DeviceIDs: devices}))
+
+	_, err = f.Store.UserByAuthyID(t.Context(), p.app.ID, p.user.AuthyID)
+	wantErr(t, "a removed user", err, tenant.ErrUser)
+	_, err = f.Store.RemoveUser(t.Context(), p.app.ID, p.user.AuthyID, f.now(), f.rec(p.app))
+	wantErr(t, "removed twice", err, tenant.ErrUser)
+	list, err := f.Store.Users(t.Context(), p.app.ID, 10)
+	must(t, err)
+	same(t, "users listed", len(list), 0)
+	wantErr(t, "a code of a removed user", f.verify(p, shown), tenant.ErrUser)
+
+	// Back again: the same number, and nothing of before works.
+	back := f.User(t, p.app, "other@example.com", "202-555-0123")
+	same(t, "the user who came back", back, p.user)
+	for what, code := range map[string]string{"an app code of before": shown, "a sent code of before": sent} {
+		if err := f.verify(p, code); err == nil {
+			t.Error(what + " works")
+		}
+	}
+	_, err = f.Devices.LookTicket(t.Context(), ticket.Words)
+	if err == nil {
+		t.Error("a ticket of before works")
+	}
+	a, err := f.Approvals.Get(t.Context(), p.app.ID, asked.UUID)
+	must(t, err)
+	same(t, "the approval", a.Status, approval.Cancelled)
+	_, err = p.phone.Answer(t, asked.UUID, approval.Approve, "")
+	wantErr(t, "an answer of a device of before", err, approval.ErrUnknown)
+}
+
+func testRemoveUserKeepsExpired(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	asked := f.Ask(t, p.app, p.user, "Log in?")
+	f.Clock.Advance(asked.ExpiresAt.Sub(f.now())) // no sweep: only readers know
+	before, err := f.Approvals.Get(t.Context(), p.app.ID, asked.UUID)
+	must(t, err)
+	must(t, f.Tenants.RemoveUser(t.Context(), p.app, p.user.AuthyID))
+	must(t, f.Approvals.Sweep(t.Context()))
+	after, err := f.Approvals.Get(t.Context(), p.app.ID, asked.UUID)
+	must(t, err)
+	same(t, "the status, final since before the removal", after.Status, before.Status)
+	same(t, "its time", after.ProcessedAt, asked.ExpiresAt)
+}
+
+func testAuditList(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	f.Clock.Advance(time.Second)
+	want := audit.New(f.now(), app.ID, "operator:x", "thing.done", "thing:1").Refused("no").Noting("because")
+	want.AccountID = f.Account.ID
+	must(t, f.Store.Record(t.Context(), want))
+	list, err := f.Store.Audit(t.Context(), app.ID, 10)
+	must(t, err)
+	if len(list) != 2 || list[0] != want || list[1].Action != "application.created" {
+		t.Errorf("audit, newest first: %+v", list)
+	}
+	list, err = f.Store.Audit(t.Context(), app.ID, 1)
+	must(t, err)
+	same(t, "records up to a limit", len(list), 1)
+}
+
+// jobOf returns a job that is in no table yet.
+func (f *fixture) jobOf(app tenant.Application, kind job.Kind, ref string) job.Job {
+	return job.New(kind, app.ID, ref, f.now())
+}
