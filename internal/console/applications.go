@@ -1,0 +1,161 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"countersign.dev/client/receipt"
+	"countersign.dev/internal/fault"
+	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/tenant/operator"
+)
+
+// This file owns applications: their list, making one, its key, callback and number match.
+
+func (c *console) applicationsPage(w http.ResponseWriter, r *http.Request, ses operator.Session) error {
+	apps, err := c.Tenants.Store.Applications(r.Context(), ses.Operator.AccountID)
+	if err != nil {
+		return err
+	}
+	return c.render(w, http.StatusOK, "applications", view{Title: "Applications", Nav: "applications", Operator: ses.Operator, Page: apps})
+}
+
+// defaults are the two sets of settings that an application can begin with.
+var defaults = map[string]func() tenant.Settings{"new": tenant.NewIntegration, "drop-in": tenant.DropIn}
+
+// newApplication is the page's own part.
+type newApplication struct {
+	Name, Defaults, Error string
+	New, DropIn           tenant.Settings
+}
+
+func (c *console) newApplicationPage(w http.ResponseWriter, _ *http.Request, ses operator.Session) error {
+	return c.renderNew(w, http.StatusOK, ses, newApplication{Defaults: "new"})
+}
+
+func (c *console) renderNew(w http.ResponseWriter, status int, ses operator.Session, p newApplication) error {
+	p.New, p.DropIn = tenant.NewIntegration(), tenant.DropIn()
+	return c.render(w, status, "new_application", view{Title: "New application", Nav: "applications", Operator: ses.Operator, Page: p})
+}
+
+func (c *console) createApplication(w http.ResponseWriter, r *http.Request, ses operator.Session) error {
+	form, err := readForm(w, r, "name", "defaults")
+	if err != nil {
+		return err
+	}
+	settings := defaults[form["defaults"]]
+	if settings == nil {
+		return errForm
+	}
+	// People read this name on their devices before they approve, so it is what it looks like.
+	app, err := c.Tenants.CreateApplication(r.Context(), ses.Operator.AccountID, receipt.CleanText(form["name"]), settings(), actor(ses))
+	if errors.Is(err, tenant.ErrName) {
+		return c.renderNew(w, http.StatusUnprocessableEntity, ses, newApplication{Name: form["name"], Defaults: form["defaults"], Error: tenant.ErrName.Detail})
+	}
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/applications/"+app.ID+"?created", http.StatusSeeOther)
+	return nil
+}
+
+func actor(ses operator.Session) string { return "operator:" + ses.Operator.ID }
+
+// newFor is how long an application's page shows its key unasked right after it was made: nothing depends on it yet.
+const newFor = 10 * time.Minute
+
+// application is the page's own part.
+type application struct {
+	App          tenant.Application
+	Tab          string
+	APIURL       string
+	Key          string // "" is masked
+	Created      bool   // right now, by this operator
+	Saved        string // what was just saved: "callback", "callback-off", "match"
+	CallbackURL  string // as typed, when it was refused
+	CallbackFail string
+	MatchFail    string
+}
+
+func (c *console) applicationPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	q := r.URL.Query()
+	p := application{Saved: q.Get("saved"), Created: q.Has("created") && c.Now().Sub(app.CreatedAt) < newFor}
+	if p.Created && r.Header.Get(refreshHeader) == "" {
+		var err error
+		if p.Key, err = c.Tenants.RevealKey(r.Context(), app, actor(ses)); err != nil {
+			return err
+		}
+	}
+	return c.renderApplication(w, http.StatusOK, ses, app, p)
+}
+
+func (c *console) renderApplication(w http.ResponseWriter, status int, ses operator.Session, app tenant.Application, p application) error {
+	p.App, p.Tab, p.APIURL = app, "overview", c.APIURL
+	if p.CallbackFail == "" {
+		p.CallbackURL = app.Callback.URL
+	}
+	return c.render(w, status, "application", view{Title: app.Name, Nav: "applications", Operator: ses.Operator, Page: p})
+}
+
+// showKey answers with the page that has the API key on it, after a fresh proof of who asks.
+func (c *console) showKey(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	form, err := readForm(w, r, "password", "code")
+	if err != nil {
+		return err
+	}
+	if ok, err := c.proved(w, r, ses, app, form); !ok || err != nil {
+		return err
+	}
+	key, err := c.Tenants.RevealKey(r.Context(), app, actor(ses))
+	if err != nil {
+		return err
+	}
+	return c.renderApplication(w, http.StatusOK, ses, app, application{Key: key})
+}
+
+func (c *console) setCallback(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	form, err := readForm(w, r, "url", "off")
+	if err != nil {
+		return err
+	}
+	address, saved := strings.TrimSpace(form["url"]), "callback"
+	if form["off"] != "" {
+		address, saved = "", "callback-off"
+	}
+	err = tenant.ErrCallbackURL
+	if address != "" || form["off"] != "" {
+		err = c.Tenants.SetCallback(r.Context(), app.AccountID, app.ID, address, actor(ses))
+	}
+	if errors.Is(err, tenant.ErrCallbackURL) {
+		return c.renderApplication(w, http.StatusUnprocessableEntity, ses, app, application{CallbackURL: form["url"], CallbackFail: tenant.ErrCallbackURL.Detail})
+	}
+	return c.saved(w, r, app, saved, err)
+}
+
+func (c *console) setMatch(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	form, err := readForm(w, r, "mode", "digits")
+	if err != nil {
+		return err
+	}
+	digits, err := strconv.Atoi(form["digits"])
+	if err != nil {
+		digits = 0
+	}
+	err = c.Tenants.SetMatch(r.Context(), app, tenant.MatchMode(form["mode"]), digits, actor(ses))
+	if fault.KindOf(err) == fault.Invalid {
+		return c.renderApplication(w, http.StatusUnprocessableEntity, ses, app, application{MatchFail: err.(*fault.Error).Detail})
+	}
+	return c.saved(w, r, app, "match", err)
+}
+
+func (c *console) saved(w http.ResponseWriter, r *http.Request, app tenant.Application, what string, err error) error {
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/applications/"+app.ID+"?saved="+url.QueryEscape(what), http.StatusSeeOther)
+	return nil
+}

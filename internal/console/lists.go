@@ -1,0 +1,114 @@
+package console
+
+import (
+	"net/http"
+
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/callback"
+	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/tenant/operator"
+)
+
+// This file owns the lists: what happened to each user, approval and callback, newest first.
+
+// listMax is how many rows a list shows. Its page says so.
+const listMax = 100
+
+// list is the own part of every list page.
+type list[T any] struct {
+	App  tenant.Application
+	Tab  string
+	Rows []T
+	Max  int
+}
+
+// Full reports whether there may be more than is shown.
+func (l list[T]) Full() bool { return len(l.Rows) >= l.Max }
+
+func renderList[T any](c *console, w http.ResponseWriter, ses operator.Session, app tenant.Application, tab, title string, rows []T, err error) error {
+	if err != nil {
+		return err
+	}
+	return c.render(w, http.StatusOK, tab, view{
+		Title: title + " · " + app.Name, Nav: "applications", Operator: ses.Operator, Page: list[T]{App: app, Tab: tab, Rows: rows, Max: listMax},
+	})
+}
+
+func (c *console) usersPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	rows, err := c.Lists.ListedUsers(r.Context(), app.ID, listMax)
+	return renderList(c, w, ses, app, "users", "Users", rows, err)
+}
+
+func (c *console) approvalsPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	rows, err := c.Lists.ListedApprovals(r.Context(), app.ID, listMax)
+	for i := range rows {
+		rows[i].Approval = rows[i].At(c.Now())
+	}
+	return renderList(c, w, ses, app, "approvals", "Approvals", rows, err)
+}
+
+func (c *console) callbacksPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	rows, err := c.Lists.Tries(r.Context(), app.ID, listMax)
+	return renderList(c, w, ses, app, "callbacks", "Callbacks", rows, err)
+}
+
+func (c *console) auditPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	records, err := c.Lists.Audit(r.Context(), app.ID, listMax)
+	return renderList(c, w, ses, app, "audit", "Record", entries(records, ses), err)
+}
+
+// entry is an audit record with the words of who did it.
+type entry struct {
+	audit.Record
+	Who named
+}
+
+func entries(records []audit.Record, ses operator.Session) []entry {
+	rows := make([]entry, len(records))
+	for i, rec := range records {
+		rows[i] = entry{rec, who(rec.Actor, ses)}
+	}
+	return rows
+}
+
+// approvalDetail is the page's own part.
+type approvalDetail struct {
+	App      tenant.Application
+	Tab      string
+	Approval approval.Approval
+	Tries    []callback.Try
+	Max      int
+}
+
+func (c *console) approvalPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	a, err := c.Approvals.Get(r.Context(), app.ID, r.PathValue("uuid"))
+	if err != nil {
+		return err
+	}
+	tries, err := c.Lists.TriesOf(r.Context(), app.ID, a.UUID, listMax)
+	if err != nil {
+		return err
+	}
+	return c.render(w, http.StatusOK, "approval", view{
+		Title: "Approval · " + app.Name, Nav: "applications", Operator: ses.Operator,
+		Page: approvalDetail{App: app, Tab: "approvals", Approval: a, Tries: tries, Max: listMax},
+	})
+}
+
+// account is the page's own part.
+type account struct {
+	Session operator.Session
+	Rows    []entry
+	Max     int
+}
+
+func (c *console) accountPage(w http.ResponseWriter, r *http.Request, ses operator.Session) error {
+	records, err := c.Lists.AccountAudit(r.Context(), ses.Operator.AccountID, listMax)
+	if err != nil {
+		return err
+	}
+	return c.render(w, http.StatusOK, "account", view{
+		Title: "Account", Nav: "account", Operator: ses.Operator, Page: account{Session: ses, Rows: entries(records, ses), Max: listMax},
+	})
+}

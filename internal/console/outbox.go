@@ -1,0 +1,81 @@
+package console
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"countersign.dev/internal/fault"
+	"countersign.dev/internal/live"
+	"countersign.dev/internal/message"
+	"countersign.dev/internal/web"
+)
+
+// This file owns the outbox of `dev`: the messages that would have gone out, for people and for scripts. It asks for no
+// sign-in, so it opens on the machine itself only.
+
+var errLocal = fault.New(fault.Forbidden, "outbox-local", "The outbox shows codes, so it opens only in a browser on the machine that the server runs on.")
+
+// onThisMachine is a page for who sits at the machine: the connection comes from it, by a name of it (web.Host has held
+// the request's host to the public URL), and no proxy or tunnel passed it on.
+func (c *console) onThisMachine(h web.Handler) http.Handler {
+	return c.open(func(w http.ResponseWriter, r *http.Request) error {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		if !c.local || !isLocal(host) || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
+			return errLocal
+		}
+		return h(w, r)
+	})
+}
+
+func isLocal(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
+}
+
+// outbox is the page's own part.
+type outbox struct {
+	To   string
+	Rows []message.Message
+	Max  int
+}
+
+func (c *console) outboxPage(w http.ResponseWriter, r *http.Request) error {
+	to := r.URL.Query().Get("to")
+	if number, ok := strings.CutPrefix(to, " "); ok {
+		to = "+" + number // who writes a phone number into an address seldom thinks of escaping the +
+	}
+	rows, err := c.Outbox.Outbox(r.Context(), to)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Vary", "Accept")
+	if strings.Contains(r.Header.Get("Accept"), "application/json") {
+		return web.JSON(w, http.StatusOK, rows)
+	}
+	ses, _ := c.session(r) // only for the navigation
+	return c.render(w, http.StatusOK, "outbox", view{
+		Title: "Outbox", Nav: "outbox", Operator: ses.Operator, Page: outbox{To: to, Rows: rows, Max: message.OutboxSize},
+	})
+}
+
+// outboxEvents tells the page that there is something new.
+func (c *console) outboxEvents(w http.ResponseWriter, r *http.Request) error {
+	sub := c.Live.Subscribe(live.MessagesTopic)
+	defer sub.Close()
+	stream, err := web.OpenStream(w, r)
+	if err != nil {
+		return nil // the answer has begun, and its reader is gone
+	}
+	defer stream.Close()
+	for {
+		topics, err := stream.Next(r.Context(), sub)
+		if err == nil && len(topics) > 0 {
+			err = stream.Event("messages")
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package console
+
+import (
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/callback"
+	"countersign.dev/internal/message"
+	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/tenant/operator"
+)
+
+// This file owns the words for states, and what templates may call.
+
+var words = template.FuncMap{
+	"status": status, "reason": reason, "delivery": delivery, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel,
+	"life": life, "took": took, "target": target, "iso": iso, "plainTime": plainTime, "digitsUpTo": func() []int { return []int{2, 3, 4, 5, 6} },
+	"holdHours": func() int { return int(tenant.HoldFor.Hours()) }, "strikesMax": func() int { return tenant.StrikesToDisable },
+}
+
+// pill is a state in a word and a colour.
+type pill struct{ Tone, Text string }
+
+func status(a approval.Approval) pill {
+	switch a.Status {
+	case approval.Approved:
+		return pill{"good", "Approved"}
+	case approval.Denied:
+		return pill{"bad", "Denied"}
+	case approval.Expired:
+		return pill{"quiet", "Expired"}
+	case approval.Cancelled:
+		return pill{"quiet", "Cancelled"}
+	}
+	return pill{"accent", "Waiting"}
+}
+
+// reason says in words why an approval ended as it did, where the status alone does not.
+func reason(a approval.Approval) string {
+	switch {
+	case a.Reason == approval.ErrMismatch.Code:
+		return "The number typed on the device was wrong."
+	case a.Status == approval.Expired:
+		return "Nobody answered in time."
+	case a.Status == approval.Cancelled:
+		return "The application withdrew it, or its user was removed."
+	}
+	return a.Reason
+}
+
+// delivery is the state of an application's callback.
+func delivery(cb tenant.Callback) pill {
+	switch {
+	case !cb.DisabledAt.IsZero():
+		return pill{"bad", "Disabled"}
+	case cb.URL == "":
+		return pill{"quiet", "Not set"}
+	case cb.Strikes > 0:
+		return pill{"warn", fmt.Sprintf("Failing %d/%d", cb.Strikes, tenant.StrikesToDisable)}
+	}
+	return pill{"good", "Active"}
+}
+
+func tryOutcome(t callback.Try) pill {
+	switch {
+	case t.Delivered():
+		return pill{"good", fmt.Sprint(t.Status, " ", http.StatusText(t.Status))}
+	case t.Status != 0:
+		return pill{"bad", strings.TrimSpace(fmt.Sprint(t.Status, " ", http.StatusText(t.Status)))}
+	}
+	return pill{"warn", "No answer"}
+}
+
+func outcome(rec audit.Record) pill {
+	if rec.Outcome == audit.OK {
+		return pill{"good", "OK"}
+	}
+	return pill{"bad", rec.Outcome}
+}
+
+func channel(name string) string {
+	switch name {
+	case message.SMS:
+		return "SMS"
+	case message.Email:
+		return "E-mail"
+	}
+	return name
+}
+
+// named is something that an audit record names: what it is, and its id.
+type named struct{ Kind, ID, Link string }
+
+// Short is as much of the id as tells it apart: our own ids begin with the time (ident.New), UUIDs are random all through.
+func (n named) Short() string {
+	if len(n.ID) == 24 {
+		return n.ID[16:]
+	}
+	return n.ID[:min(8, len(n.ID))]
+}
+
+// who says who an actor of the audit record is (audit.Record).
+func who(actor string, ses operator.Session) named {
+	kind, id, _ := strings.Cut(actor, ":")
+	switch kind {
+	case "app":
+		return named{Kind: "Application"}
+	case "device":
+		return named{Kind: "Device", ID: id}
+	case "operator":
+		if id == ses.Operator.ID {
+			return named{Kind: ses.Operator.Email}
+		}
+		return named{Kind: "Operator", ID: id}
+	case "system":
+		return named{Kind: "Countersign"}
+	case "person":
+		return named{Kind: "Somebody not yet known"}
+	}
+	return named{Kind: actor}
+}
+
+// target is what a record is about.
+func target(rec audit.Record) named {
+	kind, id, _ := strings.Cut(rec.Target, ":")
+	n := named{Kind: kind, ID: id}
+	if kind == "approval" {
+		n.Link = "/applications/" + rec.AppID + "/approvals/" + id
+	}
+	return n
+}
+
+// life is a number of seconds in words.
+func life(s tenant.Seconds) string {
+	switch {
+	case s == 0:
+		return "never"
+	case s%86400 == 0:
+		return plural(int64(s)/86400, "day")
+	case s%3600 == 0:
+		return plural(int64(s)/3600, "hour")
+	case s%60 == 0:
+		return plural(int64(s)/60, "minute")
+	}
+	return plural(int64(s), "second")
+}
+
+func plural(n int64, unit string) string {
+	if n == 1 {
+		return "1 " + unit
+	}
+	return fmt.Sprintf("%d %ss", n, unit)
+}
+
+func took(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// Times are written in UTC; the page's script says them in the reader's own zone.
+func iso(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+func plainTime(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05 UTC") }
