@@ -49,6 +49,9 @@ func approvalRequest(c call) (approval.Request, error) {
 	if req.Details, err = fields(p, "details"); err != nil {
 		return req, err
 	}
+	if err := tellApart(req.Details); err != nil {
+		return req, err
+	}
 	if req.Hidden, err = fields(p, "hidden_details"); err != nil {
 		return req, err
 	}
@@ -62,7 +65,34 @@ func approvalRequest(c call) (approval.Request, error) {
 		}
 		req.Life = &n
 	}
-	return req, nil
+	return req, checkSize(req)
+}
+
+// tellApart refuses details whose names look the same when shown: the person could not tell them apart, and a callback,
+// where details are members of one object, could not carry them.
+func tellApart(details []receipt.Field) error {
+	seen := make(map[string]bool, len(details))
+	for _, d := range details {
+		name := receipt.CleanText(d.Name)
+		if seen[name] {
+			return errParameter.Saying("Invalid parameter: details - Two names look the same")
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// maxTold is how many bytes the parts of a request that vary may have in its callback: receivers read 64 KiB, and the
+// rest of a callback stays below 8.
+const maxTold = 56 << 10
+
+// checkSize refuses a request whose callback would be larger than receivers read. Some characters take six bytes in JSON.
+func checkSize(req approval.Request) error {
+	told, err := encodeJSON([]any{hash(req.Details), hash(req.Hidden), req.Logos})
+	if err == nil && len(told) > maxTold {
+		err = errParameter.Saying("Invalid parameter: details - Details, hidden details and logos are too long together")
+	}
+	return err
 }
 
 // fields reads a hash of texts in the order sent. A plain text is one detail without a name.
@@ -149,10 +179,13 @@ func (a *API) cancelApproval(c call) (any, error) {
 	}{request{cancelled.UUID, wireStatus(cancelled.Status), true}, "Approval request was cancelled.", true}, nil
 }
 
-// approvalError names the uuid in "not found", as the contract does.
+// approvalError says what went wrong from an application's side; the uuid in "not found" is the contract's.
 func approvalError(uuid string, err error) error {
-	if errors.Is(err, approval.ErrUnknown) {
+	switch {
+	case errors.Is(err, approval.ErrUnknown):
 		return approval.ErrUnknown.Saying(fmt.Sprintf("Approval request not found: %.64s", uuid))
+	case errors.Is(err, approval.ErrNotPending):
+		return approval.ErrNotPending.Saying("The approval request is no longer pending.")
 	}
 	return err
 }

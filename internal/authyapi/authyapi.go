@@ -83,7 +83,9 @@ func respell(next http.Handler) http.Handler {
 			u.Path, u.RawPath = "/protected/"+s[2]+"/users/"+s[5]+"/delete", ""
 			again := *r
 			again.URL = &u
-			r = &again
+			next.ServeHTTP(w, &again)
+			r.Pattern = again.Pattern // for the log
+			return
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -118,17 +120,17 @@ func (a *API) serve(h handler) http.Handler {
 		}
 		params, err := decode(r)
 		if err != nil {
-			a.refuse(w, r, err)
+			a.Refuse(w, r, err)
 			return
 		}
 		app, err := a.Tenants.Authenticate(r.Context(), params.APIKey())
 		if err != nil {
-			a.refuse(w, r, err)
+			a.Refuse(w, r, err)
 			return
 		}
 		answer, err := h(a, call{ctx: r.Context(), r: r, app: app, params: params})
 		if err != nil {
-			a.refuse(w, r, err)
+			a.Refuse(w, r, err)
 			return
 		}
 		writeJSON(w, http.StatusOK, answer)

@@ -56,8 +56,8 @@ var refusals = map[string]refusal{
 	approval.ErrReused.Code:     {status: 400, code: "60002"},
 }
 
-// refuse answers with the error. What the domain did not mean to report is logged whole and told as an internal error.
-func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
+// Refuse answers with the error. What the domain did not mean to report is logged whole and told as an internal error.
+func (a *API) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if bad, ok := errors.AsType[*decodeError](err); ok {
 		writeRefusal(w, refusal{status: http.StatusBadRequest, code: bad.code, message: bad.message})
 		return

@@ -47,9 +47,15 @@ func malformed(encoding string) error {
 	return &decodeError{"60002", "Invalid request: malformed " + encoding}
 }
 
-// decode reads the parameters of r: the query, with the body laid over it. It consumes the body. Every error is a
-// *decodeError.
+// isText reports whether s is UTF-8 that a database can keep: PostgreSQL's text holds no NUL.
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// decode reads the parameters of r: the query, with the body laid over it. It consumes the body. A path that is not text
+// is refused here too. Every error is a *decodeError.
 func decode(r *http.Request) (*Params, error) {
+	if !isText(r.URL.Path) {
+		return nil, errNotUTF8
+	}
 	query, err := decodeForm(r.URL.RawQuery, "query string")
 	if err != nil {
 		return nil, err
@@ -190,6 +196,9 @@ func (d *jsonDecoder) value(depth int) (*Params, error) {
 	case json.Delim:
 		return d.container(t, depth+1)
 	case string:
+		if !isText(t) {
+			return nil, errNotUTF8
+		}
 		return text(t), nil
 	case json.Number:
 		return text(t.String()), nil
@@ -220,10 +229,13 @@ func (d *jsonDecoder) container(open json.Delim, depth int) (*Params, error) {
 		if err != nil {
 			return nil, err
 		}
-		if key, isMember := name.(string); isMember {
-			node.set(key, value)
-		} else {
+		switch key, isMember := name.(string); {
+		case !isMember:
 			node.add(value)
+		case !isText(key):
+			return nil, errNotUTF8
+		default:
+			node.set(key, value)
 		}
 	}
 	if _, err := d.tokens.Token(); err != nil {
@@ -240,7 +252,7 @@ type form struct {
 
 // add puts one field into the tree.
 func (f *form) add(key, value string) error {
-	if !utf8.ValidString(key) || !utf8.ValidString(value) {
+	if !isText(key) || !isText(value) {
 		return errNotUTF8
 	}
 	if f.fields++; f.fields > maxValues {
@@ -349,5 +361,6 @@ func cleanPaths(next http.Handler) http.Handler {
 		cleaned := *r
 		cleaned.URL = &u
 		next.ServeHTTP(w, &cleaned)
+		r.Pattern = cleaned.Pattern // for the log
 	})
 }

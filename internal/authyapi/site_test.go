@@ -1,0 +1,163 @@
+// This file owns what the tests of the whole surface share: a site over the real store, and ways to ask it.
+
+package authyapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/servertest"
+	"countersign.dev/internal/tenant"
+)
+
+// site is the surface over real services, with one application and one user, Ana.
+type site struct {
+	*servertest.Server
+	handler http.Handler
+	log     *logged
+	app     tenant.Application
+	key     string
+	ana     tenant.User
+}
+
+func newSite(t testing.TB, change ...func(*tenant.Settings)) *site {
+	t.Helper()
+	s := &site{Server: servertest.New(t), log: &logged{}}
+	s.handler = s.api().Handler()
+	s.app = s.App(t, "Bank", change...)
+	s.key = s.Key(t, s.app)
+	s.ana = s.User(t, s.app, "ana@example.com", "202-555-0123")
+	return s
+}
+
+func (s *site) api() *API {
+	return &API{Tenants: s.Tenants, Devices: s.Devices, Codes: s.Codes, Approvals: s.Approvals, Log: slog.New(slog.NewTextHandler(s.log, nil))}
+}
+
+// roomy lets a test ask as often as it likes.
+func roomy(set *tenant.Settings) {
+	set.WaitingMax, set.UnapprovedHour, set.UnapprovedBurst = 1_000_000, 1_000_000, 0
+}
+
+// logged is what was logged, safe for concurrent use.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// answer is what a client got.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// serve asks without adding anything.
+func (s *site) serve(r *http.Request) answer {
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return answer{w.Code, w.Header(), w.Body.String()}
+}
+
+// ask sends a request with the application's key in the header.
+func (s *site) ask(method, target, contentType, body string) answer {
+	r := request(method, target, contentType, body)
+	r.Header.Set("X-Authy-API-Key", s.key)
+	return s.serve(r)
+}
+
+func (s *site) get(target string) answer        { return s.ask("GET", target, "", "") }
+func (s *site) post(target, form string) answer { return s.ask("POST", target, formType, form) }
+
+// appCode is the code that a phone's grant shows now.
+func (s *site) appCode(phone *servertest.Phone) string {
+	g := phone.Grants[0]
+	return otp.HOTP(g.Secret, uint64(otp.Step(s.Clock.Now(), g.Period.Duration())), g.Digits)
+}
+
+// is reports a difference from an answer that must be byte for byte as told.
+func (a answer) is(t *testing.T, status int, body string) {
+	t.Helper()
+	if a.status != status || a.body != body {
+		t.Errorf("got  %d %s\nwant %d %s", a.status, a.body, status, body)
+	}
+	a.wellFormed(t)
+}
+
+// wellFormed holds every answer to contract sections 1.4 and 1.6: compact JSON without a vertical bar, and for a refusal what clients read of it.
+func (a answer) wellFormed(t *testing.T) {
+	t.Helper()
+	if got := a.header.Get("Content-Type"); got != "application/json;charset=utf-8" {
+		t.Errorf("content type %q", got)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, []byte(a.body)); err != nil || compact.String() != a.body {
+		t.Errorf("not compact JSON (%v): %s", err, a.body)
+	}
+	if strings.Contains(a.body, "|") {
+		t.Errorf("a vertical bar: %s", a.body)
+	}
+	if a.status == http.StatusOK {
+		return
+	}
+	var refused struct {
+		Message string            `json:"message"`
+		Success *bool             `json:"success"`
+		Errors  map[string]string `json:"errors"`
+		Code    string            `json:"error_code"`
+	}
+	err := json.Unmarshal([]byte(a.body), &refused)
+	if err != nil || refused.Message == "" || refused.Success == nil || *refused.Success || refused.Errors == nil || len(refused.Code) != 5 || strings.Trim(refused.Code, "0123456789") != "" {
+		t.Errorf("not the shape of an error (%v): %d %s", err, a.status, a.body)
+	}
+	if after := a.header.Get("Retry-After"); (a.status == 429 || a.status == 503) == (after == "") {
+		t.Errorf("status %d with Retry-After %q", a.status, after)
+	}
+}
+
+// at returns the value at a path of member names in the answer's JSON; nil when there is none.
+func (a answer) at(t *testing.T, path ...string) any {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
+		t.Fatalf("%v: %s", err, a.body)
+	}
+	for _, name := range path {
+		members, _ := v.(map[string]any)
+		v = members[name]
+	}
+	return v
+}
+
+// uuid returns the uuid of the approval that the answer tells of.
+func (a answer) uuid(t *testing.T) string {
+	t.Helper()
+	uuid, _ := a.at(t, "approval_request", "uuid").(string)
+	if a.status != http.StatusOK || uuid == "" {
+		t.Fatalf("no approval: %d %s", a.status, a.body)
+	}
+	return uuid
+}
+
+// start is when the clock of every site stands still.
+var start = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
