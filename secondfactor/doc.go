@@ -42,7 +42,7 @@
 //	POST /login/verify/cancel    give up; the request disappears from the phone
 //	POST /login/verify/complete  sign in
 //	POST /logout                 end the session
-//	POST /authy/callback         the provider tells a decision
+//	POST /authy/callback         the provider tells a decision (or GET, as the application is set up there)
 //
 // All POSTs but the callback refuse other origins ([http.CrossOriginProtection]) and the cookies are SameSite=Lax.
 package secondfactor

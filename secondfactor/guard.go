@@ -178,7 +178,9 @@ func (g *Guard) Routes(mux *http.ServeMux) {
 	page("POST /login/verify/cancel", g.giveUp)
 	page("POST /login/verify/complete", g.complete)
 	page("POST /logout", g.logOut)
-	mux.Handle("/authy/callback", g.callback.Handler(g.called))
+	// By method, so that an application may have a page for "GET /".
+	mux.Handle("POST /authy/callback", g.callback.Handler(g.called))
+	mux.Handle("GET /authy/callback", g.callback.Handler(g.called))
 }
 
 // background runs work that outlives the request that caused it, because the person should not wait for it, until Close.

@@ -44,6 +44,7 @@ type Page struct {
 	SMSWait     int    // seconds until a text message can be asked for again
 	DeviceLink  string // opens the request in the authenticator on this device
 	StartOver   string
+	Back        string // page that sets up the factor, while it is being set up
 	Home        string // where the person wanted to go
 }
 
@@ -67,6 +68,9 @@ func (g *Guard) page(a Attempt, now time.Time) Page {
 	}
 	if wait := a.SentAt.Add(g.Limits.SMSAgain).Sub(now); wait > 0 {
 		p.SMSWait = int((wait + time.Second - 1) / time.Second)
+	}
+	if a.Purpose == ForEnrol {
+		p.Back = g.EnrolURL
 	}
 	if g.AuthenticatorURL != "" && p.PushLive {
 		p.DeviceLink = strings.TrimSuffix(g.AuthenticatorURL, "/") + "/approvals/" + a.Request

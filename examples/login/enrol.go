@@ -1,0 +1,213 @@
+// This file owns enrolment: a device is added, proved once, and only then the account is protected and the person signed in. Until
+// then the person is a secondfactor.Enrolling, which opens these pages and no others.
+
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"countersign.dev/client"
+	"countersign.dev/secondfactor"
+)
+
+// patience is how long a page waits for the provider.
+const patience = 4 * time.Second
+
+// enrolPage is what the page shows.
+type enrolPage struct {
+	Email, Phone string
+	CountryCode  string
+	Countries    []country
+	Unreachable  bool   // the provider did not answer
+	BadPhone     string // what is wrong with the number
+	Registered   bool   // the provider knows the number
+	Ready        bool   // a device is there already; it can be asked
+	Shared       bool   // the number must be confirmed, because it is not new here
+	Words        []string
+	Link         string
+	QR           template.HTML
+	Minutes      int // the ticket is good for
+}
+
+// startEnrolment begins to set up the factor, or begins again. What does not work out is shown by the page, with a way to try again;
+// the account is kept in any case.
+func (a *App) startEnrolment(w http.ResponseWriter, r *http.Request, u user, next string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
+	defer cancel()
+	if u.AuthyID == 0 {
+		id, err := a.config.Provider.AddUser(ctx, client.NewUser{Email: u.Email, CountryCode: u.CountryCode, Phone: u.Phone})
+		if err == nil {
+			if err := a.users.register(ctx, u.ID, id); err != nil {
+				a.fail(w, r, err)
+				return
+			}
+			u.AuthyID = id
+		} else {
+			a.warn(r, "number not registered", u, err)
+		}
+	}
+	if u.AuthyID != 0 {
+		if err := a.makeTicket(ctx, u); err != nil {
+			a.warn(r, "no ticket made", u, err)
+		}
+	}
+	a.guard.Enrol(w, r, person(u), next)
+}
+
+// makeTicket gets a ticket by which one device can be added, unless it has one that will do. A ticket proves no phone number, so it is
+// made only while this account is the only one with the number and no device acts for it yet: otherwise somebody could put a device of theirs
+// beside another person's, just by signing up with that person's number.
+func (a *App) makeTicket(ctx context.Context, u user) error {
+	shared, err := a.users.shared(ctx, u)
+	if err != nil || shared {
+		return err
+	}
+	status, err := a.config.Provider.User(ctx, u.AuthyID)
+	if err != nil || len(status.Devices) > 0 {
+		return err
+	}
+	ticket, err := a.config.Provider.CreateEnrollmentTicket(ctx, u.AuthyID)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, t := range a.tickets {
+		if !a.config.Clock().Before(t.ExpiresAt) {
+			delete(a.tickets, id)
+		}
+	}
+	// In memory only: whoever has a ticket can become the second factor.
+	a.tickets[u.ID] = ticket
+	return nil
+}
+
+// ticket returns a user's ticket, if it is still good.
+func (a *App) ticket(userID string) (client.Ticket, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t, found := a.tickets[userID]
+	return t, found && a.config.Clock().Before(t.ExpiresAt)
+}
+
+func (a *App) forgetTicket(userID string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.tickets, userID)
+}
+
+// enrolling loads the account of whoever sets up a factor. One that is protected by now must log in instead.
+func (a *App) enrolling(w http.ResponseWriter, r *http.Request, who secondfactor.Enrolling) (user, bool) {
+	u, err := a.users.byID(r.Context(), who.User())
+	switch {
+	case err != nil:
+		a.fail(w, r, err)
+		return user{}, false
+	case u.Protected:
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
+		return user{}, false
+	}
+	return u, true
+}
+
+func (a *App) showEnrol(w http.ResponseWriter, r *http.Request, who secondfactor.Enrolling) {
+	if u, ok := a.enrolling(w, r, who); ok {
+		a.renderEnrol(w, r, u, enrolPage{})
+	}
+}
+
+// renderEnrol fills in the page: a ticket, or a device that is there already, or what is in the way of both.
+func (a *App) renderEnrol(w http.ResponseWriter, r *http.Request, u user, page enrolPage) {
+	page.Email, page.Phone, page.Registered = u.Email, u.MaskedPhone(), u.AuthyID != 0
+	page.Countries = countries()
+	if page.CountryCode == "" {
+		page.CountryCode = u.CountryCode
+	}
+	if t, found := a.ticket(u.ID); found {
+		page.Link, page.Words = t.Link, strings.Split(t.Words, "-")
+		page.Minutes = int((t.ExpiresAt.Sub(a.config.Clock()) + time.Minute - 1) / time.Minute)
+		var err error
+		if page.QR, err = drawQR(t.Link); err != nil {
+			a.fail(w, r, err)
+			return
+		}
+	} else if page.Registered {
+		var err error
+		if page.Shared, err = a.users.shared(r.Context(), u); err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		page.Ready, err = a.hasDevice(r.Context(), u)
+		page.Unreachable = err != nil
+	} else {
+		page.Unreachable = true
+	}
+	code := http.StatusOK
+	if page.BadPhone != "" {
+		code = http.StatusUnprocessableEntity
+	}
+	a.render(w, r, code, "enrol", page)
+}
+
+// hasDevice asks the provider whether a device can be asked.
+func (a *App) hasDevice(ctx context.Context, u user) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	status, err := a.config.Provider.User(ctx, u.AuthyID)
+	return err == nil && len(status.Devices) > 0, err
+}
+
+// enrolAgain tries again: with a new ticket, and with another number if one was typed.
+func (a *App) enrolAgain(w http.ResponseWriter, r *http.Request, who secondfactor.Enrolling) {
+	u, ok := a.enrolling(w, r, who)
+	if !ok {
+		return
+	}
+	form, ok := a.form(w, r)
+	if !ok {
+		return
+	}
+	if typed := form.Get("phone"); typed != "" {
+		code, phone, sound := readPhone(form.Get("country_code"), typed)
+		if !sound {
+			a.renderEnrol(w, r, u, enrolPage{BadPhone: "Enter a phone number with its country.", CountryCode: form.Get("country_code")})
+			return
+		}
+		switch err := a.users.setPhone(r.Context(), u.ID, code, phone); {
+		case errors.Is(err, errMoved):
+			http.Redirect(w, r, "/login", http.StatusSeeOther)
+			return
+		case err != nil:
+			a.fail(w, r, err)
+			return
+		}
+		u.CountryCode, u.Phone, u.AuthyID = code, phone, 0
+		a.forgetTicket(u.ID)
+	}
+	a.startEnrolment(w, r, u, "/account")
+}
+
+// enrolStatus tells the page whether a device has been added. The page then asks it for the proof.
+func (a *App) enrolStatus(w http.ResponseWriter, r *http.Request, who secondfactor.Enrolling) {
+	u, ok := a.enrolling(w, r, who)
+	if !ok {
+		return
+	}
+	_, ticket := a.ticket(u.ID)
+	var device bool
+	if u.AuthyID != 0 {
+		var err error
+		if device, err = a.hasDevice(r.Context(), u); err != nil {
+			http.Error(w, "The provider did not answer.", http.StatusServiceUnavailable)
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]bool{"device": device, "ticket": ticket})
+}

@@ -1,0 +1,224 @@
+// This file owns the tables: users, their events and their transfers. The second step's tables are in the same SQLite file.
+
+package login
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"countersign.dev/secondfactor"
+)
+
+// No column says who is signed in or what was approved: that belongs to attempts and sessions. The address is unique in the form that
+// comparisons use, so that two sign-ups at once cannot both win. protected is set by a proof only, never without an authy_id.
+const schema = `
+CREATE TABLE IF NOT EXISTS users (
+	id           TEXT    PRIMARY KEY,
+	name         TEXT    NOT NULL,
+	email        TEXT    NOT NULL,
+	email_folded TEXT    NOT NULL UNIQUE,
+	password     TEXT    NOT NULL,
+	country_code TEXT    NOT NULL,
+	phone        TEXT    NOT NULL,
+	authy_id     INTEGER NOT NULL DEFAULT 0,
+	protected    INTEGER NOT NULL DEFAULT 0 CHECK (protected = 0 OR protected = 1 AND authy_id > 0),
+	method       TEXT    NOT NULL DEFAULT '',
+	created_at   INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS users_authy_id ON users (authy_id);
+CREATE TABLE IF NOT EXISTS transfers (
+	id         TEXT    PRIMARY KEY,
+	user_id    TEXT    NOT NULL REFERENCES users (id),
+	payee      TEXT    NOT NULL,
+	amount     INTEGER NOT NULL CHECK (amount > 0),
+	currency   TEXT    NOT NULL,
+	created_at INTEGER NOT NULL,
+	done_at    INTEGER
+);
+CREATE TABLE IF NOT EXISTS events (
+	id      INTEGER PRIMARY KEY,
+	user_id TEXT    NOT NULL REFERENCES users (id),
+	at      INTEGER NOT NULL,
+	what    TEXT    NOT NULL
+);
+CREATE INDEX IF NOT EXISTS events_user ON events (user_id, id);
+`
+
+var (
+	errNotFound = errors.New("not found")
+	errTaken    = errors.New("e-mail address in use")
+	errMoved    = errors.New("changed meanwhile")
+)
+
+// users is the database.
+type users struct{ db *sql.DB }
+
+// user is one account.
+type user struct {
+	ID, Name, Email, Password string
+	CountryCode, Phone        string              // calling code and national number, digits only
+	AuthyID                   int64               // 0 until the provider has registered the number
+	Protected                 bool                // the second factor was proved once
+	Method                    secondfactor.Method // that worked last
+}
+
+// MaskedPhone shows the last two digits.
+func (u user) MaskedPhone() string {
+	hidden := max(len(u.Phone)-2, 0)
+	return "+" + u.CountryCode + " " + strings.Repeat("•", hidden) + u.Phone[hidden:]
+}
+
+// event is one line of an account's history.
+type event struct {
+	At   time.Time
+	What string
+}
+
+func openUsers(path string) (*users, error) {
+	// "file:" first, or the driver drops the options; a busy database is waited for; writers take their lock at once.
+	source := "file:" + (&url.URL{Path: path}).EscapedPath() +
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
+	db, err := sql.Open("sqlite", source)
+	if err != nil {
+		return nil, fmt.Errorf("login: open %s: %w", path, err)
+	}
+	if _, err := db.Exec(schema); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("login: create tables in %s: %w", path, err)
+	}
+	return &users{db}, nil
+}
+
+// fold is the form in which addresses are compared: letter case and spaces around are no difference.
+func fold(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+
+const userColumns = `id, name, email, password, country_code, phone, authy_id, protected, method`
+
+func (s *users) one(ctx context.Context, where string, arg any) (user, error) {
+	var u user
+	err := s.db.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE `+where, arg).
+		Scan(&u.ID, &u.Name, &u.Email, &u.Password, &u.CountryCode, &u.Phone, &u.AuthyID, &u.Protected, &u.Method)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return user{}, errNotFound
+	case err != nil:
+		return user{}, fmt.Errorf("read user: %w", err)
+	}
+	return u, nil
+}
+
+func (s *users) byEmail(ctx context.Context, email string) (user, error) {
+	return s.one(ctx, `email_folded = $1`, fold(email))
+}
+
+func (s *users) byID(ctx context.Context, id string) (user, error) { return s.one(ctx, `id = $1`, id) }
+
+// add inserts an account, or returns errTaken.
+func (s *users) add(ctx context.Context, u user, now time.Time) error {
+	result, err := s.db.ExecContext(ctx, `
+		INSERT INTO users (id, name, email, email_folded, password, country_code, phone, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (email_folded) DO NOTHING`,
+		u.ID, u.Name, u.Email, fold(u.Email), u.Password, u.CountryCode, u.Phone, now.Unix())
+	return oneRow(result, err, errTaken, "add user")
+}
+
+// oneRow turns a conditional write that found nothing to do into an error of its own.
+func oneRow(result sql.Result, err, none error, doing string) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	switch n, err := result.RowsAffected(); {
+	case err != nil:
+		return fmt.Errorf("%s: %w", doing, err)
+	case n == 0:
+		return none
+	}
+	return nil
+}
+
+// register notes the provider's id, and setPhone a corrected number. Neither can touch an account that is protected: a
+// factor that was proved is only ever replaced by proving another.
+func (s *users) register(ctx context.Context, id string, authyID int64) error {
+	result, err := s.db.ExecContext(ctx, `UPDATE users SET authy_id = $1 WHERE id = $2 AND protected = 0`, authyID, id)
+	return oneRow(result, err, errMoved, "register user")
+}
+
+func (s *users) setPhone(ctx context.Context, id, countryCode, phone string) error {
+	result, err := s.db.ExecContext(ctx,
+		`UPDATE users SET country_code = $1, phone = $2, authy_id = 0 WHERE id = $3 AND protected = 0`, countryCode, phone, id)
+	return oneRow(result, err, errMoved, "set phone")
+}
+
+// shared reports whether another account has the same provider id, because it has the same number.
+func (s *users) shared(ctx context.Context, u user) (bool, error) {
+	var n int
+	err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM users WHERE authy_id = $1 AND id <> $2`, u.AuthyID, u.ID).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("count accounts: %w", err)
+	}
+	return n > 0, nil
+}
+
+// protect switches the second factor on, for the provider id with which it was proved.
+func (s *users) protect(ctx context.Context, id string, authyID int64, method secondfactor.Method, now time.Time) error {
+	result, err := s.db.ExecContext(ctx,
+		`UPDATE users SET protected = 1, method = $1 WHERE id = $2 AND authy_id = $3`, string(method), id, authyID)
+	if err := oneRow(result, err, errMoved, "protect user"); err != nil {
+		return err
+	}
+	return s.record(ctx, id, "Two-factor authentication switched on with "+methodName(method), now)
+}
+
+// signedIn notes a log-in.
+func (s *users) signedIn(ctx context.Context, id string, method secondfactor.Method, now time.Time) error {
+	if _, err := s.db.ExecContext(ctx, `UPDATE users SET method = $1 WHERE id = $2`, string(method), id); err != nil {
+		return fmt.Errorf("note log-in: %w", err)
+	}
+	return s.record(ctx, id, "Signed in with "+methodName(method), now)
+}
+
+// record adds a line to the history. It holds no codes and no numbers.
+func (s *users) record(ctx context.Context, id, what string, now time.Time) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO events (user_id, at, what) VALUES ($1, $2, $3)`, id, now.Unix(), what)
+	if err != nil {
+		return fmt.Errorf("record event: %w", err)
+	}
+	return nil
+}
+
+// events returns the last lines of the history, newest first.
+func (s *users) events(ctx context.Context, id string) (list []event, err error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT at, what FROM events WHERE user_id = $1 ORDER BY id DESC LIMIT 8`, id)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e event
+		var at int64
+		if err := rows.Scan(&at, &e.What); err != nil {
+			return nil, fmt.Errorf("read events: %w", err)
+		}
+		e.At = time.Unix(at, 0).UTC()
+		list = append(list, e)
+	}
+	return list, rows.Err()
+}
+
+func methodName(m secondfactor.Method) string {
+	switch m {
+	case secondfactor.Push:
+		return "an approval on a device"
+	case secondfactor.SMS:
+		return "a text message"
+	default:
+		return "a code"
+	}
+}
