@@ -96,7 +96,7 @@ func (s *Service) Confirm(ctx context.Context, c Confirmation) (Enrolled, error)
 	}
 	s.Live.Wake(live.DeviceTopic(dev.ID))
 	for _, g := range grants {
-		s.Live.Wake(live.UserTopic(g.UserID))
+		s.wakeUser(ctx, g.UserID)
 	}
 	return Enrolled{Device: dev, Grants: grants, Session: session}, nil
 }
@@ -184,8 +184,21 @@ func (s *Service) RemoveGrant(ctx context.Context, d Device, grantID int64) erro
 	if err != nil {
 		return err
 	}
-	s.Live.Wake(live.DeviceTopic(g.Device.ID), live.UserTopic(g.UserID))
+	s.Live.Wake(live.DeviceTopic(g.Device.ID))
+	s.wakeUser(ctx, g.UserID)
 	return nil
+}
+
+// wakeUser tells all devices of a user that who may act for the user has changed.
+func (s *Service) wakeUser(ctx context.Context, userID string) {
+	s.Live.Wake(live.UserTopic(userID))
+	grants, err := s.Store.GrantsOfUser(ctx, userID)
+	if err != nil {
+		return // the change is kept; without the hint an open page shows it when it is next read
+	}
+	for _, g := range grants {
+		s.Live.Wake(live.DeviceTopic(g.Device.ID))
+	}
 }
 
 func (s *Service) newSession(now time.Time) (string, Session) {
