@@ -13,7 +13,7 @@ import { Live } from "./live.ts";
 import { Codes } from "./pages/codes.tsx";
 import { Removed, Trouble, Unknown } from "./pages/deadends.tsx";
 import { Devices } from "./pages/devices.tsx";
-import { Enrol } from "./pages/enrol.tsx";
+import { Enrol, type TicketLink } from "./pages/enrol.tsx";
 import { Request } from "./pages/request.tsx";
 import { openAt, Requests } from "./pages/requests.tsx";
 import { Install, useInstallOffer } from "./parts/install.tsx";
@@ -98,7 +98,7 @@ function App() {
 
 type EnrolledProps = {
   kept: Ready;
-  link: string;
+  link: TicketLink | undefined;
   added: readonly string[];
   onEnrolled: (applications: readonly string[]) => Promise<void>;
   onAddedSeen: () => void;
@@ -207,24 +207,24 @@ function useDevice(device: Device, kept: Ready): { session: Session; clock: Cloc
  * The words of a ticket link (`/enroll#words`). They are taken out of the address at once, so that
  * they stay neither in the history nor in a screenshot.
  */
-function useTicketLink(): [string, () => void] {
-  const [link, setLink] = useState(takeFragment);
+function useTicketLink(): [TicketLink | undefined, () => void] {
+  const [link, setLink] = useState(takeTicket);
   useEffect(() => {
     const read = () => {
-      const words = takeFragment();
-      if (words) setLink(words);
+      const next = takeTicket();
+      if (next) setLink(next);
     };
     addEventListener("hashchange", read);
     return () => removeEventListener("hashchange", read);
   }, []);
-  return [link, () => setLink("")];
+  return [link, () => setLink(undefined)];
 }
 
-function takeFragment(): string {
+function takeTicket(): TicketLink | undefined {
   const words = location.hash.slice(1);
-  if (pageOf(location.pathname).name !== "enrol" || !words) return "";
+  if (pageOf(location.pathname).name !== "enrol" || !words) return undefined;
   history.replaceState(null, "", location.pathname);
-  return words;
+  return { words, opened: Date.now() };
 }
 
 /** The service worker keeps the app itself for the time without a network; never an answer of the server. */

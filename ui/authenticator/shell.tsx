@@ -31,7 +31,10 @@ export function Shell({ page, link, waiting, children }: ShellProps) {
         <Tab name="codes" href="/codes" current={page === "codes"} />
         <Tab name="devices" href="/devices" current={page === "devices"} />
       </nav>
-      <main class="shell__main">{children}</main>
+      {/* Another page begins at its top. */}
+      <main class="shell__main" key={page}>
+        {children}
+      </main>
     </div>
   );
 }

@@ -278,12 +278,12 @@ export const texts = {
   codes: {
     title: "Codes",
     lead: "Tap a code to copy it.",
-    copy: (code: string, application: string, account: string) =>
-      `Copy code ${[...code].join(" ")} for ${application}, ${account}`,
+    copy: "Copy",
+    copyWhat: (application: string, account: string) => `code for ${application}, ${account}`,
     copied: "Copied",
     copyFailed: "Could not copy. Select the digits instead.",
     missing: "No code on this device. Add the account again to get one.",
-    next: (s: number) => `New code in ${s} s`,
+    next: (s: number) => `New in ${s} s`,
     clock: (s: number) =>
       `This device's clock is ${duration(Math.abs(s))} ${s > 0 ? "behind" : "ahead"}. Codes are corrected for that.`,
   },

@@ -71,20 +71,27 @@ function Code({ grant, secret, now }: { grant: KeptGrant; secret: CryptoKey; now
   const [first, second] = groups(code);
   const urgent = left < 4_000;
   return (
-    <button type="button" class="code" onClick={copy} aria-label={texts.codes.copy(code, application.name, account)}>
+    <article class="code">
       <Owner grant={grant} />
-      <span class={`code__digits ${urgent ? "code__digits--urgent" : ""}`} data-testid="code" data-grant={grant.id}>
-        <span>{first}</span>
-        <span>{second}</span>
-      </span>
-      <span class="code__foot">
-        <span class={note ? "code__note" : "soft"} aria-hidden="true">
-          <Icon name={note === texts.codes.copied ? "check" : "copy"} size={18} />
-          {note || texts.codes.next(Math.ceil(left / 1000))}
+      <p class={`code__digits ${urgent ? "code__digits--urgent" : ""}`}>
+        <span class="unseen">{[...code].join(" ")}</span>
+        <span class="code__groups" aria-hidden="true" data-testid="code" data-grant={grant.id}>
+          <span>{first}</span>
+          <span>{second}</span>
         </span>
-        <Ring run={counter} total={period * 1000} left={left} size={24} urgent={urgent} />
-      </span>
-    </button>
+      </p>
+      <div class="code__foot">
+        {/* The button reaches over the whole card. */}
+        <button type="button" class={`code__copy ${note ? "code__copy--done" : ""}`} onClick={copy} data-testid="code-copy">
+          <Icon name={note === texts.codes.copied ? "check" : "copy"} size={18} />
+          {note || texts.codes.copy} <span class="unseen">{texts.codes.copyWhat(application.name, account)}</span>
+        </button>
+        <span class="code__next" aria-hidden="true">
+          {texts.codes.next(Math.ceil(left / 1000))}
+          <Ring run={counter} total={period * 1000} left={left} size={24} urgent={urgent} />
+        </span>
+      </div>
+    </article>
   );
 }
 

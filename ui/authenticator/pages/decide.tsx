@@ -39,13 +39,20 @@ export function Decide({ approval, shown, answering, now }: DecideProps) {
 
   return (
     <form class="decide" onSubmit={approve}>
-      <Slip shown={shown} account={approval.account} asked={moment(approval.created_at, now)} />
-      {typed && <MatchField length={length} value={digits} onValue={setDigits} disabled={busy} />}
-      {!known && <ErrorNotice>{texts.request.unsupported}</ErrorNotice>}
-      {!rightOrigin && <ErrorNotice>{texts.request.wrongOrigin(approval.sign.origin)}</ErrorNotice>}
-      {state.step === "refused" && <ErrorNotice>{problemText(state.problem)}</ErrorNotice>}
+      <div class="decide__body">
+        <Slip shown={shown} account={approval.account} asked={moment(approval.created_at, now)} />
+        {typed && <MatchField length={length} value={digits} onValue={setDigits} disabled={busy} />}
+        {!known && <ErrorNotice>{texts.request.unsupported}</ErrorNotice>}
+        {!rightOrigin && <ErrorNotice>{texts.request.wrongOrigin(approval.sign.origin)}</ErrorNotice>}
+        {state.step === "refused" && <ErrorNotice>{problemText(state.problem)}</ErrorNotice>}
+        {state.step === "kept" && <Kept decision={state.decision} problem={state.problem} />}
+      </div>
       {state.step === "kept" ? (
-        <Kept decision={state.decision} problem={state.problem} onResend={resend} />
+        <div class="decide__buttons decide__buttons--one">
+          <button type="button" class="button button--primary" onClick={resend} data-testid="retry">
+            {texts.retry}
+          </button>
+        </div>
       ) : (
         <div class="decide__buttons">
           <button
@@ -72,23 +79,16 @@ export function Decide({ approval, shown, answering, now }: DecideProps) {
   );
 }
 
-type KeptProps = { decision: Decision; problem: Problem; onResend: () => void };
-
 /** An answer that is signed and has not arrived. It cannot be changed: it may have been received. */
-function Kept({ decision, problem, onResend }: KeptProps) {
-  const end = useRef<HTMLDivElement>(null);
-  useEffect(() => end.current?.scrollIntoView({ block: "end" }), []);
+function Kept({ decision, problem }: { decision: Decision; problem: Problem }) {
+  const notice = useRef<HTMLDivElement>(null);
+  useEffect(() => notice.current?.scrollIntoView({ block: "nearest" }), []);
   return (
-    <>
+    <div ref={notice}>
       <ErrorNotice title={texts.request.failed}>
         {problemText(problem)} {decision === "approve" ? texts.request.failedApprove : texts.request.failedDeny}
       </ErrorNotice>
-      <div class="decide__buttons decide__buttons--one" ref={end}>
-        <button type="button" class="button button--primary" onClick={onResend} data-testid="retry">
-          {texts.retry}
-        </button>
-      </div>
-    </>
+    </div>
   );
 }
 

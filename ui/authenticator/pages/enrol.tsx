@@ -15,13 +15,15 @@ type Step =
   | { readonly name: "ticket"; readonly ticket: string }
   | { readonly name: "odd" };
 
+/** Words from a link, as they were in the address; each opening of it is one of its own. */
+export type TicketLink = { readonly words: string; readonly opened: number };
+
 type EnrolProps = {
   /** True when this device has accounts already: its name is known, and there is a way back. */
   adding: boolean;
   /** This device's name, or what to propose. */
   deviceName: string;
-  /** Words from a link, as they were in the address; "" when none was opened. */
-  link: string;
+  link: TicketLink | undefined;
   onEnrolled: (applications: readonly string[]) => void;
 };
 
@@ -76,7 +78,7 @@ export function Enrol({ adding, deviceName, link, onEnrolled }: EnrolProps) {
     case "ticket":
       return (
         <Ticket
-          key={step.ticket}
+          key={`${step.ticket} ${link?.opened}`}
           ticket={step.ticket}
           naming={!adding}
           deviceName={deviceName}
@@ -89,8 +91,8 @@ export function Enrol({ adding, deviceName, link, onEnrolled }: EnrolProps) {
   }
 }
 
-function firstStep(link: string): Step {
+function firstStep(link: TicketLink | undefined): Step {
   if (!link) return { name: "start" };
-  const words = readWords(link);
+  const words = readWords(link.words);
   return words.ok ? { name: "ticket", ticket: words.ticket } : { name: "odd" };
 }
