@@ -94,10 +94,7 @@ func (s *Service) Confirm(ctx context.Context, c Confirmation) (Enrolled, error)
 	if err != nil {
 		return Enrolled{}, err
 	}
-	s.Live.Wake(live.DeviceTopic(dev.ID))
-	for _, g := range grants {
-		s.wakeUser(ctx, g.UserID)
-	}
+	s.wake(ctx, dev, grants...)
 	return Enrolled{Device: dev, Grants: grants, Session: session}, nil
 }
 
@@ -184,21 +181,24 @@ func (s *Service) RemoveGrant(ctx context.Context, d Device, grantID int64) erro
 	if err != nil {
 		return err
 	}
-	s.Live.Wake(live.DeviceTopic(g.Device.ID))
-	s.wakeUser(ctx, g.UserID)
+	s.wake(ctx, g.Device, g)
 	return nil
 }
 
-// wakeUser tells all devices of a user that who may act for the user has changed.
-func (s *Service) wakeUser(ctx context.Context, userID string) {
-	s.Live.Wake(live.UserTopic(userID))
-	grants, err := s.Store.GrantsOfUser(ctx, userID)
-	if err != nil {
-		return // the change is kept; without the hint an open page shows it when it is next read
-	}
+// wake tells a device, and all devices of the users it has or had these grants for, that who may act for them has changed.
+func (s *Service) wake(ctx context.Context, d Device, grants ...Grant) {
+	topics := []live.Topic{live.DeviceTopic(d.ID)}
 	for _, g := range grants {
-		s.Live.Wake(live.DeviceTopic(g.Device.ID))
+		topics = append(topics, live.UserTopic(g.UserID))
+		beside, err := s.Store.GrantsOfUser(ctx, g.UserID)
+		if err != nil {
+			continue // the change is kept; without the hint an open page shows it when it is next read
+		}
+		for _, other := range beside {
+			topics = append(topics, live.DeviceTopic(other.Device.ID))
+		}
 	}
+	s.Live.Wake(topics...)
 }
 
 func (s *Service) newSession(now time.Time) (string, Session) {
