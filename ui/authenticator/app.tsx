@@ -15,7 +15,7 @@ import { Removed, Trouble, Unknown } from "./pages/deadends.tsx";
 import { Devices } from "./pages/devices.tsx";
 import { Enrol, type TicketLink } from "./pages/enrol.tsx";
 import { Request } from "./pages/request.tsx";
-import { openAt, Requests } from "./pages/requests.tsx";
+import { Requests } from "./pages/requests.tsx";
 import { Install, useInstallOffer } from "./parts/install.tsx";
 import { Loading } from "./parts/loading.tsx";
 import { announce } from "./parts/status.ts";
@@ -54,8 +54,8 @@ function App() {
     clearLink();
     setAdded(applications);
     announce(texts.added(applications));
-    if (start.name === "new") await again();
     navigate("/");
+    if (start.name === "new") await again();
   };
   switch (start.name) {
     case "loading":
@@ -135,7 +135,6 @@ function Enrolled({ kept, link, added, onEnrolled, onAddedSeen, onAfresh }: Enro
       </Bare>
     );
   }
-  const waiting = openAt(state.approvals ?? [], clock.now()).length;
   const pages = {
     requests: () => <Requests live={state} clock={clock} added={added} onAddedSeen={onAddedSeen} />,
     codes: () => <Codes grants={state.grants} clock={clock} />,
@@ -158,7 +157,7 @@ function Enrolled({ kept, link, added, onEnrolled, onAddedSeen, onAfresh }: Enro
     unknown: () => <Unknown />,
   };
   return (
-    <Shell page={page.name} link={state.link} waiting={waiting}>
+    <Shell page={page.name} live={state} clock={clock}>
       {page.name === "request" ? (
         <Request
           key={page.uuid}
@@ -227,17 +226,19 @@ function takeTicket(): TicketLink | undefined {
   return { words, opened: Date.now() };
 }
 
-/** The service worker keeps the app itself for the time without a network; never an answer of the server. */
-function keepShell(): void {
-  if (!("serviceWorker" in navigator)) return;
+/**
+ * The service worker keeps the app itself for the time without a network; never an answer of the server.
+ * A content policy that asks for Trusted Types has to allow the policy named "countersign".
+ */
+async function keepShell(): Promise<void> {
   const script = "/sw.js";
   const policy = window.trustedTypes?.createPolicy("countersign", {
     createScriptURL: (url) => (url === script ? url : ""),
   });
-  navigator.serviceWorker.register((policy?.createScriptURL(script) ?? script) as string).catch(() => {
-    // Without it the app works all the same, only not offline.
-  });
+  await navigator.serviceWorker.register((policy?.createScriptURL(script) ?? script) as string);
 }
 
 render(<App />, document.getElementById("app")!);
-keepShell();
+keepShell().catch(() => {
+  // The app works without it; only not offline.
+});

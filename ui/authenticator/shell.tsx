@@ -1,8 +1,10 @@
 // Owns the frame around every page: the name, the navigation, and how fresh things are.
 
 import type { ComponentChildren } from "preact";
-import type { Link as Freshness } from "./live.ts";
-import { Icon, type IconName } from "./parts/icons.tsx";
+import { useNow, type Clock } from "./clock.ts";
+import type { Link as Freshness, LiveState } from "./live.ts";
+import { openAt } from "./pages/requests.tsx";
+import { Icon } from "./parts/icons.tsx";
 import { Link } from "./parts/link.tsx";
 import { Wordmark } from "./parts/mark.tsx";
 import { texts } from "./texts.ts";
@@ -10,24 +12,25 @@ import type { Page } from "./router.ts";
 
 type ShellProps = {
   page: Page["name"];
-  link: Freshness;
-  /** How many requests wait. */
-  waiting: number;
+  live: LiveState;
+  clock: Clock;
   children: ComponentChildren;
 };
 
 /** The frame of a device that is set up. */
-export function Shell({ page, link, waiting, children }: ShellProps) {
+export function Shell({ page, live, clock, children }: ShellProps) {
   return (
     <div class={`shell shell--${page}`}>
       <header class="shell__head">
         <Link class="shell__home" href="/">
           <Wordmark />
         </Link>
-        <LinkState link={link} />
+        <LinkState link={live.link} />
       </header>
       <nav class="shell__nav" aria-label={texts.nav.label}>
-        <Tab name="requests" href="/" current={page === "requests"} badge={waiting} />
+        <Tab name="requests" href="/" current={page === "requests"}>
+          <Badge live={live} clock={clock} />
+        </Tab>
         <Tab name="codes" href="/codes" current={page === "codes"} />
         <Tab name="devices" href="/devices" current={page === "devices"} />
       </nav>
@@ -53,17 +56,29 @@ export function Bare({ children }: { children: ComponentChildren }) {
   );
 }
 
-function Tab(props: { name: IconName & ("requests" | "codes" | "devices"); href: string; current: boolean; badge?: number }) {
-  const { name, href, current, badge = 0 } = props;
+type TabProps = {
+  name: "requests" | "codes" | "devices";
+  href: string;
+  current: boolean;
+  children?: ComponentChildren;
+};
+
+function Tab({ name, href, current, children }: TabProps) {
   return (
     <Link class="tab" href={href} aria-current={current ? "page" : undefined} data-testid={`nav-${name}`}>
       <span class="tab__icon">
         <Icon name={name} />
-        {badge > 0 && <span class="tab__badge">{badge}</span>}
+        {children}
       </span>
       {texts.nav[name]}
     </Link>
   );
+}
+
+/** How many requests wait; it ticks, because they run out of time by themselves. */
+function Badge({ live, clock }: { live: LiveState; clock: Clock }) {
+  const waiting = openAt(live.approvals ?? [], useNow(clock, 1000)).length;
+  return waiting > 0 ? <span class="tab__badge">{waiting}</span> : null;
 }
 
 /** Says something only when it is worth saying: nothing while all is well. */

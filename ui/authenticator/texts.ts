@@ -100,7 +100,7 @@ export const texts = {
   link: {
     connecting: "Connecting…",
     live: "Up to date",
-    polling: "Checking every few seconds",
+    polling: "Checking every 3 s",
     reconnecting: "Reconnecting…",
     offline: "Offline",
   },
@@ -213,6 +213,7 @@ export const texts = {
   request: {
     title: "Decide",
     back: "All requests",
+    fromWhom: "Request from",
     from: (application: string) => `Request from ${application}`,
     account: (account: string) => `for ${account}`,
     details: "Details",

@@ -1,5 +1,6 @@
 // Owns the list of waiting requests.
 
+import { useEffect } from "preact/hooks";
 import type { Approval } from "../api.ts";
 import { useNow, type Clock } from "../clock.ts";
 import type { LiveState } from "../live.ts";
@@ -33,6 +34,7 @@ export function Requests({ live, clock, added, onAddedSeen }: RequestsProps) {
   const now = useNow(clock, 1000);
   const waiting = live.approvals && openAt(live.approvals, now);
   const n = waiting?.length ?? 0;
+  useEffect(() => onAddedSeen, []); // old news when the page is opened again
   useTitle(n > 0 ? `(${n}) ${texts.requests.title}` : texts.requests.title);
   if (!waiting) return <Unread live={live} />;
   return (

@@ -68,7 +68,12 @@ export function SentCode({ pending, naming, deviceName, onSent, onConfirm, onBac
         </button>
       </form>
       <div class="sentcode__other">
-        <Resend key={pending.enrollment} phone={pending.phone} onSent={onSent} />
+        <Resend
+          key={pending.enrollment}
+          phone={pending.phone}
+          spent={confirm.problem?.code === "code-expired"}
+          onSent={onSent}
+        />
         <button type="button" class="button button--quiet" onClick={onBack} data-testid="enrol-change-number">
           {texts.code.change}
         </button>
@@ -77,13 +82,21 @@ export function SentCode({ pending, naming, deviceName, onSent, onConfirm, onBac
   );
 }
 
+type ResendProps = {
+  phone: string;
+  /** True when the sent code cannot be used any more: then there is nothing to wait for. */
+  spent: boolean;
+  onSent: (pending: Pending) => Promise<void>;
+};
+
 /** Sends a new code, not before some time has passed. */
-function Resend({ phone, onSent }: { phone: string; onSent: (pending: Pending) => Promise<void> }) {
+function Resend({ phone, spent, onSent }: ResendProps) {
   const [left, setLeft] = useState(RESEND_AFTER);
   useEffect(() => {
     const timer = setInterval(() => setLeft((n) => Math.max(0, n - 1)), 1000);
     return () => clearInterval(timer);
   }, []);
+  const waiting = left > 0 && !spent;
   const resend = useAction(async () => {
     const answer = await requestCode(phone);
     announce(texts.code.resent);
@@ -94,12 +107,12 @@ function Resend({ phone, onSent }: { phone: string; onSent: (pending: Pending) =
       {resend.problem && <ErrorNotice>{problemText(resend.problem)}</ErrorNotice>}
       <button
         type="button"
-        class="button button--quiet"
-        disabled={left > 0 || resend.busy}
+        class={`button ${spent ? "button--outline" : "button--quiet"}`}
+        disabled={waiting || resend.busy}
         onClick={() => resend.run()}
         data-testid="enrol-resend"
       >
-        {left > 0 ? texts.code.resendIn(left) : texts.code.resend}
+        {waiting ? texts.code.resendIn(left) : texts.code.resend}
       </button>
     </>
   );

@@ -19,7 +19,12 @@ type SlipProps = {
 
 /** The request, as a slip of paper. */
 export function Slip({ shown, account, asked, done }: SlipProps) {
-  const name = <bdi>{shown.application}</bdi>;
+  const name = (
+    <>
+      <span class="unseen">{texts.request.fromWhom} </span>
+      <bdi>{shown.application}</bdi>
+    </>
+  );
   return (
     <article class="slip">
       <header class="slip__head">
@@ -31,9 +36,11 @@ export function Slip({ shown, account, asked, done }: SlipProps) {
           </p>
         </div>
       </header>
-      <p class="slip__message" dir="auto">
-        {shown.message}
-      </p>
+      {shown.message && (
+        <p class="slip__message" dir="auto">
+          {shown.message}
+        </p>
+      )}
       {done ? (
         <details class="slip__fold">
           <summary>{texts.request.details}</summary>
