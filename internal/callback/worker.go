@@ -77,7 +77,7 @@ func (w *Worker) Deliver(ctx context.Context, j job.Job) error {
 func (w *Worker) failed(ctx context.Context, j job.Job, try Try, app tenant.Application) error {
 	now := w.Now()
 	var next time.Time // zero: given up
-	if wait, again := job.Backoff(j.Attempts); again {
+	if wait, again := j.Backoff(now); again {
 		next = now.Add(wait)
 	}
 	rec := audit.New(now, app.ID, "system", "callback.disabled", "application:"+app.ID).Noting(try.Error)

@@ -29,7 +29,7 @@ type Job struct {
 	AppID     string // who it is done for; one application's jobs never hold up another's
 	Ref       string
 	Payload   []byte
-	Attempts  int // how often it was started, this time included
+	Attempts  int // how often it was claimed, this time included
 	CreatedAt time.Time
 	RunAt     time.Time // when it is due, or when the lease of who runs it ends
 }
@@ -49,11 +49,24 @@ var schedule = []time.Duration{
 	time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 8 * time.Hour,
 }
 
-// Backoff returns how long to wait after that many attempts, with up to a fifth of jitter, and false when it is time to give up.
-func Backoff(attempts int) (time.Duration, bool) {
-	if attempts < 1 || attempts > len(schedule) {
+// Backoff returns how long j waits for its next attempt, with up to a fifth of jitter, and false when it is time to give
+// up. It enters the schedule where both its attempts and its age have brought it. Attempts alone would end a job early
+// that was claimed again and again while its lane was full; age alone would end one early that was held for a day and released.
+func (j Job) Backoff(now time.Time) (time.Duration, bool) {
+	step := max(0, min(j.Attempts-1, stepAt(now.Sub(j.CreatedAt))))
+	if step == len(schedule) {
 		return 0, false
 	}
-	d := schedule[attempts-1]
+	d := schedule[step]
 	return d + rand.N(d/5+1), true
+}
+
+// stepAt returns how many waits of the schedule are over at that age.
+func stepAt(age time.Duration) int {
+	for i, wait := range schedule {
+		if age -= wait; age < 0 {
+			return i
+		}
+	}
+	return len(schedule)
 }

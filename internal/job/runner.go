@@ -2,7 +2,10 @@ package job
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -27,7 +30,8 @@ const (
 	perAppMax = 2000             // jobs of one application waiting in memory; more stay in the table until their lease ends
 	pollEvery = time.Second      // for jobs whose time has come, and for those of a process that died
 	claimMax  = 200              // jobs taken in one poll
-	jobLimit  = 40 * time.Second // below Lease, so that nobody else starts it meanwhile
+	leaseMin  = 20 * time.Second // of a lease must be left when a job begins, enough for any try; or it waits for its next claim
+	leaseRest = 5 * time.Second  // before its lease ends a job is interrupted, so that nobody else begins it meanwhile
 )
 
 // Runner runs jobs. Make it with NewRunner, Start it, Stop it.
@@ -147,25 +151,40 @@ func (r *Runner) next(l *lane, name string) (Job, bool) {
 }
 
 func (r *Runner) run(j Job) {
-	if !r.now().Before(j.RunAt) {
-		return // waited longer than its lease: it is somebody else's by now
+	left := j.RunAt.Sub(r.now())
+	if left < leaseMin {
+		return // it waited here for long; who claims it next begins it
 	}
-	ctx, cancel := context.WithTimeout(r.jobs, jobLimit)
+	ctx, cancel := context.WithTimeout(r.jobs, left-leaseRest)
 	defer cancel()
-	err := r.handlers[j.Kind](ctx, j)
+	err := r.handle(ctx, j)
 	if err == nil {
 		return
 	}
 	r.log.Error("job failed", "kind", string(j.Kind), "job", j.ID, "attempts", j.Attempts, "error", err)
-	wait, again := Backoff(j.Attempts)
-	if again {
-		err = r.store.RetryJob(context.WithoutCancel(ctx), j.ID, r.now().Add(wait))
+	now := r.now()
+	if wait, again := j.Backoff(now); again {
+		err = r.store.RetryJob(context.WithoutCancel(ctx), j.ID, now.Add(wait))
 	} else {
 		err = r.store.EndJob(context.WithoutCancel(ctx), j.ID)
 	}
 	if err != nil {
 		r.log.Error("job stays leased", "job", j.ID, "error", err)
 	}
+}
+
+// handle turns a panic into an error: one job's defect must not end the program, at every start anew.
+func (r *Runner) handle(ctx context.Context, j Job) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	h := r.handlers[j.Kind]
+	if h == nil {
+		return errors.New("no handler for this kind: was the job made by a newer version?")
+	}
+	return h(ctx, j)
 }
 
 func (r *Runner) poll() {
