@@ -30,14 +30,10 @@ export function AppLogo({ name, digest, size = 48 }: { name: string; digest: str
     );
     return () => loading.abort();
   }, [digest]);
-  return picture ? (
-    <Picture bitmap={picture} size={size} />
-  ) : (
-    <Letter name={name} size={size} />
-  );
+  return picture ? <Picture bitmap={picture} digest={digest} size={size} /> : <Letter name={name} size={size} />;
 }
 
-function Picture({ bitmap, size }: { bitmap: ImageBitmap; size: number }) {
+function Picture({ bitmap, digest, size }: { bitmap: ImageBitmap; digest: string; size: number }) {
   const ref = useRef<HTMLCanvasElement>(null);
   const pixels = Math.round(size * devicePixelRatio);
   useEffect(() => {
@@ -50,7 +46,16 @@ function Picture({ bitmap, size }: { bitmap: ImageBitmap; size: number }) {
     context.drawImage(bitmap, (pixels - width) / 2, (pixels - height) / 2, width, height);
   }, [bitmap, pixels]);
   return (
-    <canvas ref={ref} class="applogo" width={pixels} height={pixels} style={square(size)} aria-hidden="true" />
+    <canvas
+      ref={ref}
+      class="applogo"
+      width={pixels}
+      height={pixels}
+      style={square(size)}
+      aria-hidden="true"
+      data-testid="logo"
+      data-digest={digest}
+    />
   );
 }
 
