@@ -1,0 +1,235 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/tenant/operator"
+)
+
+func TestCreateApplication(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	page := b.get(t, "/applications/new", 200)
+	if !strings.Contains(page.body, `value="new" checked`) {
+		t.Error("the settings for new integrations are not preselected")
+	}
+	made := b.follow(t, "/applications", "name", "  The   Shop ", "defaults", "drop-in")
+	app := onlyApp(t, f)
+	if app.Name != "The Shop" || app.Settings != tenant.DropIn() || app.AccountID != f.Account.ID {
+		t.Errorf("made %+v", app)
+	}
+	mustSay(t, made, "The Shop is ready.", f.Key(t, app), app.ID, "http://localhost:8301", "1 day", "7 digits, 10 seconds")
+	for _, form := range map[string][]string{
+		"no name":    {"name", "", "defaults", "new"},
+		"long name":  {"name", strings.Repeat("a", 31), "defaults", "new"},
+		"only marks": {"name", "\u200b\u202e", "defaults", "new"},
+	} {
+		mustSay(t, b.post(t, "/applications", 422, form...), "1 to 30 characters")
+	}
+	b.post(t, "/applications", 400, "name", "Other", "defaults", "strange")
+	b.post(t, "/applications", 400, "name", "Other", "defaults", "new", "account_id", "x")
+	onlyApp(t, f)
+	b.follow(t, "/applications", "name", "Second", "defaults", "new")
+	apps, err := f.Store.Applications(t.Context(), f.Account.ID)
+	if err != nil || len(apps) != 2 || apps[0].Name != "Second" || apps[0].Settings != tenant.NewIntegration() {
+		t.Errorf("applications %+v, %v", apps, err)
+	}
+}
+
+func onlyApp(t *testing.T, f *fixture) tenant.Application {
+	t.Helper()
+	apps, err := f.Store.Applications(t.Context(), f.Account.ID)
+	if err != nil || len(apps) != 1 {
+		t.Fatalf("applications %+v, %v; want one", apps, err)
+	}
+	return apps[0]
+}
+
+// The API key is on no page but the answer to showing it, and the page of an application made a moment ago.
+func TestKeyIsShownOnlyWhenAsked(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	to := b.post(t, "/applications", http.StatusSeeOther, "name", "Shop", "defaults", "new").Header.Get("Location")
+	app := onlyApp(t, f)
+	key := f.Key(t, app)
+	has := func(a answer) bool { return strings.Contains(a.body, key) }
+	if !has(b.get(t, to, 200)) {
+		t.Error("the page of a new application lacks its key")
+	}
+	if refreshed := (&browser{f: f, cookies: b.cookies, remote: b.remote, header: http.Header{refreshHeader: {"1"}}}).get(t, to, 200); has(refreshed) {
+		t.Error("a refresh carries the key")
+	}
+	uuid := f.furnish(t, app)
+	for _, r := range f.console.routes() {
+		if r.method == "GET" && r.path != "/outbox/events" && r.path != "/signin/dev" && has(b.send(t, "GET", at(r.path, app.ID, uuid), nil)) {
+			t.Errorf("the key is on %s", r.path)
+		}
+	}
+	shown := b.post(t, "/applications/"+app.ID+"/key", 200)
+	if !has(shown) || shown.Header.Get("Cache-Control") != "no-store" {
+		t.Error("showing it does not show it, or lets it be stored")
+	}
+	b.get(t, "/applications/"+app.ID+"/key", 404) // a link shows nothing
+	f.Clock.Advance(newFor)
+	if has(b.get(t, to, 200)) {
+		t.Error("an application that is no longer new shows its key unasked")
+	}
+	records, err := f.Store.Audit(t.Context(), app.ID, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, rec := range records {
+		if rec.Action == "api_key.shown" && strings.HasPrefix(rec.Actor, "operator:") {
+			count++
+		}
+	}
+	if count != 2 {
+		t.Errorf("showing the key was recorded %d times, want 2", count)
+	}
+}
+
+func TestShowingTheKeyNeedsAFreshProof(t *testing.T) {
+	f := newFixture(t)
+	p := f.setUp(t)
+	app := f.App(t, "Shop")
+	key := f.Key(t, app)
+	show := "/applications/" + app.ID + "/key"
+	mustSay(t, p.post(t, show, 200), key)
+
+	age := func() {
+		t.Helper()
+		for range 2 { // in use, so that the session lives and only the proof ages
+			f.Clock.Advance(operator.ProofLife / 2)
+			p.get(t, "/", 200)
+		}
+	}
+	age()
+	a := p.post(t, show, http.StatusForbidden)
+	mustSay(t, a, "Confirm it is you", "Password", "Code")
+	if strings.Contains(a.body, key) {
+		t.Error("the key is on the page that asks for a proof")
+	}
+	spent := p.code()
+	mustSay(t, p.post(t, show, http.StatusForbidden, "password", password, "code", "000000"), "That did not work")
+	mustSay(t, p.post(t, show, http.StatusForbidden, "password", "wrong horse battery", "code", spent), "That did not work")
+	before := p.cookies["countersign_console"].Value
+	mustSay(t, p.post(t, show, 200, "password", password, "code", spent), key)
+	if p.cookies["countersign_console"].Value == before {
+		t.Error("a new proof gives no new session value")
+	}
+	old := f.browser()
+	old.cookies["countersign_console"] = &http.Cookie{Name: "countersign_console", Value: before}
+	old.get(t, "/", http.StatusSeeOther)
+	mustSay(t, p.post(t, show, 200), key)
+
+	age()
+	if a := p.post(t, show, http.StatusForbidden, "password", password, "code", spent); strings.Contains(a.body, key) {
+		t.Error("a code that was used shows the key")
+	}
+}
+
+func TestDevProvesByItsLink(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app := f.App(t, "Shop")
+	for range 2 {
+		f.Clock.Advance(operator.ProofLife / 2)
+		b.get(t, "/", 200)
+	}
+	a := b.post(t, "/applications/"+app.ID+"/key", http.StatusForbidden)
+	mustSay(t, a, "link in the terminal")
+	if strings.Contains(a.body, `name="password"`) {
+		t.Error("the operator of dev is asked for a password")
+	}
+	b.get(t, strings.TrimPrefix(f.ops.EnableDev(), publicURL), http.StatusSeeOther)
+	mustSay(t, b.post(t, "/applications/"+app.ID+"/key", 200), f.Key(t, app))
+}
+
+func TestCallbackStates(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app := f.App(t, "Shop")
+	u := f.User(t, app, "bob@example.com", "202-555-0123")
+	f.Phone(t, app, u)
+	uuid := f.Ask(t, app, u, "Log in").UUID
+	page := "/applications/" + app.ID
+	mustSay(t, b.get(t, page, 200), "Callback Not set")
+
+	saved := b.follow(t, page+"/callback", "url", " https://shop.example.com/hook ")
+	mustSay(t, saved, "The callback address is saved.", "Callback Active")
+	if !strings.Contains(saved.body, `value="https://shop.example.com/hook"`) {
+		t.Error("the form forgets the address")
+	}
+	f.try(t, app.ID, uuid, 500, "")
+	mustSay(t, b.get(t, page, 200), "Failing 1/3", "The last delivery was answered outside 2xx")
+	f.try(t, app.ID, uuid, 500, "")
+	mustSay(t, b.get(t, page, 200), "Failing 2/3", "The last 2 deliveries were")
+	f.try(t, app.ID, uuid, 200, "")
+	mustSay(t, b.get(t, page, 200), "Callback Active")
+	for range tenant.StrikesToDisable {
+		f.try(t, app.ID, uuid, 503, "")
+	}
+	disabled := b.get(t, page, 200)
+	mustSay(t, disabled, "Callback Disabled", "Disabled since 4 May 2026, 10:00:00 UTC", "Service Unavailable", "enter its address below", "24 hours", "Save and enable")
+	if !strings.Contains(disabled.body, `name="url" value=""`) {
+		t.Error("the address of a disabled callback is not blank")
+	}
+	mustSay(t, b.get(t, "/", 200), "Shop "+app.ID+" Callback Disabled")
+	f.Outbox(t, "")
+	mustSay(t, b.get(t, "/outbox", 200), "Callback of Shop was disabled")
+	mustSay(t, b.follow(t, page+"/callback", "url", "https://shop.example.com/hook"), "Callback Active")
+	mustSay(t, b.follow(t, page+"/callback", "off", "yes"), "The callback is off.", "Callback Not set")
+
+	for _, bad := range []string{"", "ftp://x", "//x", "https://user@x", "https://x/#f", "javascript:alert(1)", strings.Repeat("a", 600)} {
+		mustSay(t, b.post(t, page+"/callback", 422, "url", bad), "absolute http or https address", "Callback Not set")
+	}
+}
+
+func TestNumberMatch(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app := f.App(t, "Shop")
+	page := "/applications/" + app.ID
+	mustSay(t, b.get(t, page, 200), "Number match Off")
+	mustSay(t, b.follow(t, page+"/match", "mode", "type", "digits", "4"), "Number match is saved.", "Number match 4 digits")
+	if set := onlyApp(t, f).Settings; set.Match != tenant.MatchType || set.MatchDigits != 4 {
+		t.Errorf("settings %+v", set)
+	}
+	mustSay(t, b.follow(t, page+"/match", "mode", "off", "digits", "4"), "Number match Off")
+	for _, form := range [][]string{{"mode", "type", "digits", "1"}, {"mode", "type", "digits", "7"}, {"mode", "scan", "digits", "3"}, {"mode", "type"}, {}} {
+		mustSay(t, b.post(t, page+"/match", 422, form...), "2 to 6 digits")
+	}
+}
+
+func TestApprovalsShowHowTheyEnded(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app := f.App(t, "Shop", func(s *tenant.Settings) { *s = tenant.DropIn(); s.Match = tenant.MatchType; s.ApprovalLife = 60 })
+	u := f.User(t, app, "bob@example.com", "202-555-0123")
+	phone := f.Phone(t, app, u)
+	in := "/applications/" + app.ID + "/approvals"
+
+	waiting := f.Ask(t, app, u, "Waiting")
+	mustSay(t, b.get(t, in, 200), "Waiting bob@example.com")
+	denied := f.Ask(t, app, u, "Mismatch")
+	if _, err := phone.Answer(t, denied.UUID, "approve", "00"); err == nil {
+		t.Fatal("a wrong number was taken")
+	}
+	mustSay(t, b.get(t, in+"/"+denied.UUID, 200), "Denied", "The number typed on the device was wrong.", "typed, 3 digits")
+	cancelled := f.Ask(t, app, u, "Cancelled")
+	if _, err := f.Approvals.Cancel(t.Context(), app, cancelled.UUID); err != nil {
+		t.Fatal(err)
+	}
+	mustSay(t, b.get(t, in+"/"+cancelled.UUID, 200), "Cancelled", "withdrew it")
+	if page := b.get(t, in+"/"+waiting.UUID, 200); strings.Contains(page.body, ">"+waiting.Match.Value+"<") {
+		t.Error("the number to match is on the page")
+	}
+	f.Clock.Advance(time.Minute)
+	mustSay(t, b.get(t, in, 200), "Expired")
+	mustSay(t, b.get(t, in+"/"+waiting.UUID, 200), "Expired", "Nobody answered in time.")
+}
