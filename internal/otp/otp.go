@@ -12,6 +12,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/fault"
@@ -45,6 +46,9 @@ const (
 	SentWindow = 10 * time.Minute
 	SentMax    = 5 // codes of one user in SentWindow
 )
+
+// maxAction is how many characters an action or its message has at most (contract section 4.5).
+const maxAction = 255
 
 // AppSecret is what an app code is checked against.
 type AppSecret struct {
@@ -116,7 +120,7 @@ type Service struct {
 
 // Verify checks a code of any kind and spends it. A nil error is the only "yes".
 func (s *Service) Verify(ctx context.Context, app tenant.Application, u tenant.User, code, action string) (Verdict, error) {
-	if len(action) > 255 {
+	if utf8.RuneCountInString(action) > maxAction {
 		return Verdict{}, ErrAction
 	}
 	now := s.Now()
@@ -175,7 +179,7 @@ func (s *Service) SendSMS(ctx context.Context, app tenant.Application, u tenant.
 	if !app.Settings.SMSEnabled {
 		return Sent{}, ErrSMSOff
 	}
-	if len(sms.Action) > 255 || len(sms.ActionMessage) > 255 {
+	if utf8.RuneCountInString(sms.Action) > maxAction || utf8.RuneCountInString(sms.ActionMessage) > maxAction {
 		return Sent{}, ErrAction
 	}
 	if !sms.Force {
