@@ -193,11 +193,13 @@ func (n NewUser) check() (User, map[string]string) {
 	case !ok:
 		fields["email"] = "is invalid"
 	}
-	code := strings.TrimPrefix(strings.TrimSpace(n.CountryCode), "+")
+	code := strings.TrimSpace(n.CountryCode)
 	if code == "" {
 		code = "1"
 	}
-	cc, err := strconv.Atoi(code)
+	code = strings.TrimPrefix(code, "+")
+	digits, err := strconv.ParseUint(code, 10, 16) // knows no second sign
+	cc := int(digits)
 	if err != nil || cc < 1 || cc > 999 || code[0] == '0' || phonenumbers.GetRegionCodeForCountryCode(cc) == "ZZ" {
 		fields["country_code"] = "is not supported"
 	}
@@ -231,7 +233,11 @@ func ParsePhone(countryCode int, national string) (string, bool) {
 	if digits == "" || len(digits) > 15 || strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }) >= 0 {
 		return "", false
 	}
-	return canonicalPhone("+" + strconv.Itoa(countryCode) + digits)
+	phone, ok := canonicalPhone("+" + strconv.Itoa(countryCode) + digits)
+	if !ok || phonenumbers.GetRegionCodeForCountryCode(countryCode) == "ZZ" { // digits that complete another code: 88 and 0… is Bangladesh's 880
+		return "", false
+	}
+	return phone, true
 }
 
 // ParseE164 returns the canonical form of a full international number (+ and digits; punctuation as in ParsePhone)
@@ -254,9 +260,23 @@ func ParseE164(full string) (phone string, countryCode int, ok bool) {
 	return phone, int(n.GetCountryCode()), err == nil
 }
 
+// canonicalPhone returns the one form of a full number. A number whose form would read as another number, because zeros in
+// front were taken for a trunk prefix once more, is refused: whoever has it could not be found by it.
 func canonicalPhone(full string) (string, bool) {
+	phone, ok := formatPhone(full)
+	if !ok {
+		return "", false
+	}
+	if again, ok := formatPhone(phone); !ok || again != phone {
+		return "", false
+	}
+	return phone, true
+}
+
+func formatPhone(full string) (string, bool) {
 	n, err := phonenumbers.Parse(full, "")
-	if err != nil || !phonenumbers.IsPossibleNumber(n) {
+	// Not IsPossibleNumber, which takes a number without its area code too: nobody could be reached there.
+	if err != nil || phonenumbers.IsPossibleNumberWithReason(n) != phonenumbers.IS_POSSIBLE {
 		return "", false
 	}
 	return phonenumbers.Format(n, phonenumbers.E164), true
