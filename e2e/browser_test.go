@@ -331,3 +331,20 @@ func (b *tab) state(state string) {
 	b.t.Helper()
 	b.attribute("[role=status][data-state]", "data-state", state)
 }
+
+// leave does something that loads another page, and returns when that is there. Without it the next step could still
+// happen on the old page, where it looks the same.
+func (b *tab) leave(how func()) {
+	b.t.Helper()
+	if _, err := evaluate[bool](b, `window.theOldPage = true`); err != nil {
+		b.t.Fatalf("%s: %v", b.name, err)
+	}
+	how()
+	eventually(b.t, waitWithin, b.name+" to see another page", func() error {
+		there, err := evaluate[bool](b, `!window.theOldPage && document.readyState !== "loading"`)
+		if err == nil && !there {
+			err = errors.New("it is still the old one")
+		}
+		return err
+	})
+}

@@ -184,4 +184,3 @@ func TestCallbackThatFails(t *testing.T) {
 	last := decide("deny")
 	eventually(t, waitWithin, "the next callback", func() error { return want("told", fmt.Sprint(r.told(last)), "[denied]") })
 }
-

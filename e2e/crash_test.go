@@ -329,4 +329,3 @@ func (l *ledger) checkCallbacks(r *receiver) {
 		}
 	}
 }
-

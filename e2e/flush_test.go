@@ -103,7 +103,9 @@ var (
 	restCall  = regexp.MustCompile(`^(\d+) +<\.\.\. (\w+) resumed>(.*)\) += (-?\d+)`)
 )
 
-func isSocket(file string) bool { return strings.HasPrefix(file, "socket:") || strings.HasPrefix(file, "TCP") }
+func isSocket(file string) bool {
+	return strings.HasPrefix(file, "socket:") || strings.HasPrefix(file, "TCP")
+}
 
 // readTrace reads what strace -f -y wrote.
 func readTrace(r io.Reader) ([]systemCall, error) {

@@ -319,4 +319,3 @@ func strangerEnrolment(t *testing.T, d *dev, good, evil estate) {
 		}
 	}
 }
-
