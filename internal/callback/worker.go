@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -56,13 +57,17 @@ func (w *Worker) Deliver(ctx context.Context, j job.Job) error {
 		return fmt.Errorf("read what to deliver: %w", err)
 	}
 	if app.Callback.URL == "" {
-		return w.Store.Hold(ctx, j, j.CreatedAt.Add(tenant.HoldFor))
+		since := j.CreatedAt
+		if app.Callback.DisabledAt.After(since) {
+			since = app.Callback.DisabledAt
+		}
+		return w.Store.Hold(ctx, j, since.Add(tenant.HoldFor))
 	}
 	try, err := w.try(ctx, app, a)
 	if err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
+	if try.Status == 0 && ctx.Err() != nil {
 		return nil // interrupted by shutdown: the lease ends by itself, and nothing was learned about the receiver
 	}
 	// What was learned is kept even when the job's time ends just now.
@@ -147,12 +152,15 @@ func reason(res *http.Response, err error) string {
 		return "HTTP status " + strings.TrimSpace(fmt.Sprint(res.StatusCode, " ", http.StatusText(res.StatusCode)))
 	}
 	var dns *net.DNSError
+	var certificate *tls.CertificateVerificationError
 	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, egress.ErrAddress):
 		return "the address is private, local or reserved, and not allowed"
 	case errors.As(err, &dns):
 		return "the host name could not be resolved"
+	case errors.As(err, &certificate):
+		return "the receiver's certificate is not valid: " + certificate.Err.Error()
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("no answer within %d seconds", int(Patience/time.Second))
 	default:
@@ -163,4 +171,3 @@ func reason(res *http.Response, err error) string {
 		return "no connection, or it broke"
 	}
 }
-
