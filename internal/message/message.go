@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"time"
 
+	"countersign.dev/client/receipt"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/seal"
@@ -60,6 +61,7 @@ type Service struct {
 func (s *Service) NewJob(appID string, m Message, now time.Time) job.Job {
 	j := job.New(job.Message, appID, "", now)
 	m.ID, m.Time = j.ID, now.UTC()
+	m.Subject = receipt.CleanText(m.Subject) // a header is one line (T-41)
 	plain, err := json.Marshal(m)
 	if err != nil {
 		panic(err) // strings and a time always encode
@@ -70,9 +72,10 @@ func (s *Service) NewJob(appID string, m Message, now time.Time) job.Job {
 
 // CodeJob returns the job that sends a code by SMS in an application's name.
 func (s *Service) CodeJob(app tenant.Application, u tenant.User, code, about string, now time.Time) job.Job {
-	body := fmt.Sprintf("%s is your %s code. It is good for ten minutes. Nobody from %s will ever ask you for it.", code, app.Name, app.Name)
+	name, about := receipt.CleanText(app.Name), receipt.CleanText(about) // others chose them
+	body := fmt.Sprintf("%s is your %s code. It is good for ten minutes. Nobody from %s will ever ask you for it.", code, name, name)
 	if about != "" {
-		body = fmt.Sprintf("%s is your %s code for: %s. It is good for ten minutes. Nobody will ever ask you for it.", code, app.Name, about)
+		body = fmt.Sprintf("%s is your %s code for: %s. It is good for ten minutes. Nobody will ever ask you for it.", code, name, about)
 	}
 	return s.NewJob(app.ID, Message{Channel: SMS, To: u.Phone, Body: body, Code: code}, now)
 }
