@@ -111,22 +111,7 @@ function Enrolled({ kept, link, added, onEnrolled, onAddedSeen, onAfresh }: Enro
   const offer = useInstallOffer();
   const { session, clock, live } = useDevice(kept.device, kept);
   const state = live.state;
-  // Set while this device takes itself away: the server's "unknown device" is then no news.
-  const leaving = useRef(false);
-
-  const remove = async (device: OtherDevice) => {
-    leaving.current = device.this && state.grants.length <= 1;
-    try {
-      await session.removeGrant(device.grant);
-    } catch (error) {
-      leaving.current = false;
-      throw error;
-    }
-    if (!leaving.current) return live.refresh();
-    live.stop();
-    await session.signOut().catch(() => undefined); // the session dies with the device anyway
-    await onAfresh();
-  };
+  const { remove, leaving } = useRemoval(session, live, onAfresh);
 
   if (state.removed && !leaving.current) {
     return (
@@ -173,6 +158,26 @@ function Enrolled({ kept, link, added, onEnrolled, onAddedSeen, onAfresh }: Enro
       )}
     </Shell>
   );
+}
+
+/** Removing devices. With this device's last account goes the device, and the app begins anew. */
+function useRemoval(session: Session, live: Live, onAfresh: () => Promise<void>) {
+  // Set while this device takes itself away: the server's "unknown device" is then no news.
+  const leaving = useRef(false);
+  const remove = async (device: OtherDevice) => {
+    leaving.current = device.this && live.state.grants.length <= 1;
+    try {
+      await session.removeGrant(device.grant);
+    } catch (error) {
+      leaving.current = false;
+      throw error;
+    }
+    if (!leaving.current) return live.refresh();
+    live.stop();
+    await session.signOut().catch(() => undefined); // the session ends with the device anyway
+    await onAfresh();
+  };
+  return { remove, leaving };
 }
 
 /** The parts that work for one device, as long as it is on the page. */

@@ -9,6 +9,7 @@ import { Link } from "./parts/link.tsx";
 import { Wordmark } from "./parts/mark.tsx";
 import { texts } from "./texts.ts";
 import type { Page } from "./router.ts";
+import "./shell.css";
 
 type ShellProps = {
   page: Page["name"];

@@ -2,6 +2,7 @@
 // from those bytes, so that no other picture can be shown. Without a logo: the name's first letter.
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import "./applogo.css";
 
 const hex = (bytes: ArrayBuffer) =>
   [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");

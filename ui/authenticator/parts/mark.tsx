@@ -2,6 +2,7 @@
 // same ring with what happened inside.
 
 import { texts } from "../texts.ts";
+import "./mark.css";
 
 /** The mark, as wide as the text around it. */
 export function Mark({ size = 32 }: { size?: number }) {

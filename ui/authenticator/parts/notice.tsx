@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import type { Problem } from "../api.ts";
 import { problem as words, texts } from "../texts.ts";
 import { Icon } from "./icons.tsx";
+import "./notice.css";
 
 /** Words for a problem. */
 export function problemText(problem: Problem): string {

@@ -2,6 +2,7 @@
 // stays right however seldom the page is drawn. It is decoration: the text beside it says the time.
 
 import { useState } from "preact/hooks";
+import "./ring.css";
 
 type RingProps = {
   /** The whole run and what remains of it, milliseconds. */
