@@ -24,12 +24,12 @@ type Policy struct {
 	Loopback bool // 127.0.0.0/8 and ::1: for `dev`
 }
 
-// special are the ranges that are not the public internet (IANA special-purpose registries), with those that carry an IPv4 address inside.
+// special are the ranges that are not the public internet (IANA special-purpose registries), with those that carry an
+// IPv4 address inside. Of IPv6 all is special but the global unicast addresses, 2000::/3 (RFC 4291 section 2.4).
 var special = prefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
 	"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-	"::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16",
-	"fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+	"::/3", "4000::/2", "8000::/1", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
 )
 
 func prefixes(list ...string) []netip.Prefix {
