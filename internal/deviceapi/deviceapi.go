@@ -70,11 +70,19 @@ func (a *API) Handler() http.Handler {
 		panic(err)
 	}
 	s := newSurface(*a, public)
-	h := sameOrigin(public, s.mux())
+	h := strict(sameOrigin(public, s.mux()))
 	h = web.Host(public.Host)(h)
 	h = web.ToPublic(public)(h)
 	h = web.Headers(h)
 	return web.Log(a.Logger, a.Now, web.Problem, h)
+}
+
+// strict adds to the shared policy that only the app's own policy turns text into script addresses (T-60).
+func strict(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", web.Policy+"; require-trusted-types-for 'script'; trusted-types countersign")
+		next.ServeHTTP(w, r)
+	})
 }
 
 func newSurface(a API, public *url.URL) *surface {
