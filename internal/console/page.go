@@ -136,6 +136,9 @@ func newAssets(all ...fs.FS) *assets {
 			if err != nil || d.IsDir() || assetTypes[path.Ext(name)] == "" {
 				return err
 			}
+			if a.files[name] != nil {
+				return fmt.Errorf("two files are called %s", name)
+			}
 			b, err := fs.ReadFile(files, name)
 			a.files[name] = b
 			fmt.Fprintf(digest, "%s %d ", name, len(b))

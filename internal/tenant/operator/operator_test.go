@@ -3,6 +3,7 @@ package operator_test
 import (
 	"encoding/base32"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"sync"
@@ -259,6 +260,42 @@ func TestSetupLinkWorksOnce(t *testing.T) {
 	want(t, "the link a third time", err, operator.ErrSetup)
 	_, err = p.ops.SetupLink(t.Context())
 	want(t, "a link when there is an operator", err, operator.ErrSetUp)
+}
+
+// INV-1: however many finish at once, one link makes one operator.
+func TestSetupLinkHasOneWinner(t *testing.T) {
+	p := &person{Server: servertest.New(t)}
+	p.ops = newOperators(p.Server)
+	link := p.link(t)
+	drafts := make([]operator.Draft, 8)
+	for i := range drafts {
+		var err error
+		if drafts[i], err = p.ops.Begin(t.Context(), link, fmt.Sprintf("ana%d@example.com", i), password); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	outcomes := make(chan error, len(drafts))
+	for _, draft := range drafts {
+		racer := person{Server: p.Server, secret: decode(t, draft.Secret)}
+		wg.Go(func() {
+			_, err := p.ops.Finish(t.Context(), draft.Sealed, racer.code())
+			outcomes <- err
+		})
+	}
+	wg.Wait()
+	close(outcomes)
+	made := 0
+	for err := range outcomes {
+		if err == nil {
+			made++
+		} else {
+			want(t, "the others", err, operator.ErrSetup)
+		}
+	}
+	if made != 1 {
+		t.Errorf("one link made %d operators", made)
+	}
 }
 
 func TestSetupLinkExpiresBetweenItsPages(t *testing.T) {

@@ -124,7 +124,7 @@ func (s *Service) open(sealed string) (d draft, err error) {
 
 func (d draft) shown(sealed string) Draft {
 	secret := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(d.Secret)
-	q := url.Values{"secret": {secret}, "issuer": {issuer}, "algorithm": {"SHA1"}, "digits": {"6"}, "period": {"30"}}
+	q := url.Values{"secret": {secret}, "issuer": {issuer}} // the rest is what apps take for granted, and would only make the QR code finer
 	return Draft{Email: d.Email, Secret: secret, Sealed: sealed, URI: "otpauth://totp/" + url.PathEscape(issuer+":"+d.Email) + "?" + q.Encode()}
 }
 
