@@ -105,7 +105,7 @@ func (t *tx) holdCallbacks(ctx context.Context, appID string, now time.Time) err
 
 // releaseCallbacks leases an application's held callbacks to the caller.
 func (t *tx) releaseCallbacks(ctx context.Context, appID string, now time.Time) ([]job.Job, error) {
-	rows, err := t.query(ctx, `UPDATE jobs SET held_until = 0, attempts = 1, run_at = $1 WHERE app_id = $2 AND kind = $3 AND held_until > $4
+	rows, err := t.query(ctx, `UPDATE jobs SET held_until = 0, attempts = 1, run_at = $1 WHERE app_id = $2 AND kind = $3 AND held_until > 0 AND held_until > $4
 		RETURNING `+jobColumns, ms(now.Add(job.Lease)), appID, string(job.Callback), ms(now))
 	jobs, err := collect(rows, err, scanJob)
 	return oldestFirst(jobs), err

@@ -145,6 +145,7 @@ CREATE TABLE tickets (
     used_at    BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX tickets_end ON tickets (expires_at);
+CREATE INDEX tickets_user ON tickets (user_id) WHERE used_at = 0;
 
 CREATE TABLE enrollments (
     id         TEXT   PRIMARY KEY,

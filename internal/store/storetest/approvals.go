@@ -22,6 +22,8 @@ var approvalTests = []test{
 	{"at most so many wait, also at once", testWaitingMaxRace},
 	{"at most so many in five minutes without an approval", testUnapprovedBurst},
 	{"at most so many in an hour without an approval", testUnapprovedHour},
+	{"limits count one user's requests", testLimitsAreTheUsers},
+	{"an approval never makes an older one the last", testLastApproved},
 	{"an Idempotency-Key returns the first approval", testIdempotency},
 	{"an Idempotency-Key used at once makes one approval", testIdempotencyRace},
 	{"the decision asks for everything again", testDecide},
@@ -214,6 +216,48 @@ func testUnapprovedHour(t *testing.T, f *fixture) {
 	wantErr(t, "when the window has moved on", f.ask(p), nil)
 }
 
+// testLimitsAreTheUsers: what is asked of one user, and what one approves, changes nothing for another.
+func testLimitsAreTheUsers(t *testing.T, f *fixture) {
+	ana := f.person(t, "Bank", func(s *tenant.Settings) { s.WaitingMax, s.UnapprovedHour, s.UnapprovedBurst = 2, 0, 3 })
+	bob := ana
+	bob.user = f.User(t, ana.app, "bob@example.com", "202-555-0199")
+	bob.phone = f.Phone(t, bob.app, bob.user)
+	for range 2 {
+		wantErr(t, "asking Ana", f.ask(ana), nil)
+	}
+	wantErr(t, "asking Ana once more", f.ask(ana), approval.ErrWaiting)
+	f.denied(t, bob)
+	f.denied(t, bob)
+	f.Clock.Advance(2 * time.Minute) // Ana's have expired
+	wantErr(t, "asking Ana a third time", f.ask(ana), nil)
+	wantErr(t, "asking Ana a fourth time", f.ask(ana), approval.ErrFlood)
+	_, err := bob.phone.Answer(t, f.Ask(t, bob.app, bob.user, "Log in?").UUID, approval.Approve, "")
+	must(t, err)
+	wantErr(t, "asking Bob after his approval", f.ask(bob), nil)
+	wantErr(t, "asking Ana after Bob's approval", f.ask(ana), approval.ErrFlood)
+}
+
+// testLastApproved: the limits count from the last approval, also when a node whose clock is behind records one later.
+func testLastApproved(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank", func(s *tenant.Settings) { s.WaitingMax, s.UnapprovedHour, s.UnapprovedBurst = 100, 0, 3 })
+	first, second := f.create(t, f.creation(p, time.Hour)), f.create(t, f.creation(p, time.Hour))
+	f.Clock.Advance(time.Minute)
+	f.denied(t, p)
+	d := f.decision(p, first.UUID)
+	d.Now = f.now().Add(time.Second)
+	_, _, err := f.decide(d, p.app.ID)
+	must(t, err)
+	d = f.decision(p, second.UUID)
+	d.Now = f.now().Add(-time.Second)
+	_, _, err = f.decide(d, p.app.ID)
+	must(t, err)
+	f.Clock.Advance(2 * time.Second)
+	for range 3 {
+		wantErr(t, "asking after the approvals", f.ask(p), nil)
+	}
+	wantErr(t, "one too many", f.ask(p), approval.ErrFlood)
+}
+
 func testIdempotency(t *testing.T, f *fixture) {
 	p := f.person(t, "Bank", patient)
 	long := int64(3_000_000)
@@ -332,6 +376,13 @@ func testDecide(t *testing.T, f *fixture) {
 	f.Clock.Advance(time.Second)
 	p.phone.Enroll(t, p.app, p.user)
 	refused("the grant is gone and the device has another", f.decision(p, uuid))
+	must(t, f.Exec(t.Context(), `UPDATE users SET removed_at = 1 WHERE id = $1`, p.user.ID)) // and nothing else of a removal
+	d = f.decision(p, uuid)
+	d.GrantID = p.phone.Grants[1].ID
+	refused("the user alone is gone", d)
+	_, _, err = f.Store.ApprovalForDevice(t.Context(), p.phone.Device.ID, uuid)
+	wantErr(t, "an approval of a user who is gone", err, approval.ErrUnknown)
+	must(t, f.Exec(t.Context(), `UPDATE users SET removed_at = 0 WHERE id = $1`, p.user.ID))
 	d = f.decision(p, uuid)
 	d.GrantID = p.phone.Grants[1].ID
 	_, _, err = f.decide(d, p.app.ID)

@@ -231,6 +231,12 @@ func testINV11Callbacks(t *testing.T, f *fixture) {
 	theirs.disable(t)
 	same(t, "my callback after their strikes", mine.callback(t), tenant.Callback{URL: address, Version: 1})
 	same(t, "my deliveries held", mine.held(t, f.now()), 0)
+	mine.strike(t, 1)
+	must(t, f.Store.Delivered(t.Context(), theirs.job, theirs.try(theirs.job, 200), 1))
+	same(t, "my strikes after their success", mine.callback(t).Strikes, 1)
+	must(t, f.Store.Delivered(t.Context(), mine.job, mine.try(mine.job, 200), 1))
+	theirs.decide(t) // held, as their callback is disabled
+	mine.job = mine.decide(t)[0]
 	mine.disable(t)
 	released := theirs.setURL(t, address)
 	if len(released) != 1 || released[0].AppID != theirs.app.ID {

@@ -1,0 +1,90 @@
+package store_test
+
+import (
+	"bytes"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/servertest"
+	"countersign.dev/internal/store"
+	"countersign.dev/internal/tenant"
+)
+
+// TestT50NothingReadableAtRest: whoever steals the database's files reads no secret in them, and no whole phone number in the audit (INV-8).
+func TestT50NothingReadableAtRest(t *testing.T) {
+	dir := t.TempDir()
+	db, err := store.OpenSQLite(t.Context(), filepath.Join(dir, "countersign.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := servertest.On(t, db)
+	app := s.App(t, "Bank", func(set *tenant.Settings) { set.SentDigits = 18 }) // long, so that it stands nowhere by chance
+	ana := s.User(t, app, "ana@example.com", "202-555-0123")
+	ticket, err := s.Devices.NewTicket(t.Context(), app, ana)
+	if err != nil {
+		t.Fatal(err)
+	}
+	phone := s.Phone(t, app, ana)
+	if _, err := s.Codes.SendSMS(t.Context(), app, ana, otp.SMS{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	code := s.Delivered(t, ana.Phone).Code
+	if _, err := s.Codes.Verify(t.Context(), app, ana, code, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Codes.SendSMS(t.Context(), app, ana, otp.SMS{Force: true}); err != nil { // and one whose job still waits
+		t.Fatal(err)
+	}
+	if err := s.Tenants.RemoveUser(t.Context(), app, ana.AuthyID); err != nil {
+		t.Fatal(err)
+	}
+	audit, err := s.Store.Audit(t.Context(), app.ID, 100)
+	if err != nil || len(audit) < 6 {
+		t.Fatal(audit, err)
+	}
+	for _, r := range audit {
+		if strings.Contains(r.Note+r.Target, "2025550123") {
+			t.Errorf("the audit record %+v carries the phone number", r)
+		}
+	}
+	key := s.Key(t, app)
+	files := func() (all []byte) { // the file and the write-ahead log
+		names, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, b...)
+		}
+		return all
+	}
+	raw := files()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	raw = append(raw, files()...)
+	if !bytes.Contains(raw, []byte("ana@example.com")) {
+		t.Fatal("the test does not see what is in the database")
+	}
+	for what, secret := range map[string]string{
+		"API key": key, "ticket": ticket.Words, "session": phone.Session, "sent code": code, "TOTP secret": string(phone.Grants[0].Secret),
+	} {
+		for _, form := range []string{
+			secret, hex.EncodeToString([]byte(secret)), base64.RawStdEncoding.EncodeToString([]byte(secret)), base32.StdEncoding.EncodeToString([]byte(secret)),
+		} {
+			if bytes.Contains(raw, []byte(form)) {
+				t.Errorf("the %s can be read in the database's files as %q", what, form)
+			}
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package store_test
+
+import (
+	"database/sql"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"countersign.dev/internal/store"
+)
+
+// scansAllowed are the statements that may read a whole table or index, by what SQLite says of them, and why they may.
+var scansAllowed = map[string]string{
+	"SCAN accounts": "one row, at the start",
+	"SCAN seal_keys USING INDEX sqlite_autoindex_seal_keys_1": "a handful of rows, at the start",
+	"SCAN operator_sessions":                                  "the operators' sessions, when one signs in",
+	"SCAN setup_links":                                        "one row for each account",
+	"SCAN o":                                                  "the operators, when an account is set up",
+	"SCAN outbox USING INDEX outbox_newest":                   "in the index's order, up to a limit",
+	"SCAN jobs USING INDEX jobs_held":                         "only what is held, which is nearly always nothing",
+	"SCAN jobs":                                               "when a callback is disabled or turned off; an index on app_id would cost every decision",
+}
+
+// TestNoStatementScans: the cost of an operation must not grow with the number of users (design section 5), so SQLite finds every
+// row by an index.
+func TestNoStatementScans(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "countersign.db")
+	s, err := store.OpenSQLite(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, st := range statements(t) {
+		for _, step := range plan(t, db, st) {
+			if strings.HasPrefix(step, "SCAN") && scansAllowed[step] == "" {
+				t.Errorf("%s: %s\n%s", st.position, step, st.sql)
+			}
+		}
+	}
+}
+
+// plan returns the steps of SQLite's plan for a statement.
+func plan(t *testing.T, db *sql.DB, st statement) (steps []string) {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+st.sql, slices.Repeat([]any{nil}, strings.Count(st.sql, "$"))...)
+	if err != nil {
+		t.Fatalf("%s: %v", st.position, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, step)
+	}
+	return steps
+}
