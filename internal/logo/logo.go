@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"golang.org/x/image/draw"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -34,6 +35,7 @@ const (
 	failFor  = time.Minute // how long a failure is remembered, so that a dead host costs one wait
 	maxKnown = 1000        // addresses remembered
 	patience = 2 * time.Second
+	decoders = 2 // pictures decoded at once: each may take 32 MiB
 )
 
 // Store is what this package needs to keep.
@@ -48,6 +50,9 @@ type Fetcher struct {
 	now    func() time.Time
 	log    *slog.Logger
 
+	fetches  singleflight.Group // by address: who asks for what is being fetched waits for it
+	decoding chan struct{}      // holds a slot for each picture that is being decoded
+
 	mu    sync.Mutex
 	known map[string]known // by address
 }
@@ -59,7 +64,7 @@ type known struct {
 
 // New returns a fetcher that uses client, which must be guarded against private addresses.
 func New(store Store, client *http.Client, now func() time.Time, log *slog.Logger) *Fetcher {
-	return &Fetcher{store: store, client: client, now: now, log: log, known: map[string]known{}}
+	return &Fetcher{store: store, client: client, now: now, log: log, decoding: make(chan struct{}, decoders), known: map[string]known{}}
 }
 
 // Digest returns the hex SHA-256 of the PNG that devices will be shown for the picture at url, or "" when it cannot be
@@ -71,16 +76,20 @@ func (f *Fetcher) Digest(ctx context.Context, url string) string {
 	if ok && f.now().Before(k.until) {
 		return k.digest
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	digest, err := f.fetch(ctx, url)
-	k = known{digest, f.now().Add(freshFor)}
-	if err != nil {
-		f.log.Warn("a logo could not be fetched; the request is shown without it", "error", err)
-		k.until = f.now().Add(failFor)
-	}
-	f.remember(url, k)
-	return digest
+	digest, _, _ := f.fetches.Do(url, func() (any, error) {
+		// Others may wait for it too, so it goes on when this caller leaves.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		digest, err := f.fetch(ctx, url)
+		k := known{digest, f.now().Add(freshFor)}
+		if err != nil {
+			f.log.Warn("a logo could not be had; the request is shown without it", "error", err)
+			k = known{"", f.now().Add(failFor)}
+		}
+		f.remember(url, k)
+		return k.digest, nil
+	})
+	return digest.(string)
 }
 
 func (f *Fetcher) remember(url string, k known) {
@@ -97,6 +106,9 @@ func (f *Fetcher) fetch(ctx context.Context, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if req.URL.User != nil {
+		return "", errors.New("credentials in the address")
+	}
 	req.Header.Set("Accept", "image/png, image/jpeg, image/gif")
 	res, err := f.client.Do(req)
 	if err != nil {
@@ -112,6 +124,12 @@ func (f *Fetcher) fetch(ctx context.Context, url string) (string, error) {
 	}
 	if len(body) > maxBytes {
 		return "", fmt.Errorf("larger than %d bytes", maxBytes)
+	}
+	select {
+	case f.decoding <- struct{}{}:
+		defer func() { <-f.decoding }()
+	case <-ctx.Done():
+		return "", ctx.Err()
 	}
 	picture, err := Normalise(body)
 	if err != nil {
@@ -135,7 +153,7 @@ func Normalise(file []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broken picture: %w", err)
 	}
-	w, h := fit(config.Width, config.Height)
+	w, h := fit(src.Bounds().Dx(), src.Bounds().Dy())
 	dst := image.NewNRGBA(image.Rect(0, 0, w, h))
 	draw.CatmullRom.Scale(dst, dst.Bounds(), src, src.Bounds(), draw.Src, nil)
 	var out bytes.Buffer
