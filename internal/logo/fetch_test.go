@@ -123,6 +123,18 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errBroken }
 
+// The log names the host, and never an address, whose query may be a key to the picture (INV-8).
+func TestAddressIsNotLogged(t *testing.T) {
+	var log bytes.Buffer
+	f, _ := fetcher(func(*http.Request) (*http.Response, error) { return nil, errBroken })
+	f.log = slog.New(slog.NewTextHandler(&log, nil))
+	f.Digest(t.Context(), "https://bank.example/logo.png?signature=canary")
+	f.Digest(t.Context(), "https://bank.example:x/logo.png?signature=canary")
+	if text := log.String(); strings.Contains(text, "canary") || !strings.Contains(text, "bank.example: broken") {
+		t.Errorf("logged: %s", text)
+	}
+}
+
 // A picture that could not be kept is none: nobody could be shown what they sign.
 func TestNotKept(t *testing.T) {
 	f, s := fetcher(func(*http.Request) (*http.Response, error) {

@@ -104,7 +104,7 @@ func (f *Fetcher) remember(url string, k known) {
 func (f *Fetcher) fetch(ctx context.Context, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return "", err
+		return "", errors.New("the address is not a URL")
 	}
 	if req.URL.User != nil {
 		return "", errors.New("credentials in the address")
@@ -112,7 +112,7 @@ func (f *Fetcher) fetch(ctx context.Context, url string) (string, error) {
 	req.Header.Set("Accept", "image/png, image/jpeg, image/gif")
 	res, err := f.client.Do(req)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%s: %w", req.URL.Host, errors.Unwrap(err)) // without the address, whose query may be secret (INV-8)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
