@@ -3,8 +3,8 @@
 //
 // A handler decodes, calls one domain method, and encodes. The routes are in
 // Routes below, errors in errors.go, answers in answers.go, and what callbacks
-// carry in callback.go. "Contract" means the description of that API in
-// docs/authy-api.md.
+// carry in callback.go. docs/api.md describes what is served; "contract" in
+// comments means the Authy API that clients were written against.
 package authyapi
 
 import (

@@ -175,7 +175,7 @@ func TestInvalidUsers(t *testing.T) {
 		{`{"user":{"email":"ana@example.com","cellphone":"٢٠٢٥٥٥٠١٢٣"}}`, map[string]string{"cellphone": bad}},
 		{`{"user":{"email":"ana@example.com","cellphone":"202-555-0123","country_code":"xx"}}`, map[string]string{"country_code": unsupported, "cellphone": bad}},
 		{`{"user":{"email":"ana@example.com","cellphone":"202-555-0123","country_code":999}}`, map[string]string{"country_code": unsupported, "cellphone": bad}},
-		{`{"user":{"email":"ana@example.com","cellphone":"202-555-0123","country_code":-1}}`, map[string]string{"country_code": unsupported}},
+		{`{"user":{"email":"ana@example.com","cellphone":"202-555-0123","country_code":-1}}`, map[string]string{"country_code": unsupported, "cellphone": bad}},
 	} {
 		a := s.ask("POST", "/protected/json/users/new", jsonType, row.body)
 		a.refused(t, 400, "60027", "User was not valid")
