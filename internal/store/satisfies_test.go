@@ -4,10 +4,12 @@ import (
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/callback"
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/job"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/tenant/operator"
 )
 
 // The store satisfies what the domain packages ask for, without knowing them as interfaces.
@@ -15,7 +17,9 @@ var (
 	_ approval.Store = (*store.Store)(nil)
 	_ callback.Store = (*store.Store)(nil)
 	_ device.Store   = (*store.Store)(nil)
+	_ job.Store      = (*store.Store)(nil)
 	_ message.Store  = (*store.Store)(nil)
+	_ operator.Store = (*store.Store)(nil)
 	_ otp.Store      = (*store.Store)(nil)
 	_ tenant.Store   = (*store.Store)(nil)
 )

@@ -220,7 +220,7 @@ func testStrikesAtOnce(t *testing.T, f *fixture) {
 // testSuccessAtOnce: whatever the order of three strikes and a success, the callback is disabled exactly when three
 // strikes were counted without a success between them.
 func testSuccessAtOnce(t *testing.T, f *fixture) {
-	for i := range 16 {
+	for i := range 8 {
 		d := f.deliver(t, fmt.Sprint("Bank", i))
 		other := d.decide(t)[0]
 		struck := make([]callback.Struck, 4)
@@ -315,11 +315,13 @@ func testTurnedOff(t *testing.T, f *fixture) {
 	}
 	same(t, "jobs of a decision", len(d.decide(t)), 0)
 	same(t, "deliveries held", d.held(t, f.now()), 0)
+	same(t, "struck while turned off", fmt.Sprint(d.strike(t, 2)), fmt.Sprint(callback.Struck{}))
 	same(t, "released by a new address", len(d.setURL(t, address)), 0)
 }
 
 func testHold(t *testing.T, f *fixture) {
 	d := f.deliver(t, "Bank")
+	f.App(t, "Without a callback")
 	until := f.now().Add(time.Hour)
 	must(t, f.Store.Hold(t.Context(), d.job, until))
 	same(t, "held though there is an address", d.held(t, until), 0)

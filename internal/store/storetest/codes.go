@@ -29,6 +29,8 @@ var codeTests = []test{
 	{"a right code resets the budget", testBudgetReset},
 	{"a spent budget ends exactly at its time", testBudgetBoundary},
 	{"a used code costs no try", testUsedCostsNothing},
+	{"a used code never lowers the next wait", testUsedLowersNothing},
+	{"budgets and tries are each user's own", testBudgetsAreTheUsers},
 	{"a spent budget never stops an approval", testBudgetAndApprovals},
 	{"what is compared, and what a verdict may claim", testRedeem},
 }
@@ -257,6 +259,44 @@ func testUsedCostsNothing(t *testing.T, f *fixture) {
 	err := f.verify(p, code)
 	wantErr(t, "the used code beyond the budget", err, otp.ErrBudget)
 	same(t, "the wait", retryAfter(err), otp.BudgetWait) // used codes did not raise it
+}
+
+// testBudgetsAreTheUsers: right, used and wrong codes of one user change nothing for another of the same application.
+func testBudgetsAreTheUsers(t *testing.T, f *fixture) {
+	ana := f.person(t, "Bank")
+	bob := ana
+	bob.user = f.User(t, ana.app, "bob@example.com", "202-555-0199")
+	bob.phone = f.Phone(t, bob.app, bob.user)
+	toBob := f.sms(t, bob, "")
+	for range otp.BudgetTries - 1 {
+		wantErr(t, "a wrong code of Bob's", f.verify(bob, wrong), otp.ErrWrong)
+	}
+	toAna, shown := f.sms(t, ana, ""), ana.code(f.now())
+	wantErr(t, "Bob's code for Ana", f.verify(ana, toBob), wrongUnless(toBob == toAna))
+	wantErr(t, "Ana's app code", f.verify(ana, shown), nil)
+	wantErr(t, "Ana's app code again", f.verify(ana, shown), otp.ErrUsed)
+	wantErr(t, "Ana's sent code", f.verify(ana, toAna), nil)
+	wantErr(t, "Ana's sent code again", f.verify(ana, toAna), otp.ErrUsed)
+	for range otp.BudgetTries {
+		wantErr(t, "a wrong code of Ana's", f.verify(ana, wrong), otp.ErrWrong)
+	}
+	wantErr(t, "one too many of Ana's", f.verify(ana, wrong), otp.ErrBudget)
+	wantErr(t, "Bob's fifth", f.verify(bob, wrong), otp.ErrWrong)
+	err := f.verify(bob, toBob)
+	wantErr(t, "one too many of Bob's", err, otp.ErrBudget)
+	same(t, "Bob's wait", retryAfter(err), otp.BudgetWait)
+}
+
+// testUsedLowersNothing: a try that is taken back takes back the lock that it caused, and none of before.
+func testUsedLowersNothing(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	f.Clock.Advance(f.spend(t, p))
+	a := otp.Attempt{AppID: p.app.ID, UserID: p.user.ID, Now: f.now()}
+	for range 3 {
+		_, err := f.Store.Redeem(t.Context(), a, func(otp.Candidates) otp.Verdict { return otp.Verdict{Matched: true, Used: true, SentID: "x"} })
+		wantErr(t, "a used code after the wait", err, otp.ErrUsed)
+	}
+	same(t, "the next wait", f.spend(t, p), 2*otp.BudgetWait)
 }
 
 func testBudgetAndApprovals(t *testing.T, f *fixture) {

@@ -349,7 +349,7 @@ func permutations(n int) func(yield func([]int) bool) {
 
 func testINV5(t *testing.T, f *fixture) {
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
-		must(t, checks.Value.Set("25")) // with a flush for every act, a hundred take too long for every change
+		must(t, checks.Value.Set("15")) // with a flush for every act, a hundred take too long for every change
 		defer func() { must(t, checks.Value.Set(checks.DefValue)) }()
 	}
 	acts := []string{"ask", "ask", "answer", "answer", "answer", "cancel", "sweep", "remove the grant"}

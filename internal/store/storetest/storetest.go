@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		tests []test
 	}{
 		{"Tenants", tenantTests},
+		{"Operators", operatorTests},
 		{"Devices", deviceTests},
 		{"Codes", codeTests},
 		{"Approvals", approvalTests},
