@@ -56,14 +56,14 @@ func (c Completion) Covers(act Act) bool {
 // is not signed in. Once the attempt is completed it goes to returnTo, a local path.
 func (g *Guard) Login(w http.ResponseWriter, r *http.Request, p Person, returnTo string) {
 	details := []client.Field{{Name: "Account", Value: p.Account}, {Name: "Browser", Value: Browser(r)}}
-	if address := g.Address(r); address != "" {
+	if address := g.config.Address(r); address != "" {
 		details = append(details, client.Field{Name: "Address", Value: address})
 	}
 	g.begin(w, r, Attempt{
 		Purpose: ForLogin, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys,
-		Ask:      Ask{Message: "Log in to " + g.Name, Details: details, Logo: g.Logo},
-		ReturnTo: LocalPath(returnTo, "/"), StartOver: g.LoginURL,
-	}, p.Prefer, g.Limits.Login)
+		Ask:      Ask{Message: "Log in to " + g.config.Name, Details: details, Logo: g.config.Logo},
+		ReturnTo: LocalPath(returnTo, "/"), StartOver: g.config.LoginURL,
+	}, p.Prefer, g.config.Limits.Login)
 }
 
 // Enrol begins the proof of a new factor and answers with the way to Config.EnrolURL. Nothing is sent yet: the application's page lets
@@ -73,10 +73,10 @@ func (g *Guard) Enrol(w http.ResponseWriter, r *http.Request, p Person, returnTo
 		Purpose: ForEnrol, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys,
 		Ask: Ask{
 			Message: "Confirm that this device protects your account",
-			Details: []client.Field{{Name: "Account", Value: p.Account}}, Logo: g.Logo,
+			Details: []client.Field{{Name: "Account", Value: p.Account}}, Logo: g.config.Logo,
 		},
-		ReturnTo: LocalPath(returnTo, "/"), StartOver: g.LoginURL,
-	}, "", g.Limits.Enrol)
+		ReturnTo: LocalPath(returnTo, "/"), StartOver: g.config.LoginURL,
+	}, "", g.config.Limits.Enrol)
 }
 
 // StepUp asks a signed-in person for one act and answers with the way to the waiting page. When it is approved, Config.Completed
@@ -90,13 +90,13 @@ func (g *Guard) StepUp(w http.ResponseWriter, r *http.Request, who SignedIn, p P
 		Purpose: ForStepUp, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys, Ask: act.Ask,
 		Ref: act.Ref, Digest: act.digest(), Session: who.session.Hash,
 		ReturnTo: LocalPath(act.ReturnTo, "/"), StartOver: LocalPath(act.StartOver, "/"),
-	}, Push, g.Limits.Login)
+	}, Push, g.config.Limits.Login)
 }
 
 // begin replaces the browser's attempt, stores the new one under a new pending cookie and asks the device, if that is the way.
 func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer Method, life time.Duration) {
 	// From here on things happen that must not be left half done when the browser goes away.
-	ctx, now := context.WithoutCancel(r.Context()), g.Now()
+	ctx, now := context.WithoutCancel(r.Context()), g.config.Now()
 	if a.User == "" {
 		g.fail(w, r, errors.New("secondfactor: person without an id"))
 		return
@@ -111,13 +111,13 @@ func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer 
 	if prefer == Code || prefer == SMS {
 		a.State = CodePending
 	}
-	if err := g.Store.CreateAttempt(ctx, a); err != nil {
+	if err := g.config.Store.CreateAttempt(ctx, a); err != nil {
 		g.fail(w, r, fmt.Errorf("begin attempt: %w", err))
 		return
 	}
 	g.sweep(ctx, now)
-	g.Log.InfoContext(ctx, "attempt begins", "attempt", a.ID, "purpose", a.Purpose, "user", a.User)
-	next := g.EnrolURL
+	g.config.Log.InfoContext(ctx, "attempt begins", "attempt", a.ID, "purpose", a.Purpose, "user", a.User)
+	next := g.config.EnrolURL
 	if a.Purpose != ForEnrol {
 		next = "/login/verify"
 		if a.State == Choosing {
@@ -134,17 +134,17 @@ func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer 
 // push asks the provider for an approval and notes it in the attempt. What the provider refuses becomes a state and a
 // notice of the attempt; an error means that our own store failed.
 func (g *Guard) push(ctx context.Context, a Attempt) error {
-	asking, cancel := context.WithTimeout(ctx, g.Limits.Provider)
+	asking, cancel := context.WithTimeout(ctx, g.config.Limits.Provider)
 	defer cancel()
 	request := client.ApprovalRequest{
-		Message: a.Ask.Message, Details: a.Ask.Details, HiddenDetails: a.Ask.Hidden, Expire: g.Limits.Push, Match: g.Match,
+		Message: a.Ask.Message, Details: a.Ask.Details, HiddenDetails: a.Ask.Hidden, Expire: g.config.Limits.Push, Match: g.config.Match,
 		// Two tabs that ask at once, and a retry of ours, get one approval.
 		IdempotencyKey: a.ID + "-" + strconv.Itoa(a.Requests+1),
 	}
 	if a.Ask.Logo != "" {
 		request.Logos = []client.Logo{{Res: "default", URL: a.Ask.Logo}}
 	}
-	approval, err := g.Provider.CreateApproval(asking, a.AuthyID, request)
+	approval, err := g.config.Provider.CreateApproval(asking, a.AuthyID, request)
 	if err != nil {
 		return g.notPushed(ctx, a, err)
 	}
@@ -152,7 +152,7 @@ func (g *Guard) push(ctx context.Context, a Attempt) error {
 		if a.Request == approval.UUID {
 			return errDecided // the other tab noted it
 		}
-		return a.attach(approval, g.Limits.Push, now)
+		return a.attach(approval, g.config.Limits.Push, now)
 	})
 	if errors.Is(err, errOver) {
 		g.withdraw(approval.UUID)
@@ -171,7 +171,7 @@ func (g *Guard) notPushed(ctx context.Context, a Attempt, cause error) error {
 	case errors.Is(cause, client.ErrSuspended):
 		state, notice = CodePending, NoticeSuspended
 	}
-	g.Log.WarnContext(ctx, "no device asked", "attempt", a.ID, "notice", notice, reason(cause))
+	g.config.Log.WarnContext(ctx, "no device asked", "attempt", a.ID, "notice", notice, reason(cause))
 	_, err := g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
 		if !a.State.waiting() {
 			return errOver
@@ -197,11 +197,11 @@ func reason(err error) slog.Attr {
 // error to leave the attempt as it is; what is final is left as it is anyway (errOver). Everyone who waits is woken afterwards.
 func (g *Guard) change(ctx context.Context, browser string, change func(a *Attempt, now time.Time) error) (Attempt, error) {
 	for {
-		a, err := g.Store.AttemptOf(ctx, browser)
+		a, err := g.config.Store.AttemptOf(ctx, browser)
 		if err != nil {
 			return Attempt{}, fmt.Errorf("read attempt: %w", err)
 		}
-		now := g.Now()
+		now := g.config.Now()
 		a = a.at(now)
 		if a.State.final() {
 			return a, errOver
@@ -209,7 +209,7 @@ func (g *Guard) change(ctx context.Context, browser string, change func(a *Attem
 		if err := change(&a, now); err != nil {
 			return a, err
 		}
-		switch err := g.Store.UpdateAttempt(ctx, a); {
+		switch err := g.config.Store.UpdateAttempt(ctx, a); {
 		case err == nil:
 			a.Version++
 			g.hub.wake(browser)
@@ -246,7 +246,7 @@ func (g *Guard) cancelAttempt(ctx context.Context, browser string, notice Notice
 		return nil
 	}
 	if err == nil {
-		g.Log.InfoContext(ctx, "attempt cancelled", "attempt", a.ID, "notice", notice)
+		g.config.Log.InfoContext(ctx, "attempt cancelled", "attempt", a.ID, "notice", notice)
 		g.withdraw(live)
 	}
 	return err
@@ -258,10 +258,10 @@ func (g *Guard) withdraw(request string) {
 		return
 	}
 	g.background(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, g.Limits.Provider)
+		ctx, cancel := context.WithTimeout(ctx, g.config.Limits.Provider)
 		defer cancel()
-		if _, err := g.Provider.CancelApproval(ctx, request); err != nil && !errors.Is(err, client.ErrNotPending) {
-			g.Log.WarnContext(ctx, "request not withdrawn", reason(err))
+		if _, err := g.config.Provider.CancelApproval(ctx, request); err != nil && !errors.Is(err, client.ErrNotPending) {
+			g.config.Log.WarnContext(ctx, "request not withdrawn", reason(err))
 		}
 	})
 }
@@ -272,8 +272,8 @@ func (g *Guard) sweep(ctx context.Context, now time.Time) {
 	if now.Unix()-last < 60 || !g.swept.CompareAndSwap(last, now.Unix()) {
 		return
 	}
-	if err := g.Store.Sweep(ctx, now.Add(-24*time.Hour), now.Add(-g.Limits.SessionLife)); err != nil {
-		g.Log.WarnContext(ctx, "old attempts not swept", "error", err)
+	if err := g.config.Store.Sweep(ctx, now.Add(-24*time.Hour), now.Add(-g.config.Limits.SessionLife)); err != nil {
+		g.config.Log.WarnContext(ctx, "old attempts not swept", "error", err)
 	}
 }
 

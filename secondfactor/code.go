@@ -19,7 +19,7 @@ import (
 func (g *Guard) form(w http.ResponseWriter, r *http.Request) (a Attempt, ok bool, err error) {
 	a, err = g.attempt(r)
 	if errors.Is(err, ErrNotFound) {
-		redirect(w, r, g.LoginURL)
+		redirect(w, r, g.config.LoginURL)
 		return a, false, nil
 	} else if err != nil {
 		return a, false, err
@@ -64,7 +64,7 @@ func (g *Guard) askDevice(w http.ResponseWriter, r *http.Request) error {
 	if a, err = g.attempt(r); err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	now := g.Now()
+	now := g.config.Now()
 	if err == nil && a.may(Push, now) && !a.pushLive(now) {
 		if a.awaitsPush() {
 			g.withdraw(a.Request) // its end came by our clock first
@@ -90,9 +90,9 @@ func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
 		switch {
 		case !a.may(SMS, now):
 			return errDecided
-		case a.Sends >= g.Limits.Sends:
+		case a.Sends >= g.config.Limits.Sends:
 			refused = NoticeLimited
-		case now.Before(a.SentAt.Add(g.Limits.SMSAgain)):
+		case now.Before(a.SentAt.Add(g.config.Limits.SMSAgain)):
 			refused = NoticeWait
 		default:
 			a.Sends, a.SentAt = a.Sends+1, now
@@ -110,7 +110,7 @@ func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
 	result, err := g.text(ctx, a, r.PostForm.Get("force") != "")
 	notice := textNotice(result, err)
 	if err != nil {
-		g.Log.WarnContext(ctx, "text message not sent", "attempt", a.ID, "notice", notice, reason(err))
+		g.config.Log.WarnContext(ctx, "text message not sent", "attempt", a.ID, "notice", notice, reason(err))
 	}
 	return g.note(w, r, a, func(a *Attempt, _ time.Time) {
 		a.State, a.Notice, a.Phone = CodePending, notice, result.Phone
@@ -122,13 +122,13 @@ func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
 
 // text asks the provider to send a code. A code for an act names the act, and counts for nothing else (D12).
 func (g *Guard) text(ctx context.Context, a Attempt, force bool) (client.SMSResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.Limits.Provider)
+	ctx, cancel := context.WithTimeout(ctx, g.config.Limits.Provider)
 	defer cancel()
 	sms := client.SMS{Force: force}
 	if a.Purpose == ForStepUp {
 		sms.Action, sms.ActionMessage = a.ID, a.Ask.inWords()
 	}
-	return g.Provider.SendSMS(ctx, a.AuthyID, sms)
+	return g.config.Provider.SendSMS(ctx, a.AuthyID, sms)
 }
 
 // inWords is the message with its details, for a text message.
@@ -203,7 +203,7 @@ func (g *Guard) reserveTry(ctx context.Context, a Attempt) (_ Attempt, reserved 
 		if !a.mayType(now) {
 			return errDecided
 		}
-		if a.WrongCodes >= g.Limits.WrongCodes {
+		if a.WrongCodes >= g.config.Limits.WrongCodes {
 			return errDecided // others are being compared right now; their outcome decides
 		}
 		a.WrongCodes++
@@ -216,13 +216,13 @@ func (g *Guard) reserveTry(ctx context.Context, a Attempt) (_ Attempt, reserved 
 
 // redeem compares a code at the provider and notes the outcome of the reserved try.
 func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, error) {
-	asking, cancel := context.WithTimeout(ctx, g.Limits.Provider)
+	asking, cancel := context.WithTimeout(ctx, g.config.Limits.Provider)
 	defer cancel()
 	options := client.CodeOptions{}
 	if a.Purpose == ForStepUp {
 		options.Action = a.ID
 	}
-	cause := g.Provider.VerifyCode(asking, a.AuthyID, code, options)
+	cause := g.config.Provider.VerifyCode(asking, a.AuthyID, code, options)
 	wrong := errors.Is(cause, client.ErrCodeWrong) || errors.Is(cause, client.ErrCodeUsed)
 	live := ""
 	a, err := g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
@@ -235,10 +235,10 @@ func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, er
 		}
 		switch {
 		case cause == nil && a.Sends > 0:
-			a.approve(SMS, g.Limits.Unused, now)
+			a.approve(SMS, g.config.Limits.Unused, now)
 		case cause == nil:
-			a.approve(Code, g.Limits.Unused, now)
-		case wrong && a.WrongCodes >= g.Limits.WrongCodes:
+			a.approve(Code, g.config.Limits.Unused, now)
+		case wrong && a.WrongCodes >= g.config.Limits.WrongCodes:
 			a.State = Locked
 		case wrong:
 			a.Notice = NoticeWrong
@@ -249,7 +249,7 @@ func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, er
 		return nil
 	})
 	if cause != nil {
-		g.Log.InfoContext(ctx, "code not accepted", "attempt", a.ID, "state", a.State, reason(cause))
+		g.config.Log.InfoContext(ctx, "code not accepted", "attempt", a.ID, "state", a.State, reason(cause))
 	}
 	if err == nil && !a.State.waiting() {
 		g.withdraw(live)

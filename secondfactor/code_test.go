@@ -134,8 +134,9 @@ func TestINV2_ParallelGuesses(t *testing.T) {
 	}
 }
 
-func TestCodesMalformedAndUnreachableAreNotCounted(t *testing.T) {
-	a := newApp(t, func(c *secondfactor.Config) { c.Limits.Provider = 10 * time.Millisecond })
+func TestCodesMalformedAndUnreachableAreNotCounted(t *testing.T) { bubble(t, codesNotCounted) }
+
+func codesNotCounted(t *testing.T, a *app) {
 	b := a.browser()
 	b.login("ana")
 	for range 10 {

@@ -17,9 +17,9 @@ var errUnconfirmed = errors.New("secondfactor: approval is not confirmed")
 
 // confirm asks the provider for the approval's state by the UUID in our row, and verifies the receipt. It returns the key of the device.
 func (g *Guard) confirm(ctx context.Context, a Attempt) (deviceKey string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, g.Limits.Provider)
+	ctx, cancel := context.WithTimeout(ctx, g.config.Limits.Provider)
 	defer cancel()
-	approval, err := g.Provider.Approval(ctx, a.Request)
+	approval, err := g.config.Provider.Approval(ctx, a.Request)
 	switch {
 	case errors.Is(err, client.ErrApprovalNotFound):
 		return "", fmt.Errorf("%w: unknown to the provider", errUnconfirmed)
@@ -42,7 +42,7 @@ func (g *Guard) confirm(ctx context.Context, a Attempt) (deviceKey string, err e
 // application pinned no keys or gave no [Trust], the provider's word stands in for what is missing.
 func (g *Guard) verify(a Attempt, approval client.Approval) error {
 	r := *approval.Receipt
-	trust := g.Trust
+	trust := g.config.Trust
 	if trust == (Trust{}) {
 		signed, err := base64.RawURLEncoding.DecodeString(r.Answer)
 		if err != nil {

@@ -95,7 +95,7 @@ func (l *Limits) defaults() {
 
 // Guard runs attempts and keeps sessions. It is safe for concurrent use. [New] makes it, Close ends it.
 type Guard struct {
-	Config
+	config   Config
 	secure   bool // the public URL is https
 	callback *callback.Verifier
 	hub      hub
@@ -142,7 +142,7 @@ func New(c Config) (*Guard, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Limits.defaults()
-	g := &Guard{Config: c, secure: public.Scheme == "https"}
+	g := &Guard{config: c, secure: public.Scheme == "https"}
 	g.callback = &callback.Verifier{URL: g.CallbackURL(), Keys: c.APIKeys, Now: c.Now, Log: c.Log}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	return g, nil
@@ -156,13 +156,13 @@ func (g *Guard) Close() {
 }
 
 // CallbackURL is the address to set as the application's callback at the provider.
-func (g *Guard) CallbackURL() string { return g.PublicURL + "/authy/callback" }
+func (g *Guard) CallbackURL() string { return g.config.PublicURL + "/authy/callback" }
 
 // Routes mounts everything that the second step needs, see the package comment.
 func (g *Guard) Routes(mux *http.ServeMux) {
 	origins := http.NewCrossOriginProtection()
 	// A proxy may change the Host that requests are compared with; our own address is trusted whatever it does.
-	if err := origins.AddTrustedOrigin(g.PublicURL); err != nil {
+	if err := origins.AddTrustedOrigin(g.config.PublicURL); err != nil {
 		panic(err) // New checked the address
 	}
 	page := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {

@@ -105,9 +105,9 @@ func (g *Guard) watch(ctx context.Context, browser string, wake <-chan struct{})
 	failures := 0
 	for ctx.Err() == nil {
 		pause := time.Duration(0)
-		a, err := g.Store.AttemptOf(ctx, browser)
+		a, err := g.config.Store.AttemptOf(ctx, browser)
 		switch {
-		case errors.Is(err, ErrNotFound), err == nil && !a.at(g.Now()).State.waiting():
+		case errors.Is(err, ErrNotFound), err == nil && !a.at(g.config.Now()).State.waiting():
 			return
 		case err == nil && !a.awaitsPush():
 			pause = time.Hour // until somebody asks a device: that wakes us
@@ -120,7 +120,7 @@ func (g *Guard) watch(ctx context.Context, browser string, wake <-chan struct{})
 			// 1 s, 2 s, 4 s, 8 s, with jitter, so that a provider that comes back is not run over.
 			pause = (time.Second << min(failures, 3)) * time.Duration(75+rand.IntN(50)) / 100
 			failures++
-			g.Log.WarnContext(ctx, "decision not known", "attempt", a.ID, reason(err))
+			g.config.Log.WarnContext(ctx, "decision not known", "attempt", a.ID, reason(err))
 		}
 		if pause > 0 {
 			sleep(ctx, wake, pause)
@@ -131,7 +131,7 @@ func (g *Guard) watch(ctx context.Context, browser string, wake <-chan struct{})
 // ask waits once at the provider for an attempt's request to end, and records what it says. The pause is what to wait before asking again.
 func (g *Guard) ask(ctx context.Context, a Attempt) (pause time.Duration, err error) {
 	began := time.Now()
-	approval, err := g.Provider.WaitApproval(ctx, a.Request, 30*time.Second)
+	approval, err := g.config.Provider.WaitApproval(ctx, a.Request, 30*time.Second)
 	if errors.Is(err, client.ErrApprovalNotFound) {
 		approval, err = client.Approval{AuthyID: a.AuthyID, Status: client.StatusExpired}, nil
 	}
@@ -150,15 +150,15 @@ func (g *Guard) record(ctx context.Context, browser, request string, authyID int
 		return nil
 	}
 	a, err := g.change(ctx, browser, func(a *Attempt, now time.Time) error {
-		return a.decide(request, authyID, status, g.Limits.Unused, now)
+		return a.decide(request, authyID, status, g.config.Limits.Unused, now)
 	})
 	switch {
 	case err == nil:
-		g.Log.InfoContext(ctx, "request ended", "attempt", a.ID, "status", status, "state", a.State)
+		g.config.Log.InfoContext(ctx, "request ended", "attempt", a.ID, "status", status, "state", a.State)
 	case errors.Is(err, errDecided), errors.Is(err, errOver):
-		g.Log.DebugContext(ctx, "decision ignored, it is not the first", "attempt", a.ID, "status", status)
+		g.config.Log.DebugContext(ctx, "decision ignored, it is not the first", "attempt", a.ID, "status", status)
 	case errors.Is(err, errOther):
-		g.Log.WarnContext(ctx, "decision ignored, it is for another request or user", "attempt", a.ID)
+		g.config.Log.WarnContext(ctx, "decision ignored, it is for another request or user", "attempt", a.ID)
 	}
 	return lateIsFine(err)
 }

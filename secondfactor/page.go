@@ -51,29 +51,32 @@ type Page struct {
 // page builds the view of an attempt.
 func (g *Guard) page(a Attempt, now time.Time) Page {
 	p := Page{
-		App: g.Name, Purpose: a.Purpose, Notice: a.Notice, Attempt: a.tag(), Ask: a.Ask, Match: a.Match,
+		App: g.config.Name, Purpose: a.Purpose, Notice: a.Notice, Attempt: a.tag(), Ask: a.Ask, Match: a.Match,
 		PushLive: a.pushLive(now), CanPush: a.may(Push, now) && !a.pushLive(now), CanSMS: a.may(SMS, now), CanType: a.mayType(now),
 		TriesLeft: -1, Phone: a.Phone, StartOver: a.StartOver, Home: a.ReturnTo,
 	}
 	s := statusOf(a, now)
 	p.State, p.SecondsLeft = s.State, s.SecondsLeft
+	if p.PushLive {
+		p.SecondsLeft = seconds(a.RequestEnds.Sub(now)) // also beside a code
+	}
 	switch a.Notice {
 	case NoticeWrong, NoticeMalformed, NoticeSent, NoticeIgnored, NoticeWait, NoticeNotSent, NoticeSuspended, NoticeLimited:
 		p.CodeFirst = p.CanType
 	default:
 		p.CodeFirst = p.CanType && p.State == CodePending
 	}
-	if left := g.Limits.WrongCodes - a.WrongCodes; a.WrongCodes >= 3 {
+	if left := g.config.Limits.WrongCodes - a.WrongCodes; a.WrongCodes >= 3 {
 		p.TriesLeft = max(left, 0)
 	}
-	if wait := a.SentAt.Add(g.Limits.SMSAgain).Sub(now); wait > 0 {
-		p.SMSWait = int((wait + time.Second - 1) / time.Second)
+	if wait := a.SentAt.Add(g.config.Limits.SMSAgain).Sub(now); wait > 0 {
+		p.SMSWait = seconds(wait)
 	}
 	if a.Purpose == ForEnrol {
-		p.Back = g.EnrolURL
+		p.Back = g.config.EnrolURL
 	}
-	if g.AuthenticatorURL != "" && p.PushLive {
-		p.DeviceLink = strings.TrimSuffix(g.AuthenticatorURL, "/") + "/approvals/" + a.Request
+	if g.config.AuthenticatorURL != "" && p.PushLive {
+		p.DeviceLink = strings.TrimSuffix(g.config.AuthenticatorURL, "/") + "/approvals/" + a.Request
 	}
 	return p
 }
@@ -86,9 +89,16 @@ func (p Page) Open() bool {
 	return p.State.waiting() || p.State == Expired && p.CanType || p.State == Expired && p.CanPush
 }
 
-// Serious reports whether the notice is about something that went wrong, and should interrupt.
-func (p Page) Serious() bool {
-	return p.Notice != NoticeNone && p.Notice != NoticeSent
+// Serious reports whether the notice should interrupt.
+func (p Page) Serious() bool { return p.Notice != NoticeNone && p.Notice != NoticeSent }
+
+// Failed reports whether the notice is about something that went wrong, rather than something to know.
+func (p Page) Failed() bool {
+	switch p.Notice {
+	case NoticeIgnored, NoticeNoDevice, NoticeWait, NoticePaused:
+		return false
+	}
+	return p.Serious()
 }
 
 // showPage shows the waiting page. Loading it again sends nothing and changes nothing.
@@ -102,15 +112,15 @@ func (g *Guard) showPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case errors.Is(err, ErrNotFound):
-		redirect(w, r, g.LoginURL)
+		redirect(w, r, g.config.LoginURL)
 		return nil
 	case err != nil:
 		return err
 	case a.Purpose == ForEnrol && a.State == Choosing && a.Notice == NoticeNone:
-		redirect(w, r, g.EnrolURL)
+		redirect(w, r, g.config.EnrolURL)
 		return nil
 	}
-	return g.render(w, http.StatusOK, "verify", g.page(a, g.Now()))
+	return g.render(w, http.StatusOK, "verify", g.page(a, g.config.Now()))
 }
 
 // Problem is what the template "problem" is given.
@@ -123,23 +133,23 @@ type Problem struct {
 
 // refuse answers with a page that says why nothing was done.
 func (g *Guard) refuse(w http.ResponseWriter, _ *http.Request, code int, text string) error {
-	return g.render(w, code, "problem", Problem{App: g.Name, Text: text, Home: "/"})
+	return g.render(w, code, "problem", Problem{App: g.config.Name, Text: text, Home: "/"})
 }
 
 // fail answers an error of our own with a neutral page; the log has the rest. Nobody is signed in by it.
 func (g *Guard) fail(w http.ResponseWriter, r *http.Request, err error) {
 	reference := rand.Text()[:8]
-	g.Log.ErrorContext(r.Context(), "request failed", "reference", reference, "method", r.Method, "path", r.URL.Path, reason(err))
-	problem := Problem{App: g.Name, Text: "Something went wrong on our side. Nothing was changed.", Reference: reference, Home: "/"}
+	g.config.Log.ErrorContext(r.Context(), "request failed", "reference", reference, "method", r.Method, "path", r.URL.Path, reason(err))
+	problem := Problem{App: g.config.Name, Text: "Something went wrong on our side. Nothing was changed.", Reference: reference, Home: "/"}
 	if err := g.render(w, http.StatusInternalServerError, "problem", problem); err != nil {
-		g.Log.ErrorContext(r.Context(), "problem page failed", "reference", reference, "error", err)
+		g.config.Log.ErrorContext(r.Context(), "problem page failed", "reference", reference, "error", err)
 	}
 }
 
 // render writes a page, or nothing of it if the template fails.
 func (g *Guard) render(w http.ResponseWriter, code int, name string, data any) error {
 	var out bytes.Buffer
-	if err := g.Templates.ExecuteTemplate(&out, name, data); err != nil {
+	if err := g.config.Templates.ExecuteTemplate(&out, name, data); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

@@ -41,7 +41,7 @@ func (g *Guard) Require(next func(http.ResponseWriter, *http.Request, SignedIn))
 		who, err := g.Who(r)
 		switch {
 		case errors.Is(err, ErrNotFound):
-			path := g.LoginURL
+			path := g.config.LoginURL
 			if r.Method == http.MethodGet {
 				path += "?next=" + url.QueryEscape(r.URL.RequestURI())
 			}
@@ -63,7 +63,7 @@ func (g *Guard) RequireEnrolling(next func(http.ResponseWriter, *http.Request, E
 		case err != nil && !errors.Is(err, ErrNotFound):
 			g.fail(w, r, err)
 		case err != nil || a.Purpose != ForEnrol || !a.State.waiting():
-			redirect(w, r, g.LoginURL)
+			redirect(w, r, g.config.LoginURL)
 		default:
 			w.Header().Set("Cache-Control", "no-store")
 			next(w, r, Enrolling{a})
@@ -77,20 +77,20 @@ func (g *Guard) Who(r *http.Request) (SignedIn, error) {
 	if hash == "" {
 		return SignedIn{}, ErrNotFound
 	}
-	s, err := g.Store.Session(r.Context(), hash)
+	s, err := g.config.Store.Session(r.Context(), hash)
 	if err != nil {
 		return SignedIn{}, err
 	}
-	now := g.Now()
-	if !now.Before(s.SeenAt.Add(g.Limits.SessionIdle)) || !now.Before(s.CreatedAt.Add(g.Limits.SessionLife)) {
+	now := g.config.Now()
+	if !now.Before(s.SeenAt.Add(g.config.Limits.SessionIdle)) || !now.Before(s.CreatedAt.Add(g.config.Limits.SessionLife)) {
 		// The row goes too: a value that was stolen and kept is of no more use.
-		if err := g.Store.EndSession(r.Context(), hash); err != nil {
+		if err := g.config.Store.EndSession(r.Context(), hash); err != nil {
 			return SignedIn{}, err
 		}
 		return SignedIn{}, ErrNotFound
 	}
 	if now.Sub(s.SeenAt) >= time.Minute {
-		if err := g.Store.TouchSession(r.Context(), hash, now); err != nil {
+		if err := g.config.Store.TouchSession(r.Context(), hash, now); err != nil {
 			return SignedIn{}, err
 		}
 		s.SeenAt = now
@@ -105,21 +105,21 @@ func (g *Guard) attempt(r *http.Request) (Attempt, error) {
 	if hash == "" {
 		return Attempt{}, ErrNotFound
 	}
-	a, err := g.Store.AttemptOf(r.Context(), hash)
+	a, err := g.config.Store.AttemptOf(r.Context(), hash)
 	if err != nil {
 		return Attempt{}, err
 	}
 	if a.State == Consumed {
 		return Attempt{}, ErrNotFound
 	}
-	return a.at(g.Now()), nil
+	return a.at(g.config.Now()), nil
 }
 
 // logOut ends the session and the attempt of this browser, on the server and in the browser.
 func (g *Guard) logOut(w http.ResponseWriter, r *http.Request) error {
 	ctx := context.WithoutCancel(r.Context())
 	if hash := g.cookieHash(r, sessionCookie); hash != "" {
-		if err := g.Store.EndSession(ctx, hash); err != nil {
+		if err := g.config.Store.EndSession(ctx, hash); err != nil {
 			return err
 		}
 	}
@@ -128,7 +128,7 @@ func (g *Guard) logOut(w http.ResponseWriter, r *http.Request) error {
 	}
 	g.setCookie(w, sessionCookie, "", -time.Second)
 	g.setCookie(w, pendingCookie, "", -time.Second)
-	redirect(w, r, g.AfterLogout)
+	redirect(w, r, g.config.AfterLogout)
 	return nil
 }
 
@@ -167,14 +167,14 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
-	if g.Completed != nil {
-		if err := g.Completed(ctx, done); err != nil {
+	if g.config.Completed != nil {
+		if err := g.config.Completed(ctx, done); err != nil {
 			err = fmt.Errorf("completed %s: %w", a.Purpose, err)
-			return errors.Join(err, g.Store.EndSession(ctx, hashOf(value)))
+			return errors.Join(err, g.config.Store.EndSession(ctx, hashOf(value)))
 		}
 	}
 	g.hub.wake(a.Browser) // other tabs stop waiting
-	g.Log.InfoContext(ctx, "attempt completed", "attempt", a.ID, "purpose", a.Purpose, "user", a.User, "method", a.Method)
+	g.config.Log.InfoContext(ctx, "attempt completed", "attempt", a.ID, "purpose", a.Purpose, "user", a.User, "method", a.Method)
 	g.setCookie(w, sessionCookie, value, 0)
 	g.setCookie(w, pendingCookie, "", -time.Second)
 	redirect(w, r, a.ReturnTo)
@@ -184,10 +184,10 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 // consume uses up the approved attempt and makes the session, in one step. A step-up goes on with the age of its session.
 func (g *Guard) consume(ctx context.Context, a Attempt, old string) (value string, err error) {
 	value, hash := newToken()
-	now := g.Now()
+	now := g.config.Now()
 	s := Session{Hash: hash, User: a.User, AuthyID: a.AuthyID, Method: a.Method, CreatedAt: now, SeenAt: now}
 	if a.Purpose == ForStepUp {
-		before, err := g.Store.Session(ctx, old)
+		before, err := g.config.Store.Session(ctx, old)
 		if errors.Is(err, ErrNotFound) {
 			return "", ErrConflict
 		} else if err != nil {
@@ -195,13 +195,13 @@ func (g *Guard) consume(ctx context.Context, a Attempt, old string) (value strin
 		}
 		s.CreatedAt, s.Method = before.CreatedAt, before.Method
 	}
-	return value, g.Store.Consume(ctx, a, old, s)
+	return value, g.config.Store.Consume(ctx, a, old, s)
 }
 
 // unconfirmed notes that an approval could not be confirmed: denied for good when the provider contradicts it, and still
 // approved, to be tried again, when the provider did not answer.
 func (g *Guard) unconfirmed(w http.ResponseWriter, r *http.Request, a Attempt, state State, cause error) error {
-	g.Log.ErrorContext(r.Context(), "approval not confirmed", "attempt", a.ID, "state", state, reason(cause))
+	g.config.Log.ErrorContext(r.Context(), "approval not confirmed", "attempt", a.ID, "state", state, reason(cause))
 	_, err := g.change(context.WithoutCancel(r.Context()), a.Browser, func(a *Attempt, _ time.Time) error {
 		a.State, a.Notice = state, NoticeUnconfirmed
 		return nil

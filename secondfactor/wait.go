@@ -26,10 +26,13 @@ type status struct {
 func statusOf(a Attempt, now time.Time) status {
 	s := status{Attempt: a.tag(), State: a.shown(now), Notice: a.Notice, Methods: a.methods(now)}
 	if end := a.end(now); s.State.waiting() || s.State == Approved {
-		s.SecondsLeft = int((end.Sub(now) + time.Second - 1) / time.Second)
+		s.SecondsLeft = seconds(end.Sub(now))
 	}
 	return s
 }
+
+// seconds rounds up, so that nothing ends while it says 0 and is not over.
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
 // end is when the state changes by itself.
 func (a Attempt) end(now time.Time) time.Time {
@@ -42,7 +45,7 @@ func (a Attempt) end(now time.Time) time.Time {
 // tellStatus answers a poll. It changes nothing; that somebody polls keeps the long poll at the provider going.
 func (g *Guard) tellStatus(w http.ResponseWriter, r *http.Request) error {
 	a, err := g.attempt(r)
-	answer, code := any(statusOf(a, g.Now())), http.StatusOK
+	answer, code := any(statusOf(a, g.config.Now())), http.StatusOK
 	switch {
 	case errors.Is(err, ErrNotFound):
 		answer, code = map[string]string{"error": "no attempt in this browser"}, http.StatusUnauthorized
@@ -77,7 +80,7 @@ func (g *Guard) streamEvents(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return nil // consumed in another tab: the browser asks again and learns it
 		}
-		now := g.Now()
+		now := g.config.Now()
 		s := statusOf(a, now)
 		if s.State != told.State || s.Notice != told.Notice || told.Attempt == "" {
 			out.event(s)
@@ -150,12 +153,12 @@ func (s *stream) event(what status) {
 // or odd is no error, because errors make the provider give up on callbacks (D13).
 func (g *Guard) called(ctx context.Context, event callback.Event) error {
 	if event.Status != client.StatusApproved && event.Status != client.StatusDenied {
-		g.Log.WarnContext(ctx, "callback ignored: unknown status", "request", event.UUID)
+		g.config.Log.WarnContext(ctx, "callback ignored: unknown status", "request", event.UUID)
 		return nil
 	}
-	a, err := g.Store.AttemptFor(ctx, event.UUID)
+	a, err := g.config.Store.AttemptFor(ctx, event.UUID)
 	if errors.Is(err, ErrNotFound) {
-		g.Log.InfoContext(ctx, "callback ignored: unknown request", "request", event.UUID)
+		g.config.Log.InfoContext(ctx, "callback ignored: unknown request", "request", event.UUID)
 		return nil
 	} else if err != nil {
 		return err
@@ -169,11 +172,11 @@ func (g *Guard) refresh(ctx context.Context, a Attempt) error {
 	if !a.awaitsPush() {
 		return nil
 	}
-	asking, cancel := context.WithTimeout(ctx, min(time.Second, g.Limits.Provider))
+	asking, cancel := context.WithTimeout(ctx, min(time.Second, g.config.Limits.Provider))
 	defer cancel()
-	approval, err := g.Provider.Approval(asking, a.Request)
+	approval, err := g.config.Provider.Approval(asking, a.Request)
 	if err != nil {
-		g.Log.WarnContext(ctx, "decision not known", "attempt", a.ID, reason(err))
+		g.config.Log.WarnContext(ctx, "decision not known", "attempt", a.ID, reason(err))
 		return nil
 	}
 	return g.record(ctx, a.Browser, a.Request, approval.AuthyID, approval.Status)

@@ -21,8 +21,21 @@ type signupForm struct {
 	Countries                       []country
 }
 
-// CallingCode is the calling code of the choice made, so that it is chosen again.
+// Chosen reports whether a country is the choice that was made.
 func (f signupForm) Chosen(c country) bool { return f.CountryCode == c.Value }
+
+// problem is one line of the summary, with the field it leads to.
+type problem struct{ Field, Text string }
+
+// Problems are the errors in the order of the form.
+func (f signupForm) Problems() (list []problem) {
+	for _, field := range []string{"name", "email", "phone", "password"} {
+		if text := f.Errors[field]; text != "" {
+			list = append(list, problem{field, text})
+		}
+	}
+	return list
+}
 
 func (a *App) showSignup(w http.ResponseWriter, r *http.Request) {
 	if a.signedIn(r) {

@@ -30,13 +30,18 @@
     }
   };
 
-  const complete = () => {
+  const complete = async () => {
     over = true;
     if ("hold" in page.dataset && region.dataset.state === "approved") return; // the last try failed: the person presses Continue
+    // A form sent into a dead network ends on the browser's error page. A browser that says it is offline may be wrong, so ask.
+    while (!navigator.onLine && !(await fetch("/authy/status").then((a) => a.ok, () => false))) {
+      reconnecting();
+      await new Promise((later) => { setTimeout(later, 1000); });
+    }
+    document.getElementById("complete").submit(); // first of all: the person waits for this
     region.dataset.state = "approved";
     say("approved");
     each("[data-for]", (s) => { s.hidden = s.dataset.for !== "approved"; });
-    document.getElementById("complete").submit();
   };
 
   // What the server says. Returns whether to go on listening.
@@ -58,17 +63,20 @@
   let stream;
   const listen = () => {
     let heard = false;
+    let failures = 0;
     stream = new EventSource("/login/verify/events");
     const quiet = setTimeout(() => { if (!heard) poll(); }, 4000); // something between us holds streams back
     stream.addEventListener("state", (e) => {
       heard = true;
+      failures = 0;
       clearTimeout(quiet);
       if (!hear(JSON.parse(e.data))) stream.close();
     });
     stream.onerror = () => {
       if (over) { stream.close(); return; }
       reconnecting();
-      if (stream.readyState === EventSource.CLOSED) { clearTimeout(quiet); poll(heard); }
+      failures += 1;
+      if (stream.readyState === EventSource.CLOSED || failures > 2) { clearTimeout(quiet); poll(heard); }
     };
   };
 
@@ -94,6 +102,10 @@
     const left = Math.max(0, Math.round((ends - performance.now()) / 1000));
     each("[data-countdown]", (e) => { e.textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`; });
     if (left === 30) say("soon");
+    if (left === 0 && region.dataset.state === "code_pending") { // the code goes on without the request
+      each("[data-while=live]", (e) => { e.hidden = true; });
+      each("[data-while=over]", (e) => { e.hidden = false; });
+    }
   };
   if ("live" in page.dataset) { tick(); setInterval(tick, 1000); }
 
@@ -109,6 +121,9 @@
     count();
   });
   each("form", (form) => form.addEventListener("submit", () => {
+    // The answer to what the person sent is the next page. A decision heard meanwhile would complete the attempt from here,
+    // and again from there.
+    over = true;
     if (form.dataset.sent) return;
     form.dataset.sent = "yes";
     setTimeout(() => form.querySelectorAll("button").forEach((b) => { b.disabled = true; })); // after the form was read

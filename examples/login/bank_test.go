@@ -1,0 +1,180 @@
+// This file owns the bank and the browser that the tests use.
+
+package login_test
+
+import (
+	"html"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"countersign.dev/examples/login"
+	"countersign.dev/secondfactor/secondfactortest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bank is the sample with a provider in memory.
+type bank struct {
+	t        *testing.T
+	provider *secondfactortest.Provider
+	app      *login.App
+	log      *safeBuffer
+
+	mu    sync.Mutex
+	later time.Duration
+}
+
+type safeBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func newBank(t *testing.T) *bank {
+	t.Helper()
+	b := &bank{t: t, provider: secondfactortest.New(), log: &safeBuffer{}}
+	app, err := login.New(login.Config{
+		PublicURL: publicURL, Provider: b.provider.Client(t), APIKeys: []string{secondfactortest.APIKey},
+		DB: filepath.Join(t.TempDir(), "bank #1?.db"), AuthenticatorURL: secondfactortest.Origin,
+		Clock:  b.now,
+		Logger: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := app.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b.app = app
+	return b
+}
+
+func (b *bank) now() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Now().Add(b.later)
+}
+
+func (b *bank) pass(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.later += d
+}
+
+// browser keeps cookies.
+type browser struct {
+	bank    *bank
+	cookies map[string]string
+	origin  string // Sec-Fetch-Site
+}
+
+func (b *bank) browser() *browser {
+	return &browser{bank: b, cookies: map[string]string{}, origin: "same-origin"}
+}
+
+type page struct {
+	code           int
+	location, body string
+	header         http.Header
+}
+
+func (b *browser) send(method, path, body string) page {
+	r := httptest.NewRequest(method, publicURL+path, strings.NewReader(body))
+	r.Header.Set("Sec-Fetch-Site", b.origin)
+	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+	if method == "POST" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for name, value := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	w := httptest.NewRecorder()
+	b.bank.app.Handler().ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if c.MaxAge < 0 {
+			delete(b.cookies, c.Name)
+		} else {
+			b.cookies[c.Name] = c.Value
+		}
+	}
+	return page{w.Code, w.Header().Get("Location"), w.Body.String(), w.Header()}
+}
+
+func (b *browser) get(path string) page { return b.send("GET", path, "") }
+
+func (b *browser) post(path string, fields ...string) page {
+	form := url.Values{}
+	for i := 0; i+1 < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	return b.send("POST", path, form.Encode())
+}
+
+// expect checks where an answer leads and what it says.
+func (p page) expect(t *testing.T, code int, location string, says ...string) page {
+	t.Helper()
+	if p.code != code || p.location != location {
+		t.Fatalf("answered %d to %q, want %d to %q\n%s", p.code, p.location, code, location, p.body)
+	}
+	for _, text := range says {
+		if !strings.Contains(p.body, text) && !strings.Contains(html.UnescapeString(p.body), text) {
+			t.Errorf("the page does not say %q:\n%s", text, p.body)
+		}
+	}
+	return p
+}
+
+func (b *browser) signup(email string) page {
+	return b.post("/signup", "name", "Ana", "email", email, "country_code", "1", "phone", "(202) 555-0123", "password", password)
+}
+
+func (b *browser) login(email string) page {
+	return b.post("/login", "email", email, "password", password)
+}
+
+// approve lets the person approve everything, and completes as the page's script does.
+func (b *browser) approve() page {
+	b.bank.t.Helper()
+	b.bank.provider.ApproveAll()
+	b.get("/login/verify").expect(b.bank.t, 200, "", `data-state="approved"`)
+	return b.post("/login/verify/complete")
+}
+
+// open opens an account with a device, signed in.
+func (b *browser) open(email string) {
+	b.bank.t.Helper()
+	t := b.bank.t
+	b.signup(email).expect(t, 303, "/enrol")
+	b.bank.provider.AddDevice(b.authyID())
+	b.post("/login/verify/push").expect(t, 303, "/login/verify")
+	b.approve().expect(t, 303, "/account")
+	b.get("/account").expect(t, 200, "", "Good day", email)
+}
+
+func (b *browser) authyID() int64 {
+	return b.bank.provider.AddUser("any@example.com", "1", "2025550123")
+}
+
+func (b *browser) signedIn() bool { return b.get("/account").code == 200 }
