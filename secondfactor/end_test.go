@@ -97,6 +97,19 @@ func TestD16_EveryChangeIsAPostOfThisOrigin(t *testing.T) {
 	}
 }
 
+// A proxy that passes another Host on does not lock people out.
+func TestD16_OwnOriginBehindAProxy(t *testing.T) {
+	a := newApp(t)
+	b := a.browser()
+	b.header = http.Header{"Origin": {publicURL}} // an old browser, without Sec-Fetch-Site
+	b.login("ana")
+	r := b.request("POST", "/login/verify/cancel", values())
+	r.Host = "10.0.0.7:8300"
+	if got := b.send(r); got.code != 303 {
+		t.Errorf("answered %d", got.code)
+	}
+}
+
 // Reading is free of effects: loading every page again and again sends nothing and changes nothing.
 func TestD16_GetsChangeNothing(t *testing.T) {
 	a := newApp(t)

@@ -49,7 +49,7 @@ func application(provider *client.Client, apiKey string) (http.Handler, error) {
 	mux.Handle("POST /transfer", guard.Require(func(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn) {
 		guard.StepUp(w, r, who, ana, transferTo(r.FormValue("payee"), r.FormValue("amount")))
 	}))
-	return http.NewCrossOriginProtection().Handler(mux), nil
+	return guard.Protect(mux), nil
 }
 
 // transferTo is an act with exact values.

@@ -97,6 +97,7 @@ func (l *Limits) defaults() {
 type Guard struct {
 	config   Config
 	secure   bool // the public URL is https
+	origins  *http.CrossOriginProtection
 	callback *callback.Verifier
 	hub      hub
 	swept    atomic.Int64 // Unix seconds of the last sweep
@@ -142,7 +143,11 @@ func New(c Config) (*Guard, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Limits.defaults()
-	g := &Guard{config: c, secure: public.Scheme == "https"}
+	g := &Guard{config: c, secure: public.Scheme == "https", origins: http.NewCrossOriginProtection()}
+	// A proxy may change the Host that requests are compared with; our own address is trusted whatever it does.
+	if err := g.origins.AddTrustedOrigin(c.PublicURL); err != nil {
+		return nil, fmt.Errorf("secondfactor: PublicURL: %w", err)
+	}
 	g.callback = &callback.Verifier{URL: g.CallbackURL(), Keys: c.APIKeys, Now: c.Now, Log: c.Log}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	return g, nil
@@ -160,13 +165,8 @@ func (g *Guard) CallbackURL() string { return g.config.PublicURL + "/authy/callb
 
 // Routes mounts everything that the second step needs, see the package comment.
 func (g *Guard) Routes(mux *http.ServeMux) {
-	origins := http.NewCrossOriginProtection()
-	// A proxy may change the Host that requests are compared with; our own address is trusted whatever it does.
-	if err := origins.AddTrustedOrigin(g.config.PublicURL); err != nil {
-		panic(err) // New checked the address
-	}
 	page := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
-		mux.Handle(pattern, origins.Handler(g.handler(h)))
+		mux.Handle(pattern, g.Protect(g.handler(h)))
 	}
 	page("GET /login/verify", g.showPage)
 	page("GET /login/verify/events", g.streamEvents)
@@ -182,6 +182,9 @@ func (g *Guard) Routes(mux *http.ServeMux) {
 	mux.Handle("POST /authy/callback", g.callback.Handler(g.called))
 	mux.Handle("GET /authy/callback", g.callback.Handler(g.called))
 }
+
+// Protect refuses whatever changes something and comes from a page of another origin. Put it around your own handlers; Routes has it.
+func (g *Guard) Protect(next http.Handler) http.Handler { return g.origins.Handler(next) }
 
 // background runs work that outlives the request that caused it, because the person should not wait for it, until Close.
 func (g *Guard) background(work func(context.Context)) {

@@ -42,6 +42,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,6 +85,7 @@ func New(c Config) (*App, error) {
 	case c.DB == "":
 		return nil, errors.New("login: DB is empty")
 	}
+	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
 	if c.Name == "" {
 		c.Name = "Owlgate"
 	}
@@ -142,7 +144,7 @@ func (a *App) routes() http.Handler {
 	mux.Handle("GET /transfers/{id}", a.guard.Require(a.showTransfer))
 	page("GET /assets/{name}", a.serveAsset)
 	page("GET /", a.notFound)
-	return http.NewCrossOriginProtection().Handler(mux)
+	return a.guard.Protect(mux)
 }
 
 // Handler serves the application.

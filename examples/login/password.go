@@ -25,18 +25,20 @@ const (
 )
 
 // hashing makes and checks hashes, a few at a time: without the gate a hundred log-ins at once would take two gigabytes.
-type hashing struct {
-	gate  chan struct{}
-	decoy string // checked when there is no account, so that this takes as long (D19)
+type hashing struct{ gate chan struct{} }
+
+func newHashing(atOnce int) *hashing { return &hashing{gate: make(chan struct{}, atOnce)} }
+
+// decoy is checked when there is no account, so that this takes as long (D19). It is nobody's hash.
+func decoy() string { return written(make([]byte, saltLen), make([]byte, keyLen)) }
+
+// written is a hash in the usual text form.
+func written(salt, key []byte) string {
+	b64 := base64.RawStdEncoding.EncodeToString
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=1$%s$%s", argon2.Version, memory, passes, b64(salt), b64(key))
 }
 
-func newHashing(atOnce int) *hashing {
-	h := &hashing{gate: make(chan struct{}, atOnce)}
-	h.decoy, _ = h.hash(context.Background(), rand.Text()) // an open gate and no deadline cannot fail
-	return h
-}
-
-// hash makes a hash with a new salt, in the usual text form.
+// hash makes a hash with a new salt.
 func (h *hashing) hash(ctx context.Context, password string) (string, error) {
 	salt := make([]byte, saltLen)
 	rand.Read(salt)
@@ -44,8 +46,7 @@ func (h *hashing) hash(ctx context.Context, password string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b64 := base64.RawStdEncoding.EncodeToString
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=1$%s$%s", argon2.Version, memory, passes, b64(salt), b64(key)), nil
+	return written(salt, key), nil
 }
 
 // key derives the key once the gate lets it.
@@ -64,7 +65,7 @@ func (h *hashing) key(ctx context.Context, password string, salt []byte, t, m ui
 func (h *hashing) check(ctx context.Context, hash, password string) (bool, error) {
 	exists := hash != ""
 	if !exists {
-		hash = h.decoy
+		hash = decoy()
 	}
 	var version int
 	var m, t uint32
@@ -76,7 +77,7 @@ func (h *hashing) check(ctx context.Context, hash, password string) (bool, error
 	_, err2 := fmt.Sscanf(parts[3], "m=%d,t=%d,p=1", &m, &t)
 	salt, err3 := base64.RawStdEncoding.DecodeString(parts[4])
 	want, err4 := base64.RawStdEncoding.DecodeString(parts[5])
-	if err := errors.Join(err1, err2, err3, err4); err != nil || version != argon2.Version || len(want) == 0 {
+	if err := errors.Join(err1, err2, err3, err4); err != nil || version != argon2.Version || t == 0 || m == 0 || len(want) == 0 {
 		return false, errors.New("malformed password hash")
 	}
 	got, err := h.key(ctx, password, salt, t, m, len(want))
