@@ -10,11 +10,9 @@
 //
 // An attempt is one row: one browser (by the hash of its pending cookie), one user, one purpose, at most one live approval at the provider.
 //
-//	choosing ──▶ push_pending ──▶ approved ──▶ consumed
-//	    │             │              │
-//	    └──▶ code_pending ──▶ ───────┤
-//	                  │              │
-//	                  └──▶ denied, locked, cancelled, expired
+//	choosing ─┬─▶ push_pending ─┬─▶ approved ──▶ consumed
+//	          └─▶ code_pending ─┤      │
+//	                            └──────┴─▶ denied, locked, cancelled, expired
 //
 // Denied, locked, cancelled, expired and consumed are final and never change: every write is conditional on the version that was
 // read, so the first decision wins. An approval that runs out does not end the attempt: within its life another may
