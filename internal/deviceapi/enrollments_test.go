@@ -284,7 +284,7 @@ func TestSameKeyAddsGrants(t *testing.T) {
 func TestConfirmRefuses(t *testing.T) {
 	b := newBench(t)
 	p, other := b.newPhone(t), b.newPhone(t)
-	words, second := b.ticket(t, b.shop, b.ana), b.ticket(t, b.shop, b.ana)
+	words, second := b.ticket(t, b.shop, b.ana), b.ticket(t, b.shop, b.User(t, b.shop, "eve@example.com", "202-555-0166"))
 	device := func(body map[string]any) map[string]any { return body["device"].(map[string]any) }
 	for _, c := range []struct {
 		name    string

@@ -90,6 +90,14 @@ func (t *tx) returnTry(ctx context.Context, subject string) error {
 	return err
 }
 
+// resetBudget gives everything back, after a right code.
+func (t *tx) resetBudget(ctx context.Context, subject string) error {
+	if _, err := t.exec(ctx, `UPDATE budgets SET wrong = 0, locked_until = 0, level = 0 WHERE subject = $1`, subject); err != nil {
+		return fmt.Errorf("reset budget: %w", err)
+	}
+	return nil
+}
+
 // candidates reserves a try of each live sent code and returns everything the user's code may match.
 func (t *tx) candidates(ctx context.Context, a otp.Attempt) (c otp.Candidates, err error) {
 	rows, err := t.query(ctx, `SELECT id, secret, last_step, digits, period FROM grants WHERE user_id = $1 AND removed_at = 0`, a.UserID)
@@ -150,8 +158,8 @@ func (t *tx) spend(ctx context.Context, a otp.Attempt, v otp.Verdict) (answer, e
 		}
 		return otp.ErrUsed, t.record(ctx, rec.Refused(otp.ErrUsed.Code))
 	}
-	if _, err := t.exec(ctx, `UPDATE budgets SET wrong = 0, locked_until = 0, level = 0 WHERE subject = $1`, "user:"+a.UserID); err != nil {
-		return nil, fmt.Errorf("reset budget: %w", err)
+	if err := t.resetBudget(ctx, "user:"+a.UserID); err != nil {
+		return nil, err
 	}
 	if _, err := t.exec(ctx, `UPDATE users SET confirmed_at = $1 WHERE id = $2 AND confirmed_at = 0`, ms(a.Now), a.UserID); err != nil {
 		return nil, fmt.Errorf("confirm user: %w", err)

@@ -54,6 +54,11 @@ func scanGrant(r scanner) (g device.Grant, err error) {
 // CreateTicket keeps a new ticket.
 func (s *Store) CreateTicket(ctx context.Context, k device.StoredTicket, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {
+		// Only the newest works: one that was shown to somebody else before is worth nothing once its owner asks (T-20).
+		if _, err := t.exec(ctx, `UPDATE tickets SET used_at = $1 WHERE user_id = $2 AND app_id = $3 AND used_at = 0`,
+			ms(k.CreatedAt), k.UserID, k.AppID); err != nil {
+			return fmt.Errorf("end older tickets: %w", err)
+		}
 		n, err := t.exec(ctx, `INSERT INTO tickets (hash, app_id, user_id, created_at, expires_at)
 			SELECT $1, app_id, id, $2, $3 FROM users WHERE id = $4 AND app_id = $5 AND removed_at = 0`,
 			k.Hash, ms(k.CreatedAt), ms(k.ExpiresAt), k.UserID, k.AppID)
@@ -166,12 +171,24 @@ func (s *Store) EnrollByCode(ctx context.Context, id string, right func(hash str
 		if err != nil {
 			return missing(err, device.ErrCodeExpired)
 		}
+		// A new code gives no new guesses: they are counted for the number too, known or not (INV-4, INV-9).
+		budget := "phone:" + accountID + ":" + phone
+		locked, err := t.reserveTry(ctx, budget, in.Now)
+		if err != nil {
+			return err
+		}
+		if locked > 0 {
+			answer = device.ErrLimited.After(locked)
+			return nil
+		}
 		var wrong error
+		matched := false
 		answer = t.savepoint(func() error { // the try stays counted whatever follows (INV-3)
 			if !right(hash) {
 				wrong = device.ErrCodeWrong
 				return t.record(ctx, audit.New(in.Now, "", in.Actor, "enrollment.confirmed", "enrollment").Refused(device.ErrCodeWrong.Code))
 			}
+			matched = true
 			n, err := t.exec(ctx, `UPDATE enrollments SET used_at = $1 WHERE id = $2 AND used_at = 0`, ms(in.Now), id)
 			if err != nil || n == 0 {
 				return errors.Join(err, device.ErrCodeExpired)
@@ -185,6 +202,9 @@ func (s *Store) EnrollByCode(ctx context.Context, id string, right func(hash str
 		})
 		if answer == nil {
 			answer = wrong
+		}
+		if matched {
+			return t.resetBudget(ctx, budget)
 		}
 		return nil
 	})

@@ -30,6 +30,8 @@ var deviceTests = []test{
 	{"only the newest enrolment of a number works", testNewestEnrolment},
 	{"an enrolment ends at its time", testEnrolmentExpiry},
 	{"enrolment codes are limited", testEnrolmentLimit},
+	{"INV-4 new enrolment codes give no new guesses", testEnrolmentBudget},
+	{"only the newest ticket works", testNewestTicket},
 	{"a device enrolled again keeps its id and loses its old secret", testEnrolAgain},
 	{"a grant's number that is taken is drawn again", testGrantNumberTaken},
 	{"sessions", testSessions},
@@ -101,15 +103,32 @@ func testTicket(t *testing.T, f *fixture) {
 func testTicketExpiry(t *testing.T, f *fixture) {
 	app := f.App(t, "Bank")
 	ana := f.User(t, app, "ana@example.com", "202-555-0123")
-	early, late := f.ticket(t, app, ana), f.ticket(t, app, ana)
+	early := f.ticket(t, app, ana)
 	f.Clock.Advance(device.TicketLife - time.Millisecond)
 	_, err := f.confirm(servertest.NewKey(t), device.Confirmation{Ticket: early.Words})
 	wantErr(t, "a millisecond before its end", err, nil)
-	f.Clock.Advance(time.Millisecond)
+	late := f.ticket(t, app, ana)
+	f.Clock.Advance(device.TicketLife)
 	_, err = f.Devices.LookTicket(t.Context(), late.Words)
 	wantErr(t, "looking exactly at its end", err, device.ErrTicket)
 	_, err = f.confirm(servertest.NewKey(t), device.Confirmation{Ticket: late.Words})
 	wantErr(t, "using it exactly at its end", err, device.ErrTicket)
+}
+
+// testNewestTicket: who was shown a ticket before its owner asked for one cannot add a device beside the owner's (T-20).
+func testNewestTicket(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	ana, bob := f.User(t, app, "ana@example.com", "202-555-0123"), f.User(t, app, "bob@example.com", "202-555-0199")
+	stale, others := f.ticket(t, app, ana), f.ticket(t, app, bob)
+	newest := f.ticket(t, app, ana)
+	_, err := f.Devices.LookTicket(t.Context(), stale.Words)
+	wantErr(t, "looking at the older ticket", err, device.ErrTicket)
+	_, err = f.confirm(servertest.NewKey(t), device.Confirmation{Ticket: newest.Words})
+	wantErr(t, "the newest ticket", err, nil)
+	_, err = f.confirm(servertest.NewKey(t), device.Confirmation{Ticket: stale.Words})
+	wantErr(t, "the older ticket", err, device.ErrTicket)
+	_, err = f.confirm(servertest.NewKey(t), device.Confirmation{Ticket: others.Words})
+	wantErr(t, "another user's ticket", err, nil)
 }
 
 // testTicketNoUser: a ticket that an application asks for while the user is being removed must not wait for their return.
@@ -317,6 +336,39 @@ func testEnrolmentLimit(t *testing.T, f *fixture) {
 		f.Clock.Advance(time.Millisecond)
 		_, err = f.Devices.StartPhone(t.Context(), number)
 		wantErr(t, "when the window has moved on", err, nil)
+	}
+}
+
+// testEnrolmentBudget: strangers may ask for codes without end, so their guesses are counted for the number, known or not (INV-9).
+func testEnrolmentBudget(t *testing.T, f *fixture) {
+	f.User(t, f.App(t, "Bank"), "ana@example.com", number[2:])
+	key := servertest.NewKey(t)
+	for _, number := range []string{number, "+12025550177"} {
+		for round, wait := range []time.Duration{15 * time.Minute, 30 * time.Minute} {
+			e, _ := f.startPhone(t, number)
+			for range 5 {
+				_, err := f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: "0000000x"})
+				wantErr(t, "a wrong code", err, device.ErrCodeWrong)
+			}
+			e, code := f.startPhone(t, number)
+			_, err := f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: code + "x"})
+			wantErr(t, fmt.Sprint("a guess at a new code, round ", round), err, device.ErrLimited)
+			same(t, "when to come back", retryAfter(err), wait-time.Millisecond)
+			_, err = f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: code})
+			wantErr(t, "the right code meanwhile", err, device.ErrLimited)
+			f.Clock.Advance(wait)
+		}
+	}
+	e, code := f.startPhone(t, number)
+	_, err := f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: code})
+	wantErr(t, "the right code afterwards", err, nil)
+
+	// A right code gives everything back, also when it makes no device: it was no guess.
+	for i := range 6 {
+		e, code = f.startPhone(t, number)
+		_, err = f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: code})
+		wantErr(t, fmt.Sprint("a second device by number, ", i), err, device.ErrSecondDevice)
+		f.Clock.Advance(device.CodesWindow)
 	}
 }
 
