@@ -232,10 +232,11 @@ func announce(f *folder, r Ready, ready func(Ready) error) error {
 // stop ends what waits, then what runs, then the database.
 func stop(s *server.Server, sample *login.App, listeners []*server.Listener) error {
 	s.EndWaiting()
-	err := sample.Close()
+	sample.EndStreams()
 	requests, cancel := context.WithTimeout(context.Background(), requestsWithin)
 	defer cancel()
 	server.StopListening(requests, listeners...)
+	err := sample.Close()
 	jobs, cancel := context.WithTimeout(context.Background(), jobsWithin)
 	defer cancel()
 	return errors.Join(err, s.Stop(jobs))
