@@ -152,11 +152,14 @@ func (a Attempt) shown(now time.Time) State {
 }
 
 // methods are the ways that are open now. An act is approved on a device, because only there its values are shown; a person without
-// any device may use a text message, whose words name the act. An app code never stands for an act, because it cannot name one.
+// any device may use a text message, whose words name the act. An app code never stands for an act, because it cannot name one. Where keys
+// are pinned there is no way but a device: that a code is right is the provider's word alone.
 func (a Attempt) methods(now time.Time) []Method {
 	switch {
 	case !a.at(now).State.waiting():
 		return []Method{}
+	case len(a.Keys) > 0:
+		return []Method{Push}
 	case a.Purpose == ForStepUp && a.NoDevice:
 		return []Method{SMS}
 	case a.Purpose == ForStepUp:

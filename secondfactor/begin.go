@@ -22,7 +22,7 @@ type Person struct {
 	AuthyID int64    // the provider's id of this person
 	Account string   // how the person knows the account, such as the e-mail address; shown on the device
 	Prefer  Method   // tried first; "" means [Push]
-	Keys    []string // public keys of this person's devices, when the application pinned them: then only these may approve
+	Keys    []string // public keys of this person's devices, when the application pinned them: then only these may approve, and codes count for nothing
 }
 
 // Act is one thing a signed-in person wants done, with the exact values that are to be approved.
@@ -108,7 +108,7 @@ func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer 
 	value, hash := newToken()
 	a.ID, a.Browser = rand.Text(), hash
 	a.State, a.CreatedAt, a.ExpiresAt = Choosing, now, now.Add(life)
-	if prefer == Code || prefer == SMS {
+	if a.may(prefer, now) && prefer != Push {
 		a.State = CodePending
 	}
 	if err := g.config.Store.CreateAttempt(ctx, a); err != nil {
