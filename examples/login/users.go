@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -82,6 +83,12 @@ type event struct {
 }
 
 func openUsers(path string) (*users, error) {
+	// Made here, because SQLite would let everybody on the machine read it; its log gets the same mode.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("login: open %s: %w", path, err)
+	}
+	file.Close()
 	// "file:" first, or the driver drops the options; a busy database is waited for; writers take their lock at once.
 	source := "file:" + (&url.URL{Path: path}).EscapedPath() +
 		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"

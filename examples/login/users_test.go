@@ -1,0 +1,41 @@
+// This file owns the tests of the tables.
+
+package login_test
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"countersign.dev/examples/login"
+	"countersign.dev/secondfactor/secondfactortest"
+)
+
+// Password hashes and numbers are for the application alone, in whatever folder the file lies (T-50).
+func TestDatabaseIsForItsOwnerOnly(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no such permissions")
+	}
+	folder := t.TempDir()
+	app, err := login.New(login.Config{
+		PublicURL: "http://bank.test", Provider: secondfactortest.New().Client(t), DB: filepath.Join(folder, "login.db"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer app.Close()
+	files, err := os.ReadDir(folder)
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		info, err := file.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mode := info.Mode().Perm(); mode&0o077 != 0 {
+			t.Errorf("%s has the mode %04o", file.Name(), mode)
+		}
+	}
+}
