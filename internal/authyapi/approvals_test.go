@@ -257,7 +257,7 @@ func TestLongMessage(t *testing.T) {
 	}
 }
 
-// A ticket is for one phone, once, for ten minutes.
+// A ticket is for one phone, once, for ten minutes, or until there is a newer one.
 func TestTicketWorksOnce(t *testing.T) {
 	s := newSite(t)
 	target := fmt.Sprintf("/onetouch/json/users/%d/enrollment_tickets", s.ana.AuthyID)
@@ -266,12 +266,15 @@ func TestTicketWorksOnce(t *testing.T) {
 	if one == two || len(strings.Split(one, "-")) != 8 {
 		t.Errorf("%q and %q", one, two)
 	}
+	if _, err := s.Devices.LookTicket(t.Context(), one); err == nil {
+		t.Error("good beside a newer one")
+	}
 	s.Clock.Advance(10*time.Minute - time.Millisecond)
-	if _, err := s.Devices.LookTicket(t.Context(), one); err != nil {
+	if _, err := s.Devices.LookTicket(t.Context(), two); err != nil {
 		t.Error(err)
 	}
 	s.Clock.Advance(time.Millisecond)
-	if _, err := s.Devices.LookTicket(t.Context(), one); err == nil {
+	if _, err := s.Devices.LookTicket(t.Context(), two); err == nil {
 		t.Error("good after ten minutes")
 	}
 }
