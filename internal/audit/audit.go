@@ -23,7 +23,7 @@ type Record struct {
 	Note      string // short, for people
 }
 
-// Outcome of an action that was done.
+// OK is the outcome of an action that was done.
 const OK = "ok"
 
 // New returns a record of something that was done.
