@@ -29,9 +29,20 @@ func TestLife(t *testing.T) {
 		asked *int64
 		want  int64 // -1: refused
 	}{
-		{fresh, nil, 120}, {fresh, seconds(1), 1}, {fresh, seconds(600), 600}, {fresh, seconds(601), -1}, {fresh, seconds(0), -1}, {fresh, seconds(-1), -1},
-		{dropIn, nil, 86400}, {dropIn, seconds(0), 0}, {dropIn, seconds(1), 1}, {dropIn, seconds(315360000), 315360000}, {dropIn, seconds(315360001), -1},
-		{dropIn, seconds(-1), -1}, {dropIn, seconds(1 << 62), -1}, {dropIn, seconds(-1 << 63), -1},
+		{fresh, nil, 120},
+		{fresh, seconds(1), 1},
+		{fresh, seconds(600), 600},
+		{fresh, seconds(601), -1},
+		{fresh, seconds(0), -1},
+		{fresh, seconds(-1), -1},
+		{dropIn, nil, 86400},
+		{dropIn, seconds(0), 0},
+		{dropIn, seconds(1), 1},
+		{dropIn, seconds(315360000), 315360000},
+		{dropIn, seconds(315360001), -1},
+		{dropIn, seconds(-1), -1},
+		{dropIn, seconds(1 << 62), -1},
+		{dropIn, seconds(-1 << 63), -1},
 	} {
 		asked := any("none")
 		if row.asked != nil {
@@ -59,9 +70,14 @@ func TestT11MatchIsNeverLowered(t *testing.T) {
 	for _, row := range []struct {
 		set, asked, want tenant.MatchMode // want "" = refused
 	}{
-		{tenant.MatchOff, "", tenant.MatchOff}, {tenant.MatchOff, tenant.MatchOff, tenant.MatchOff}, {tenant.MatchOff, tenant.MatchType, tenant.MatchType},
-		{tenant.MatchType, "", tenant.MatchType}, {tenant.MatchType, tenant.MatchOff, tenant.MatchType}, {tenant.MatchType, tenant.MatchType, tenant.MatchType},
-		{tenant.MatchOff, "none", ""}, {tenant.MatchType, "Type", ""},
+		{tenant.MatchOff, "", tenant.MatchOff},
+		{tenant.MatchOff, tenant.MatchOff, tenant.MatchOff},
+		{tenant.MatchOff, tenant.MatchType, tenant.MatchType},
+		{tenant.MatchType, "", tenant.MatchType},
+		{tenant.MatchType, tenant.MatchOff, tenant.MatchType},
+		{tenant.MatchType, tenant.MatchType, tenant.MatchType},
+		{tenant.MatchOff, "none", ""},
+		{tenant.MatchType, "Type", ""},
 	} {
 		for digits := 2; digits <= 6; digits++ {
 			set := tenant.NewIntegration()

@@ -172,8 +172,14 @@ func TestSetMatch(t *testing.T) {
 		digits int
 		ok     bool
 	}{
-		{tenant.MatchType, 2, true}, {tenant.MatchType, 6, true}, {tenant.MatchOff, 3, true},
-		{tenant.MatchType, 1, false}, {tenant.MatchType, 7, false}, {"scan", 3, false}, {"", 3, false}, {tenant.MatchOff, 0, false},
+		{tenant.MatchType, 2, true},
+		{tenant.MatchType, 6, true},
+		{tenant.MatchOff, 3, true},
+		{tenant.MatchType, 1, false},
+		{tenant.MatchType, 7, false},
+		{"scan", 3, false},
+		{"", 3, false},
+		{tenant.MatchOff, 0, false},
 	} {
 		before, err := s.Store.Application(t.Context(), s.Account.ID, app.ID)
 		if err != nil {
