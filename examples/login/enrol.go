@@ -143,8 +143,9 @@ func (a *App) renderEnrol(w http.ResponseWriter, r *http.Request, u user, page e
 			a.fail(w, r, err)
 			return
 		}
-		page.Ready, err = a.hasDevice(r.Context(), u)
-		page.Unreachable = err != nil
+		has, err := a.hasDevice(r.Context(), u)
+		// A device behind a shared number may be somebody else's: then only a text message says whose the number is.
+		page.Ready, page.Unreachable = has && !page.Shared, err != nil
 	} else {
 		page.Unreachable = true
 	}

@@ -174,7 +174,10 @@ func TestD13_SharedNumberGetsNoTicket(t *testing.T) {
 	ana.open("ana@example.com")
 	tickets := bank.provider.Calls("ticket")
 	eve.signup("eve@example.com").expect(t, 303, "/enrol")
-	eve.get("/enrol").expect(t, 200, "", "There is a device for")
+	eve.get("/enrol").expect(t, 200, "", "confirm your number with a text message")
+	if page := eve.get("/enrol").body; strings.Contains(page, "/login/verify/push") || strings.Contains(page, "data-watch") {
+		t.Error("the page offers a device that may be somebody else's")
+	}
 	if bank.provider.Calls("ticket") != tickets || strings.Contains(eve.get("/enrol").body, "ticket-words") {
 		t.Error("a ticket for somebody else's number")
 	}

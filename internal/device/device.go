@@ -154,7 +154,7 @@ type Store interface {
 	Ticket(ctx context.Context, hash string, now time.Time) (TicketInfo, error) // ErrTicket
 
 	// StartEnrollment keeps the enrollment, and the job only when the number belongs to a user of the account.
-	// It reports ErrLimited when the number had MaxCodes in CodesWindow.
+	// It reports ErrLimited when the number had MaxCodes in CodesWindow, or MaxCodesDay in a day.
 	StartEnrollment(ctx context.Context, e StoredEnrollment, message job.Job, rec audit.Record) (offered []job.Job, err error)
 
 	// EnrollByTicket spends the ticket and the challenge and makes the device (if its key is new), the grant and the session.
@@ -191,6 +191,7 @@ type Enrolling struct {
 const (
 	MaxCodes    = 5
 	CodesWindow = 10 * time.Minute
+	MaxCodesDay = 10
 	codeTries   = 5
 	codeDigits  = 7
 )

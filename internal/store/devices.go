@@ -85,14 +85,8 @@ func (s *Store) Ticket(ctx context.Context, hash string, now time.Time) (i devic
 func (s *Store) StartEnrollment(ctx context.Context, e device.StoredEnrollment, message job.Job, rec audit.Record) (offered []job.Job, err error) {
 	err = s.write(ctx, func(t *tx) error {
 		offered = nil
-		var started, oldest int64
-		err := t.queryRow(ctx, `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM enrollments WHERE phone = $1 AND created_at > $2`,
-			e.Phone, ms(e.CreatedAt.Add(-device.CodesWindow))).Scan(&started, &oldest)
-		if err != nil {
+		if err := t.mayEnroll(ctx, e); err != nil {
 			return err
-		}
-		if started >= device.MaxCodes {
-			return device.ErrLimited.After(fromMS(oldest).Add(device.CodesWindow).Sub(e.CreatedAt))
 		}
 		if _, err := t.exec(ctx, `UPDATE enrollments SET used_at = $1 WHERE phone = $2 AND account_id = $3 AND used_at = 0`,
 			ms(e.CreatedAt), e.Phone, e.AccountID); err != nil { // only the newest code works
@@ -115,6 +109,25 @@ func (s *Store) StartEnrollment(ctx context.Context, e device.StoredEnrollment, 
 		return t.record(ctx, rec)
 	})
 	return offered, err
+}
+
+// mayEnroll asks whether the number may be sent one more code (T-30), known or not.
+func (t *tx) mayEnroll(ctx context.Context, e device.StoredEnrollment) error {
+	for _, limit := range []struct {
+		max    int64
+		window time.Duration
+	}{{device.MaxCodes, device.CodesWindow}, {device.MaxCodesDay, 24 * time.Hour}} {
+		var started, oldest int64
+		err := t.queryRow(ctx, `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM enrollments WHERE phone = $1 AND created_at > $2`,
+			e.Phone, ms(e.CreatedAt.Add(-limit.window))).Scan(&started, &oldest)
+		if err != nil {
+			return err
+		}
+		if started >= limit.max {
+			return device.ErrLimited.After(fromMS(oldest).Add(limit.window).Sub(e.CreatedAt))
+		}
+	}
+	return nil
 }
 
 // phoneUser is a user of a number, with the code settings of its application.

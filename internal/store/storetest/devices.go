@@ -336,6 +336,18 @@ func testEnrolmentLimit(t *testing.T, f *fixture) {
 		f.Clock.Advance(time.Millisecond)
 		_, err = f.Devices.StartPhone(t.Context(), number)
 		wantErr(t, "when the window has moved on", err, nil)
+
+		for range device.MaxCodesDay - device.MaxCodes - 1 {
+			f.Clock.Advance(device.CodesWindow)
+			_, err = f.Devices.StartPhone(t.Context(), number)
+			must(t, err)
+		}
+		f.Clock.Advance(device.CodesWindow)
+		_, err = f.Devices.StartPhone(t.Context(), number)
+		wantErr(t, "a code too many of the day (T-30)", err, device.ErrLimited)
+		f.Clock.Advance(retryAfter(err))
+		_, err = f.Devices.StartPhone(t.Context(), number)
+		wantErr(t, "the next day", err, nil)
 	}
 }
 
@@ -364,6 +376,7 @@ func testEnrolmentBudget(t *testing.T, f *fixture) {
 	wantErr(t, "the right code afterwards", err, nil)
 
 	// A right code gives everything back, also when it makes no device: it was no guess.
+	f.Clock.Advance(24 * time.Hour) // room for more codes of the day
 	for i := range 6 {
 		e, code = f.startPhone(t, number)
 		_, err = f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: code})
