@@ -7,8 +7,12 @@ import (
 
 // This file owns starting and stopping.
 
-// sweepEvery is how often expired approvals are marked in their rows. Nobody waits for it: readers see expiry without.
-const sweepEvery = 5 * time.Second
+// Nobody waits for sweeps: readers see expiry without, and what is forgotten counts no longer.
+const (
+	expireEvery = 5 * time.Second // marking of expired approvals in their rows
+	forgetEvery = 10 * time.Minute
+	forgetBatch = 200 // rows of each kind in one write
+)
 
 // Start frees what an earlier process had leased and begins to run jobs and sweeps.
 func (s *Server) Start(ctx context.Context) error {
@@ -17,23 +21,36 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.jobs.Start()
 	sweeps, stop := context.WithCancel(context.Background())
-	s.stopSweep, s.swept = stop, make(chan struct{})
-	go func() {
-		defer close(s.swept)
-		tick := time.NewTicker(sweepEvery)
-		defer tick.Stop()
-		for {
-			if err := s.approvals.Sweep(sweeps); err != nil && sweeps.Err() == nil {
-				s.cfg.Log.Error("cannot mark expired approvals", "error", err)
-			}
-			select {
-			case <-tick.C:
-			case <-sweeps.Done():
-				return
-			}
-		}
-	}()
+	s.stopSweep = stop
+	s.sweeping.Go(func() { s.every(sweeps, expireEvery, "mark expired approvals", s.approvals.Sweep) })
+	s.sweeping.Go(func() { s.every(sweeps, forgetEvery, "forget ended rows", s.forget) })
 	return nil
+}
+
+// every does the work again and again until ctx ends.
+func (s *Server) every(ctx context.Context, pause time.Duration, what string, work func(context.Context) error) {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		if err := work(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error("cannot "+what, "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// forget removes ended rows in small batches until there are none.
+func (s *Server) forget(ctx context.Context) error {
+	for {
+		n, err := s.db.Forget(ctx, s.cfg.Now(), forgetBatch)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
 }
 
 // EndWaiting answers everyone who waits: long polls as things stand, streams with a goodbye. Call it before
@@ -45,7 +62,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	s.EndWaiting()
 	if s.stopSweep != nil {
 		s.stopSweep()
-		<-s.swept
+		s.sweeping.Wait()
 	}
 	s.jobs.Stop(ctx)
 	return s.db.Close()

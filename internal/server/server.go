@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"countersign.dev/internal/approval"
@@ -57,7 +58,7 @@ type Server struct {
 	jobs      *job.Runner
 	approvals *approval.Service
 	stopSweep context.CancelFunc
-	swept     chan struct{}
+	sweeping  sync.WaitGroup
 }
 
 // New opens the database, brings it up to date, and builds every part.

@@ -21,6 +21,7 @@ var jobTests = []test{
 	{"a restart frees leases and leaves backoffs", testFreeLeases},
 	{"the outbox", testOutbox},
 	{"pictures", testLogos},
+	{"what ended is forgotten a day later", testForget},
 }
 
 // insert puts a job into the table, leased as job.New makes it, by way of the outbox's own message job.

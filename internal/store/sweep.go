@@ -1,0 +1,43 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// This file owns forgetting: rows whose time was over a day ago and that strangers can cause.
+
+// forgetAfter keeps such rows a little longer than they count: limits look a day back.
+const forgetAfter = 25 * time.Hour
+
+// Forget removes at most limit ended rows of each kind and returns how many it removed. One small write a call, so that
+// it never holds up others.
+func (s *Store) Forget(ctx context.Context, now time.Time, limit int) (total int64, err error) {
+	before := ms(now.Add(-forgetAfter))
+	err = s.write(ctx, func(t *tx) error {
+		enrollments, err := t.exec(ctx, `DELETE FROM enrollments WHERE id IN
+			(SELECT id FROM enrollments WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)`, before, limit)
+		if err != nil {
+			return fmt.Errorf("forget enrollments: %w", err)
+		}
+		challenges, err := t.exec(ctx, `DELETE FROM spent_challenges WHERE (public_key, challenge) IN
+			(SELECT public_key, challenge FROM spent_challenges WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)`, before, limit)
+		if err != nil {
+			return fmt.Errorf("forget challenges: %w", err)
+		}
+		sessions, err := t.exec(ctx, `DELETE FROM device_sessions WHERE hash IN
+			(SELECT hash FROM device_sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)`, before, limit)
+		if err != nil {
+			return fmt.Errorf("forget device sessions: %w", err)
+		}
+		tickets, err := t.exec(ctx, `DELETE FROM tickets WHERE hash IN
+			(SELECT hash FROM tickets WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)`, before, limit)
+		if err != nil {
+			return fmt.Errorf("forget tickets: %w", err)
+		}
+		total = enrollments + challenges + sessions + tickets
+		return nil
+	})
+	return total, err
+}
