@@ -140,7 +140,7 @@ func (a *API) serve(h handler) http.Handler {
 // user returns the application's user that the path names. What is no number is nobody's id.
 func (c call) user(a *API) (tenant.User, error) {
 	id, err := strconv.ParseInt(c.r.PathValue("id"), 10, 64)
-	if err != nil || id < 0 {
+	if err != nil {
 		return tenant.User{}, tenant.ErrUser
 	}
 	return a.Tenants.User(c.ctx, c.app, id)

@@ -282,19 +282,25 @@ func TestNothingCouldBeSent(t *testing.T) {
 // An answer as long as it likes is read up to a bound, and its status counts.
 func TestLongAnswer(t *testing.T) {
 	r := newRig(t)
+	written := make(chan int, 1)
 	rc := newReceiver(t, func(w http.ResponseWriter, r *http.Request) {
-		page := make([]byte, 1<<20)
+		page, n := make([]byte, 1<<20), 0
 		for r.Context().Err() == nil {
 			if _, err := w.Write(page); err != nil {
-				return
+				break
 			}
+			n += len(page)
 		}
+		written <- n
 	})
 	r.setCallback(t, rc.URL)
 	_, j := r.decide(t)
 	r.deliver(t, j)
 	if try := r.tries(t)[0]; !try.Delivered() {
 		t.Errorf("%+v", try)
+	}
+	if n := <-written; n > 64<<20 {
+		t.Errorf("%d MiB were taken", n>>20)
 	}
 }
 

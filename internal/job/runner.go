@@ -88,7 +88,6 @@ func (r *Runner) Start() {
 func (r *Runner) Stop(ctx context.Context) {
 	r.mu.Lock()
 	r.stopped = true
-	r.lanes = map[string]*lane{}
 	r.mu.Unlock()
 	r.stopPolling()
 	idle := make(chan struct{})

@@ -146,6 +146,28 @@ func TestNoJobRunsTwiceAtOnce(t *testing.T) {
 	})
 }
 
+// A job that never ends is interrupted before its lease does.
+func TestEndlessJobIsInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		jobs := some(1, Callback, "a")
+		store, saw := newTable(jobs...), newRuns()
+		r, _ := runner(store, map[Kind]Handler{Callback: func(ctx context.Context, j Job) error {
+			saw.begin(j)
+			defer saw.end(j)
+			<-ctx.Done()
+			<-time.After(time.Second) // what it has to write still
+			return nil
+		}})
+		r.Start()
+		r.Offer(jobs...)
+		<-time.After(170 * time.Second)
+		stop(t, r)
+		if jobs, begun := saw.count(); jobs != 1 || begun != 4 || saw.twice {
+			t.Errorf("begun %d times, at %v; twice at once: %v", begun, saw.at, saw.twice)
+		}
+	})
+}
+
 // A receiver that hangs for an hour while decisions go on loses none of them, and hears of all soon after.
 func TestHangingReceiverLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
