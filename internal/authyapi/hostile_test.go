@@ -111,7 +111,7 @@ func TestTheLargestRequestFitsItsCallback(t *testing.T) {
 	const tooLong = "Invalid parameter: details - Details, hidden details and logos are too long together"
 	fit := 0
 	for _, unit := range []string{"x", "🔑", "|", "\u0001"} {
-		for _, n := range []int{1, 20, 24, 33, 36, 64} {
+		for _, n := range []int{1, 22, 27, 33, 38, 64} {
 			body := bigRequest(t, unit, n)
 			if len(body) > maxBody {
 				break
