@@ -19,9 +19,6 @@ func UserTopic(userID string) Topic { return Topic("user:" + userID) }
 // DeviceTopic is woken when the grants of that device change.
 func DeviceTopic(deviceID string) Topic { return Topic("device:" + deviceID) }
 
-// ApplicationTopic is woken when an application's approvals or callbacks change.
-func ApplicationTopic(appID string) Topic { return Topic("application:" + appID) }
-
 // MessagesTopic is woken when the outbox gets a message.
 const MessagesTopic Topic = "messages"
 

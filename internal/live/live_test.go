@@ -232,7 +232,7 @@ func TestEverythingAtOnce(t *testing.T) {
 }
 
 func TestTopicsDiffer(t *testing.T) {
-	topics := []Topic{ApprovalTopic("x"), UserTopic("x"), DeviceTopic("x"), ApplicationTopic("x"), MessagesTopic}
+	topics := []Topic{ApprovalTopic("x"), UserTopic("x"), DeviceTopic("x"), MessagesTopic}
 	if len(slices.Compact(sorted(slices.Clone(topics)))) != len(topics) {
 		t.Errorf("two kinds of things share a topic: %v", topics)
 	}

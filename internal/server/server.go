@@ -94,7 +94,6 @@ func (s *Server) build(ctx context.Context) error {
 	logos := logo.New(db, client, now, cfg.Log)
 	worker := &callback.Worker{
 		Store: db, Client: client, Body: authyapi.CallbackBody, Mail: messages.CallbackDisabledJob, Now: now, Log: cfg.Log,
-		Changed: func(appID string) { hub.Wake(live.ApplicationTopic(appID)) },
 	}
 	s.jobs = job.NewRunner(db, map[job.Kind]job.Handler{job.Callback: worker.Deliver, job.Message: messages.Deliver}, now, cfg.Log)
 	worker.Offer = s.jobs.Offer
