@@ -214,8 +214,8 @@ func (s *Service) newSecret() StoredGrant {
 	return g
 }
 
-func (s *Service) challengeKey() []byte           { return s.Ring.Derive("device challenges") }
-func (s *Service) ticketHash(words string) string { return s.Ring.Hash("ticket", words) }
+func (s *Service) challengeKey() []byte              { return s.Ring.Derive("device challenges") }
+func (s *Service) ticketHash(words string) string    { return s.Ring.Hash("ticket", words) }
 func (s *Service) sessionHash(session string) string { return s.Ring.Hash("device session", session) }
 
 func (s *Service) codeHash(id, code string) string {
