@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -347,4 +348,16 @@ func (b *tab) leave(how func()) {
 		}
 		return err
 	})
+}
+
+// still asks the page for no motion, as a person can in the settings. Without a graphics card every frame of an animation is
+// drawn by the processor that both browsers and the server share here.
+func (b *tab) still() {
+	b.t.Helper()
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
 }

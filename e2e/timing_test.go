@@ -29,6 +29,9 @@ var legs = []string{"to the waiting page", "its going on", "completing the log-i
 func TestApprovalReachesBrowser(t *testing.T) {
 	d := startPlainDev(t)
 	ana := enrolled(t, d, "Ana")
+	ana.hand.still()
+	ana.desk.still()
+	ana.hand.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile)) // a quarter of the pixels, for the same reason
 	hand, desk := watch(t, ana.hand), watch(t, ana.desk)
 	took, parts := []time.Duration{}, make([][]time.Duration, len(legs))
 	for range timedApprovals {
