@@ -138,6 +138,14 @@ func testTicketNoUser(t *testing.T, f *fixture) {
 	must(t, f.Tenants.RemoveUser(t.Context(), app, ana.AuthyID))
 	_, err := f.Devices.NewTicket(t.Context(), app, ana)
 	wantErr(t, "a ticket for a removed user", err, tenant.ErrUser)
+
+	f.User(t, app, "ana@example.com", "202-555-0123")
+	ticket := f.ticket(t, app, ana)
+	must(t, f.Exec(t.Context(), `UPDATE users SET removed_at = 1 WHERE id = $1`, ana.ID)) // and nothing else of a removal
+	_, err = f.Devices.LookTicket(t.Context(), ticket.Words)
+	wantErr(t, "looking at a ticket whose user is gone", err, device.ErrTicket)
+	_, err = f.confirm(servertest.NewKey(t), device.Confirmation{Ticket: ticket.Words})
+	wantErr(t, "using a ticket whose user is gone", err, device.ErrTicket)
 }
 
 // startPhone begins an enrolment by number and returns it with its code, "" when no message left. Time moves on a
@@ -297,7 +305,12 @@ func testNewestEnrolment(t *testing.T, f *fixture) {
 	f.User(t, app, "ana@example.com", number[2:])
 	older, olderCode := f.startPhone(t, number)
 	newer, newerCode := f.startPhone(t, number)
-	_, err := f.confirm(servertest.NewKey(t), device.Confirmation{Enrollment: older.ID, Code: olderCode})
+	f.startPhone(t, "+12025550177") // somebody else's number ends nothing here
+	elsewhere := *f.Devices
+	elsewhere.AccountID = f.otherAccount(t, "Far").AccountID
+	_, err := elsewhere.StartPhone(t.Context(), number) // nor does the same number in another account
+	must(t, err)
+	_, err = f.confirm(servertest.NewKey(t), device.Confirmation{Enrollment: older.ID, Code: olderCode})
 	wantErr(t, "the older code", err, device.ErrCodeExpired)
 	_, err = f.confirm(servertest.NewKey(t), device.Confirmation{Enrollment: newer.ID, Code: olderCode + "x"})
 	wantErr(t, "a wrong code", err, device.ErrCodeWrong)
