@@ -23,16 +23,17 @@ type receiver struct {
 	URL string // to be entered in the console
 
 	mu     sync.Mutex
-	status int                 // what is answered
-	keys   []string            // keys that may sign
-	tries  int                 // how often it was called
-	events map[string][]string // statuses told, by uuid; only what was answered with 200
-	bad    []error             // calls that were not what they should be
+	status int                  // what is answered
+	keys   []string             // keys that may sign
+	tries  int                  // how often it was called
+	events map[string][]string  // statuses told, by uuid; only what was answered with 200
+	came   map[string]time.Time // when first, by uuid
+	bad    []error              // calls that were not what they should be
 }
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
-	r := &receiver{status: http.StatusOK, events: map[string][]string{}}
+	r := &receiver{status: http.StatusOK, events: map[string][]string{}, came: map[string]time.Time{}}
 	server := httptest.NewServer(r)
 	t.Cleanup(server.Close)
 	r.URL = server.URL + "/countersign/callback"
@@ -57,6 +58,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		r.bad = append(r.bad, err)
 	}
 	if r.status == http.StatusOK && err == nil {
+		if len(r.events[event.UUID]) == 0 {
+			r.came[event.UUID] = time.Now()
+		}
 		r.events[event.UUID] = append(r.events[event.UUID], event.Status)
 	}
 	w.WriteHeader(r.status)
@@ -81,6 +85,13 @@ func (r *receiver) told(uuid string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.events[uuid]
+}
+
+// arrival is when an approval was first told about.
+func (r *receiver) arrival(uuid string) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.came[uuid]
 }
 
 func (r *receiver) calls() int {
@@ -112,10 +123,8 @@ func TestCallbackThatFails(t *testing.T) {
 		return asked.UUID
 	}
 
-	// While all is well, a decision is told within 100 ms; the deadline here only ends the test.
-	began, first := time.Now(), decide("approve")
+	first := decide("approve")
 	eventually(t, waitWithin, "the first callback", func() error { return want("told", fmt.Sprint(r.told(first)), "[approved]") })
-	t.Logf("measured: decision asked, answered and called back in %v", time.Since(began).Round(time.Millisecond))
 
 	// One error is told, and does no harm yet.
 	r.answer(http.StatusInternalServerError)
@@ -183,4 +192,38 @@ func TestCallbackThatFails(t *testing.T) {
 	})
 	last := decide("deny")
 	eventually(t, waitWithin, "the next callback", func() error { return want("told", fmt.Sprint(r.told(last)), "[denied]") })
+}
+
+// TestCallbackIsQuick measures from a device's sending of its answer to the callback's arrival. It runs alone.
+func TestCallbackIsQuick(t *testing.T) {
+	d := startPlainDev(t)
+	operator := d.console()
+	shop := operator.newApplication("Shop")
+	r := newReceiver(t)
+	r.keys = []string{shop.key}
+	operator.setCallback(shop, r.URL)
+	c, p := d.client(shop.key), d.newPhone()
+	u := d.addUser(c)
+	p.enrol(c, u)
+	var took []time.Duration
+	for range 25 {
+		asked, err := c.CreateApproval(t.Context(), u.id, client.ApprovalRequest{Message: "Log in to Shop"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown, err := p.Approval(t.Context(), asked.UUID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, _, err := p.Answer(t.Context(), shown, "approve", ""); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, waitWithin, "the callback", func() error { return want("told", fmt.Sprint(r.told(asked.UUID)), "[approved]") })
+		took = append(took, r.arrival(asked.UUID).Sub(began))
+	}
+	t.Logf("measured: answer sent to callback arrived, %d decisions: median %v, p95 %v", len(took), percentile(took, 50), percentile(took, 95))
+	if median := percentile(took, 50); median >= 100*time.Millisecond {
+		t.Errorf("median %v, want under 100 ms", median)
+	}
 }
