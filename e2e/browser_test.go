@@ -43,6 +43,8 @@ func openBrowser() (context.Context, error) {
 			chromedp.NoSandbox, // root has no sandbox
 			chromedp.DisableGPU, chromedp.UserDataDir(profile), chromedp.WindowSize(1280, 900),
 			chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+			// A process kept in reserve is started again after each navigation, and takes its time from what is measured.
+			chromedp.Flag("disable-features", "Translate,SpareRendererForSitePerProcess,BackForwardCache,OptimizationHints,MediaRouter"),
 			// Nothing leaves this machine, whatever a page asks for.
 			chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"),
 		)

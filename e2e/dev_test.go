@@ -255,7 +255,7 @@ func eventually(t *testing.T, within time.Duration, what string, probe func() er
 	t.Helper()
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()
-	again := time.NewTicker(10 * time.Millisecond)
+	again := time.NewTicker(25 * time.Millisecond)
 	defer again.Stop()
 	for {
 		err := probe()
