@@ -140,6 +140,7 @@ func testTicketNoUser(t *testing.T, f *fixture) {
 	wantErr(t, "a ticket for a removed user", err, tenant.ErrUser)
 
 	f.User(t, app, "ana@example.com", "202-555-0123")
+	f.User(t, app, "bob@example.com", "202-555-0199") // is there, and of no help
 	ticket := f.ticket(t, app, ana)
 	must(t, f.Exec(t.Context(), `UPDATE users SET removed_at = 1 WHERE id = $1`, ana.ID)) // and nothing else of a removal
 	_, err = f.Devices.LookTicket(t.Context(), ticket.Words)
@@ -305,7 +306,8 @@ func testNewestEnrolment(t *testing.T, f *fixture) {
 	f.User(t, app, "ana@example.com", number[2:])
 	older, olderCode := f.startPhone(t, number)
 	newer, newerCode := f.startPhone(t, number)
-	f.startPhone(t, "+12025550177") // somebody else's number ends nothing here
+	f.User(t, app, "bob@example.com", "202-555-0177")
+	bobs, bobsCode := f.startPhone(t, "+12025550177") // somebody else's number ends nothing here
 	elsewhere := *f.Devices
 	elsewhere.AccountID = f.otherAccount(t, "Far").AccountID
 	_, err := elsewhere.StartPhone(t.Context(), number) // nor does the same number in another account
@@ -316,6 +318,8 @@ func testNewestEnrolment(t *testing.T, f *fixture) {
 	wantErr(t, "a wrong code", err, device.ErrCodeWrong)
 	_, err = f.confirm(servertest.NewKey(t), device.Confirmation{Enrollment: newer.ID, Code: newerCode})
 	wantErr(t, "the newer code", err, nil)
+	_, err = f.confirm(servertest.NewKey(t), device.Confirmation{Enrollment: bobs.ID, Code: bobsCode})
+	wantErr(t, "somebody else's code after it", err, nil)
 }
 
 func testEnrolmentExpiry(t *testing.T, f *fixture) {
@@ -480,7 +484,10 @@ func testTouch(t *testing.T, f *fixture) {
 		must(t, err)
 		same(t, "last seen never goes back", got.SeenAt, f.now().Add(step.want))
 	}
-	must(t, f.Store.TouchDevice(t.Context(), "nothing", f.now()))
+	must(t, f.Store.TouchDevice(t.Context(), "nothing", f.now().Add(3*time.Hour)))
+	got, err := f.Store.DeviceByID(t.Context(), d.ID)
+	must(t, err)
+	same(t, "last seen when another device is", got.SeenAt, f.now().Add(2*time.Hour))
 }
 
 func testGrantLists(t *testing.T, f *fixture) {
@@ -558,4 +565,7 @@ func testRemoveGrant(t *testing.T, f *fixture) {
 	platform, err := f.Store.HasGrant(t.Context(), p.user.ID)
 	must(t, err)
 	same(t, "a platform after all grants are gone", platform, "")
+	same(t, "grants of the device", len(must1(f.Store.Grants(t.Context(), p.phone.Device.ID))), 0)
+	same(t, "grants of the user", len(must1(f.Store.GrantsOfUser(t.Context(), p.user.ID))), 0)
+	same(t, "grants beside", len(must1(f.Store.GrantsBeside(t.Context(), p.phone.Device.ID))), 0)
 }
