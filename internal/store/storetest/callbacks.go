@@ -144,15 +144,22 @@ func testDelivered(t *testing.T, f *fixture) {
 
 func testStrikes(t *testing.T, f *fixture) {
 	d := f.deliver(t, "Bank")
+	other := d.decide(t)[0] // leased in the same instant, and none of the first one's business
 	next := f.now().Add(time.Minute)
 	struck, err := d.fail(d.job, 0, 1, next)
 	must(t, err)
 	same(t, "struck by a broken connection", fmt.Sprint(struck), fmt.Sprint(callback.Struck{}))
 	same(t, "strikes", d.callback(t).Strikes, 0)
-	f.Clock.Advance(time.Minute - time.Millisecond)
+	f.Clock.Advance(job.Lease)
+	jobs := f.claim(t, 10)
+	if len(jobs) != 1 || jobs[0].ID != other.ID {
+		t.Fatalf("due when the lease ends: %+v, want the other job alone", jobs)
+	}
+	must(t, f.Store.Delivered(t.Context(), other, d.try(other, 200), 1))
+	f.Clock.Advance(time.Minute - job.Lease - time.Millisecond)
 	same(t, "due before its time", len(f.claim(t, 10)), 0)
 	f.Clock.Advance(time.Millisecond)
-	jobs := f.claim(t, 10)
+	jobs = f.claim(t, 10)
 	if len(jobs) != 1 || jobs[0].Attempts != 2 {
 		t.Fatalf("due: %+v", jobs)
 	}
@@ -166,6 +173,7 @@ func testStrikes(t *testing.T, f *fixture) {
 func testThirdStrike(t *testing.T, f *fixture) {
 	d := f.deliver(t, "Bank")
 	waiting := d.decide(t)[0]
+	code := f.insert(t, f.jobOf(d.app, job.Message, "")) // a message is not held up by its application's callback
 	for i := range 2 {
 		same(t, "struck", fmt.Sprint(d.strike(t, 1)), fmt.Sprint(callback.Struck{Strikes: i + 1}))
 	}
@@ -184,8 +192,8 @@ func testThirdStrike(t *testing.T, f *fixture) {
 
 	f.Clock.Advance(job.Lease)
 	jobs := f.claim(t, 10)
-	if len(jobs) != 1 || jobs[0].ID != struck.Jobs[0].ID {
-		t.Errorf("due: %+v, want the mail alone", jobs)
+	if len(jobs) != 2 || jobs[0].ID != code.ID || jobs[1].ID != struck.Jobs[0].ID {
+		t.Errorf("due: %+v, want the message and the mail alone", jobs)
 	}
 	// A delivery that was under way when the address went still counts as delivered.
 	must(t, f.Store.Delivered(t.Context(), waiting, d.try(waiting, 200), 1))
@@ -293,15 +301,21 @@ func testDropHeld(t *testing.T, f *fixture) {
 	d.disable(t)
 	f.Clock.Advance(time.Hour)
 	d.decide(t)
-	f.Clock.Advance(23*time.Hour - time.Millisecond)
+	f.Clock.Advance(time.Hour)
+	d.decide(t)
+	f.Clock.Advance(22*time.Hour - time.Millisecond)
+	same(t, "due besides the mail", len(f.claim(t, 10))-1, 0)
 	same(t, "dropped a millisecond before", must1(f.Store.DropHeld(t.Context(), f.now())), 0)
 	f.Clock.Advance(time.Millisecond)
-	released := d.setURL(t, address) // the address comes too late for the first
-	if len(released) != 1 || released[0].Ref == d.job.Ref {
-		t.Errorf("released %+v, want the later one alone", released)
-	}
+	same(t, "due when its time is over", len(f.claim(t, 10)), 0)
 	same(t, "dropped after 24 hours", must1(f.Store.DropHeld(t.Context(), f.now())), 1)
 	same(t, "dropped twice", must1(f.Store.DropHeld(t.Context(), f.now())), 0)
+	f.Clock.Advance(time.Hour)
+	released := d.setURL(t, address) // the address comes too late for the second, which nobody has dropped yet
+	if len(released) != 1 || !released[0].CreatedAt.Equal(f.now().Add(-23*time.Hour)) {
+		t.Errorf("released %+v, want the last one alone", released)
+	}
+	same(t, "dropped after the release", must1(f.Store.DropHeld(t.Context(), f.now())), 1)
 }
 
 func testTurnedOff(t *testing.T, f *fixture) {

@@ -163,12 +163,17 @@ func testINV11SamePerson(t *testing.T, f *fixture) {
 	wantErr(t, "a code at the bank, whose budget is spent", f.verify(bank, inBank), otp.ErrBudget)
 	wantErr(t, "a code at the shop", f.verify(shop, inShop), nil)
 
+	f.Clock.Advance(otp.BudgetWait)
+	sent, ticket := f.sms(t, bank, ""), f.ticket(t, bank.app, bank.user)
 	atBank := f.Ask(t, bank.app, bank.user, "Bank?")
 	must(t, f.Tenants.RemoveUser(t.Context(), shop.app, shop.user.AuthyID))
 	_, err := bank.phone.Answer(t, atBank.UUID, approval.Approve, "")
 	wantErr(t, "an answer at the bank after removal from the shop", err, nil)
 	_, err = f.Store.UserByAuthyID(t.Context(), bank.app.ID, bank.user.AuthyID)
 	wantErr(t, "the bank's user after removal from the shop", err, nil)
+	wantErr(t, "the bank's sent code after removal from the shop", f.verify(bank, sent), nil)
+	_, err = f.Devices.LookTicket(t.Context(), ticket.Words)
+	wantErr(t, "the bank's ticket after removal from the shop", err, nil)
 }
 
 // spend2 gives wrong codes until the budget is spent.
