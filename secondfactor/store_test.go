@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	_ "modernc.org/sqlite"
 
 	"countersign.dev/client"
+	"countersign.dev/internal/postgrestest"
 	"countersign.dev/secondfactor"
 )
 
@@ -52,7 +54,11 @@ func TestMemoryStore(t *testing.T) {
 func TestSQLite(t *testing.T) { testStore(t, openSQLite) }
 
 func TestPostgreSQL(t *testing.T) {
-	db := startPostgreSQL(t)
+	db, err := sql.Open("pgx", postgrestest.Start(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
 	testStore(t, func(t *testing.T) secondfactor.Store {
 		t.Helper()
 		store := openSQL(t, db)
