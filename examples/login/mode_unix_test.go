@@ -1,11 +1,12 @@
-// This file owns the tests of the tables.
+//go:build unix
+
+// This file owns the test of the database file's mode; there are no such permissions elsewhere.
 
 package login_test
 
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"countersign.dev/examples/login"
@@ -14,9 +15,6 @@ import (
 
 // Password hashes and numbers are for the application alone, in whatever folder the file lies (T-50).
 func TestDatabaseIsForItsOwnerOnly(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("there are no such permissions")
-	}
 	folder := t.TempDir()
 	app, err := login.New(login.Config{
 		PublicURL: "http://bank.test", Provider: secondfactortest.New().Client(t), DB: filepath.Join(folder, "login.db"),
