@@ -43,6 +43,8 @@ var refusals = map[string]refusal{
 	otp.ErrUsed.Code:            {status: 401, code: "60019", token: true},
 	otp.ErrBudget.Code:          {status: 503, code: "60017"},
 	otp.ErrSMSOff.Code:          {status: 403, code: "60007"},
+	otp.ErrVoiceOff.Code:        {status: 403, code: "60006"},
+	otp.ErrNoAddress.Code:       {status: 400, code: "60004"},
 	otp.ErrSendMany.Code:        {status: 429, code: "60003"},
 	otp.ErrAction.Code:          {status: 400, code: "60004"},
 	approval.ErrUnknown.Code:    {status: 404, code: "60049", bare: true},

@@ -92,8 +92,10 @@ func (a *API) sendSMS(c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	sent, err := a.Codes.SendSMS(c.ctx, c.app, u, otp.SMS{
-		Force: c.params.Bool("force"), Action: c.params.String("action"), ActionMessage: c.params.String("action_message"),
+	sent, err := a.Codes.Send(c.ctx, c.app, u, otp.Request{
+		Channel: otp.SMS,
+		Force:   c.params.Bool("force"), Action: c.params.String("action"), ActionMessage: c.params.String("action_message"),
+		Locale: c.params.String("locale"),
 	})
 	if err != nil {
 		return nil, err

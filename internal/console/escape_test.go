@@ -8,6 +8,7 @@ import (
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/message"
+	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
 )
 
@@ -43,7 +44,7 @@ func TestStoredTextIsNeverMarkup(t *testing.T) {
 		}
 		f.setCallback(t, app, "https://shop.example.com/?q="+text)
 		f.try(t, app.ID, asked.UUID, 0, text)
-		f.Jobs.Offer(f.Messages.NewJob(app.ID, message.Message{Channel: text, To: text, Subject: text, Body: text, Code: text}, f.Clock.Now()))
+		f.Jobs.Offer(f.Messages.NewJob(app.ID, message.Message{Channel: otp.Channel(text), To: text, Subject: text, Body: text, Code: text}, f.Clock.Now()))
 		f.Outbox(t, "")
 
 		for _, r := range f.console.routes() {

@@ -254,7 +254,7 @@ func (f *fixture) furnish(t testing.TB, app tenant.Application) (uuid string) {
 	f.setCallback(t, app, "https://shop.example.com/hook")
 	f.try(t, app.ID, asked.UUID, 503, "")
 	f.try(t, app.ID, asked.UUID, 0, "connection refused")
-	if _, err := f.Codes.SendSMS(t.Context(), app, u, otp.SMS{Force: true}); err != nil {
+	if _, err := f.Codes.Send(t.Context(), app, u, otp.Request{Channel: otp.SMS, Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	f.Outbox(t, "")

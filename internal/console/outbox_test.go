@@ -18,7 +18,7 @@ func sent(t *testing.T, f *fixture) {
 	t.Helper()
 	app := f.App(t, "Shop")
 	for _, phone := range []string{"202-555-0101", "202-555-0102"} {
-		if _, err := f.Codes.SendSMS(t.Context(), app, f.User(t, app, "u@example.com", phone), otp.SMS{Force: true}); err != nil {
+		if _, err := f.Codes.Send(t.Context(), app, f.User(t, app, "u@example.com", phone), otp.Request{Channel: otp.SMS, Force: true}); err != nil {
 			t.Fatal(err)
 		}
 		f.Clock.Advance(time.Second)
@@ -136,7 +136,7 @@ func TestOutboxTellsOfNewMessages(t *testing.T) {
 		t.Fatalf("the stream ended before %q: %v", want, lines.Err())
 	}
 	waitFor("retry: 1000")
-	f.Jobs.Offer(f.Messages.NewJob("", message.Message{Channel: message.SMS, To: "+12025550101", Body: "1"}, f.Clock.Now()))
+	f.Jobs.Offer(f.Messages.NewJob("", message.Message{Channel: otp.SMS, To: "+12025550101", Body: "1"}, f.Clock.Now()))
 	f.Outbox(t, "")
 	waitFor("event: messages")
 	f.Live.Close()

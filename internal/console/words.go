@@ -10,7 +10,7 @@ import (
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/callback"
-	"countersign.dev/internal/message"
+	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 )
@@ -83,14 +83,16 @@ func outcome(rec audit.Record) pill {
 	return pill{"bad", rec.Outcome}
 }
 
-func channel(name string) string {
-	switch name {
-	case message.SMS:
+func channel(c otp.Channel) string {
+	switch c {
+	case otp.SMS:
 		return "SMS"
-	case message.Email:
+	case otp.Voice:
+		return "Call"
+	case otp.Email:
 		return "E-mail"
 	}
-	return name
+	return string(c)
 }
 
 // named is something that an audit record names: what it is, and its id.

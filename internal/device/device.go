@@ -15,6 +15,7 @@ import (
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
+	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/tenant"
 )
@@ -205,7 +206,7 @@ type Service struct {
 	Origin string // the authenticator's public URL, without trailing slash
 	// AccountID is the account that enrolment by phone number looks in.
 	AccountID string
-	// NewMessage makes the job that sends a code by SMS.
-	NewMessage func(phone, code string, now time.Time) job.Job
+	// NewMessage makes the job that sends a code.
+	NewMessage func(out otp.Outgoing, now time.Time) job.Job
 	Offer      func(...job.Job)
 }

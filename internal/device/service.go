@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -54,12 +55,22 @@ func (s *Service) StartPhone(ctx context.Context, phone string) (Enrollment, err
 	}
 	e.CodeHash = s.codeHash(e.ID, code)
 	rec := audit.New(now, "", "person", "enrollment.started", "enrollment").Noting("…" + number[len(number)-2:])
-	offered, err := s.Store.StartEnrollment(ctx, e, s.NewMessage(number, code, now), rec)
+	out := otp.Outgoing{Channel: otp.SMS, Address: number, Code: code, Host: s.host(), ExpiresAt: e.ExpiresAt}
+	offered, err := s.Store.StartEnrollment(ctx, e, s.NewMessage(out, now), rec)
 	if err != nil {
 		return Enrollment{}, err
 	}
 	s.Offer(offered...)
 	return Enrollment{ID: e.ID, ExpiresAt: e.ExpiresAt}, nil
+}
+
+// host is the authenticator's host name as a text message can name it: browsers know no port there, and fill in nothing without https.
+func (s *Service) host() string {
+	u, err := url.Parse(s.Origin)
+	if err != nil || u.Scheme != "https" || u.Port() != "" {
+		return ""
+	}
+	return u.Host
 }
 
 // Challenge returns something fresh for a device to sign.

@@ -1,4 +1,4 @@
-// Package message owns what is sent to people: codes by SMS, and notices by mail.
+// Package message owns what is sent to people: codes by SMS, call and mail, and notices by mail.
 //
 // A message leaves as a durable job, inserted in the transaction of what causes
 // it, its content sealed until it is sent. `dev` has one gateway, the outbox,
@@ -14,25 +14,23 @@ import (
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
+	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/tenant"
 )
 
-// Channels.
-const (
-	SMS   = "sms"
-	Email = "email"
-)
-
 // Message is one message to one person.
 type Message struct {
-	ID      string    `json:"id"`
-	Time    time.Time `json:"time"`
-	Channel string    `json:"channel"`
-	To      string    `json:"to"` // E.164 or mail address
-	Subject string    `json:"subject"`
-	Body    string    `json:"body"`
-	Code    string    `json:"code"` // the code in Body, for scripts; "" for a notice
+	ID        string      `json:"id"`
+	Time      time.Time   `json:"time"`
+	Channel   otp.Channel `json:"channel"`
+	To        string      `json:"to"` // E.164 or mail address
+	Subject   string      `json:"subject"`
+	Body      string      `json:"body"`               // of a call: what is said
+	Speech    []string    `json:"speech,omitempty"`   // of a call: the same phrase by phrase, with a pause after each
+	Language  string      `json:"language,omitempty"` // of a call: such as pt-BR
+	Code      string      `json:"code"`               // the code in Body, for scripts; "" for a notice
+	ExpiresAt time.Time   `json:"expires_at,omitzero"`
 }
 
 // Stored is a message as the outbox keeps it.
@@ -70,26 +68,15 @@ func (s *Service) NewJob(appID string, m Message, now time.Time) job.Job {
 	return j
 }
 
-// CodeJob returns the job that sends a code by SMS in an application's name.
-func (s *Service) CodeJob(app tenant.Application, u tenant.User, code, about string, now time.Time) job.Job {
-	name, about := receipt.CleanText(app.Name), receipt.CleanText(about) // others chose them
-	body := fmt.Sprintf("%s is your %s code. It is good for ten minutes. Nobody from %s will ever ask you for it.", code, name, name)
-	if about != "" {
-		body = fmt.Sprintf("%s is your %s code for: %s. It is good for ten minutes. Nobody will ever ask you for it.", code, name, about)
-	}
-	return s.NewJob(app.ID, Message{Channel: SMS, To: u.Phone, Body: body, Code: code}, now)
-}
-
-// EnrollmentJob returns the job that sends the code which proves a phone number to the authenticator.
-func (s *Service) EnrollmentJob(phone, code string, now time.Time) job.Job {
-	body := code + " is your code to set up this phone as your authenticator. If you did not ask for it, do nothing, and tell it to nobody."
-	return s.NewJob("", Message{Channel: SMS, To: phone, Body: body, Code: code}, now)
+// CodeJob returns the job that sends a code.
+func (s *Service) CodeJob(out otp.Outgoing, now time.Time) job.Job {
+	return s.NewJob(out.App.ID, compose(out, now), now)
 }
 
 // CallbackDisabledJob returns the job that tells an account's owner that an application's callback was disabled.
 func (s *Service) CallbackDisabledJob(app tenant.Application, owner, address, reason string, now time.Time) job.Job {
 	return s.NewJob(app.ID, Message{
-		Channel: Email, To: owner, Subject: "Callback of " + app.Name + " was disabled",
+		Channel: otp.Email, To: owner, Subject: "Callback of " + app.Name + " was disabled",
 		Body: fmt.Sprintf("The callback of %s at %s answered with an error three times in a row (%s). It was disabled and its address removed.\n\n"+
 			"To enable it again, enter the address in the console, on the page of %s. Decisions of the next 24 hours are held and will be delivered then.\n",
 			app.Name, address, reason, app.Name),

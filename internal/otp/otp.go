@@ -16,7 +16,6 @@ import (
 
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/fault"
-	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/tenant"
@@ -24,12 +23,10 @@ import (
 
 // Errors that this package reports.
 var (
-	ErrWrong    = fault.New(fault.Unauthenticated, "code-wrong", "Token is invalid")
-	ErrUsed     = fault.New(fault.Unauthenticated, "code-used", "Token is invalid. Token was used recently.")
-	ErrBudget   = fault.New(fault.Unavailable, "budget-spent", "User has been suspended.")
-	ErrSMSOff   = fault.New(fault.Forbidden, "sms-disabled", "SMS is not enabled")
-	ErrSendMany = fault.New(fault.Limited, "sms-limited", "Too many codes were sent to this user in the last minutes. Slow down and try again later.")
-	ErrAction   = fault.New(fault.Invalid, "action-invalid", "Invalid parameter: action - At most 255 characters")
+	ErrWrong  = fault.New(fault.Unauthenticated, "code-wrong", "Token is invalid")
+	ErrUsed   = fault.New(fault.Unauthenticated, "code-used", "Token is invalid. Token was used recently.")
+	ErrBudget = fault.New(fault.Unavailable, "budget-spent", "User has been suspended.")
+	ErrAction = fault.New(fault.Invalid, "action-invalid", "Invalid parameter: action - At most 255 characters")
 )
 
 // Budget of wrong codes (design section 9). It is counted for the user, never for a session, request or address (INV-4).
@@ -37,14 +34,6 @@ const (
 	BudgetTries   = 5
 	BudgetWait    = 15 * time.Minute
 	BudgetWaitMax = 24 * time.Hour
-)
-
-// Sent codes.
-const (
-	SentLife   = 10 * time.Minute
-	SentTries  = 5
-	SentWindow = 10 * time.Minute
-	SentMax    = 5 // codes of one user in SentWindow
 )
 
 // maxAction is how many characters an action or its message has at most (contract section 4.5).
@@ -86,13 +75,6 @@ type Attempt struct {
 	Now                   time.Time
 }
 
-// Sending is a sent code that is about to be kept.
-type Sending struct {
-	ID, AppID, UserID, Address, Channel, Hash, Action string
-	CreatedAt, ExpiresAt                              time.Time
-	Message                                           job.Job
-}
-
 // Store is what this package needs to keep.
 type Store interface {
 	// Redeem reserves one try of the user's budget and of each of the user's live sent codes, calls compare once
@@ -111,8 +93,8 @@ type Service struct {
 	Store Store
 	Ring  *seal.Ring
 	Now   func() time.Time
-	// NewMessage makes the job that sends the code by SMS in the application's name.
-	NewMessage func(app tenant.Application, u tenant.User, code, about string, now time.Time) job.Job
+	// NewMessage makes the job that sends a code.
+	NewMessage func(out Outgoing, now time.Time) job.Job
 	Offer      func(...job.Job)
 	// Compared is called once for each comparison, for tests of INV-2; nil is fine.
 	Compared func()
@@ -161,47 +143,3 @@ func (s *Service) sentHash(id, code string) string { return s.Ring.Hash("sent co
 
 // AppSecretContext names the row that a grant's sealed secret belongs to.
 func AppSecretContext(grantID int64) string { return fmt.Sprint("grants.secret:", grantID) }
-
-// SMS is a request for a code by SMS (contract section 4.2).
-type SMS struct {
-	Force                         bool
-	Action, ActionMessage, Locale string
-}
-
-// Sent tells what became of it. Ignored: the user has the app, and Force was not set.
-type Sent struct {
-	Ignored  bool
-	Platform string // of the device, when ignored
-}
-
-// SendSMS makes a code and hands it to the gateway by way of a durable job, so that a slow gateway slows nobody.
-func (s *Service) SendSMS(ctx context.Context, app tenant.Application, u tenant.User, sms SMS) (Sent, error) {
-	if !app.Settings.SMSEnabled {
-		return Sent{}, ErrSMSOff
-	}
-	if utf8.RuneCountInString(sms.Action) > maxAction || utf8.RuneCountInString(sms.ActionMessage) > maxAction {
-		return Sent{}, ErrAction
-	}
-	if !sms.Force {
-		platform, err := s.Store.HasGrant(ctx, u.ID)
-		if err != nil {
-			return Sent{}, err
-		}
-		if platform != "" {
-			return Sent{Ignored: true, Platform: platform}, nil
-		}
-	}
-	now := s.Now()
-	code := NewSentCode(app.Settings.SentDigits)
-	k := Sending{
-		ID: ident.New(now), AppID: app.ID, UserID: u.ID, Address: u.Phone, Channel: "sms", Action: sms.Action,
-		CreatedAt: now, ExpiresAt: now.Add(SentLife), Message: s.NewMessage(app, u, code, sms.ActionMessage, now),
-	}
-	k.Hash = s.sentHash(k.ID, code)
-	rec := audit.New(now, app.ID, "app:"+app.ID, "code.sent", "user:"+u.ID).Noting("sms to " + u.MaskedCell())
-	if err := s.Store.KeepSentCode(ctx, k, rec); err != nil {
-		return Sent{}, err
-	}
-	s.Offer(k.Message)
-	return Sent{}, nil
-}

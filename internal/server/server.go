@@ -102,7 +102,7 @@ func (s *Server) build(ctx context.Context) error {
 	worker.Key = s.Tenants.APIKey
 	devices := &device.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID,
-		NewMessage: messages.EnrollmentJob, Offer: s.jobs.Offer,
+		NewMessage: messages.CodeJob, Offer: s.jobs.Offer,
 	}
 	s.approvals = &approval.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, Logo: logos.Digest, Offer: s.jobs.Offer,

@@ -77,7 +77,7 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 		Tenants: &tenant.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now, Offer: jobs.Offer},
 		Devices: &device.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
-			NewMessage: messages.EnrollmentJob, Offer: jobs.Offer,
+			NewMessage: messages.CodeJob, Offer: jobs.Offer,
 		},
 		Approvals: &approval.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, Offer: jobs.Offer,

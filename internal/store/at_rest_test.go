@@ -31,14 +31,14 @@ func TestT50NothingReadableAtRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	phone := s.Phone(t, app, ana)
-	if _, err := s.Codes.SendSMS(t.Context(), app, ana, otp.SMS{Force: true}); err != nil {
+	if _, err := s.Codes.Send(t.Context(), app, ana, otp.Request{Channel: otp.SMS, Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	code := s.Delivered(t, ana.Phone).Code
 	if _, err := s.Codes.Verify(t.Context(), app, ana, code, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Codes.SendSMS(t.Context(), app, ana, otp.SMS{Force: true}); err != nil { // and one whose job still waits
+	if _, err := s.Codes.Send(t.Context(), app, ana, otp.Request{Channel: otp.SMS, Force: true}); err != nil { // and one whose job still waits
 		t.Fatal(err)
 	}
 	if err := s.Tenants.RemoveUser(t.Context(), app, ana.AuthyID); err != nil {

@@ -192,7 +192,7 @@ func (s *Store) KeepSentCode(ctx context.Context, k otp.Sending, rec audit.Recor
 			return fmt.Errorf("end older codes: %w", err)
 		}
 		if _, err := t.exec(ctx, `INSERT INTO sent_codes (id, app_id, user_id, address, channel, hash, action, tries_left, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, k.ID, k.AppID, k.UserID, k.Address, k.Channel, k.Hash, k.Action, otp.SentTries,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, k.ID, k.AppID, k.UserID, k.Address, string(k.Channel), k.Hash, k.Action, otp.SentTries,
 			ms(k.CreatedAt), ms(k.ExpiresAt)); err != nil {
 			return fmt.Errorf("insert code: %w", err)
 		}

@@ -229,3 +229,14 @@ func TestMasks(t *testing.T) {
 		}
 	}
 }
+
+func TestMaskAddress(t *testing.T) {
+	for in, want := range map[string]string{
+		"+12025550123": "+1 …23", "+4915123456789": "+49 …89", "ana@example.com": "a…@example.com", "ж@example.com": "ж…@example.com",
+		"": "…", "7": "…7", "12345": "…45",
+	} {
+		if got := MaskAddress(in); got != want {
+			t.Errorf("MaskAddress(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

@@ -29,6 +29,8 @@ type Settings struct {
 	CodeSkew   int     `json:"code_skew"` // steps accepted either side of now
 	SentDigits int     `json:"sent_digits"`
 	SMSEnabled bool    `json:"sms_enabled"`
+	CallsOff   bool    `json:"calls_off"`   // no codes by voice call
+	OriginHost string  `json:"origin_host"` // of the site where sent codes are typed: named in text messages, so that browsers fill them in only there
 	OneTouch   bool    `json:"onetouch_enabled"`
 }
 

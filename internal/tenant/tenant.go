@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"countersign.dev/internal/fault"
 )
@@ -92,4 +93,18 @@ func (u User) MaskedPhone() string {
 func (u User) MaskedCell() string {
 	n := u.National()
 	return "+" + strconv.Itoa(u.CountryCode) + "-XXX-XXX-XX" + n[max(len(n)-2, 0):]
+}
+
+// MaskAddress keeps of a phone number its calling code and last two digits, and of a mail address its first letter and its domain: what an
+// operator needs to recognise it, and nobody else can use.
+func MaskAddress(address string) string {
+	if local, domain, ok := strings.Cut(address, "@"); ok {
+		first, _ := utf8.DecodeRuneInString(local)
+		return string(first) + "…@" + domain
+	}
+	code := ""
+	if _, cc, ok := ParseE164(address); ok {
+		code = "+" + strconv.Itoa(cc) + " "
+	}
+	return code + "…" + address[max(len(address)-2, 0):]
 }

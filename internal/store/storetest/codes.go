@@ -174,7 +174,7 @@ func testSentTriesStay(t *testing.T, f *fixture) {
 func testSendLimit(t *testing.T, f *fixture) {
 	p := f.person(t, "Bank")
 	send := func() error {
-		_, err := f.Codes.SendSMS(context.Background(), p.app, p.user, otp.SMS{Force: true})
+		_, err := f.Codes.Send(context.Background(), p.app, p.user, otp.Request{Channel: otp.SMS, Force: true})
 		return err
 	}
 	wantTally(t, together(32, func(int) error { return send() }), map[error]int{nil: otp.SentMax, otp.ErrSendMany: 32 - otp.SentMax})

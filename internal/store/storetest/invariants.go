@@ -268,7 +268,7 @@ func testINV4Codes(t *testing.T, f *fixture) {
 	p := f.person(t, "Bank")
 	n := f.counted()
 	for range 1000 {
-		if _, err := f.Codes.SendSMS(t.Context(), p.app, p.user, otp.SMS{Force: true}); err != nil {
+		if _, err := f.Codes.Send(t.Context(), p.app, p.user, otp.Request{Channel: otp.SMS, Force: true}); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.verify(p, wrong); !errors.Is(err, otp.ErrWrong) && !errors.Is(err, otp.ErrBudget) {
@@ -339,7 +339,7 @@ func testINV6(t *testing.T, f *fixture) {
 	create := func(p person) func() error { return func() error { return f.ask(p) } }
 	send := func(p person) func() error {
 		return func() error {
-			_, err := f.Codes.SendSMS(t.Context(), p.app, p.user, otp.SMS{Force: true})
+			_, err := f.Codes.Send(t.Context(), p.app, p.user, otp.Request{Channel: otp.SMS, Force: true})
 			return err
 		}
 	}
@@ -424,7 +424,7 @@ func testINV10(t *testing.T, f *fixture) {
 			return err
 		}},
 		{"send a code", func() error {
-			_, err := f.Codes.SendSMS(bg, p.app, p.user, otp.SMS{Force: true, Action: "pay"})
+			_, err := f.Codes.Send(bg, p.app, p.user, otp.Request{Channel: otp.SMS, Force: true, Action: "pay"})
 			return err
 		}},
 		{"redeem a sent code", func() error { return f.verify(p, sent) }},

@@ -80,7 +80,7 @@ func testINV11(t *testing.T, f *fixture) {
 				return err
 			}},
 			{"KeepSentCode", tenant.ErrUser, func() error {
-				_, err := f.Codes.SendSMS(bg, mine.app, user, otp.SMS{Force: true})
+				_, err := f.Codes.Send(bg, mine.app, user, otp.Request{Channel: otp.SMS, Force: true})
 				return err
 			}},
 			{"CreateTicket", tenant.ErrUser, func() error {

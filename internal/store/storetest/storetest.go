@@ -136,7 +136,7 @@ func (f *fixture) otherAccount(t *testing.T, name string) tenant.Application {
 func (f *fixture) sms(t *testing.T, p person, action string) string {
 	t.Helper()
 	f.Clock.Advance(time.Millisecond)
-	_, err := f.Codes.SendSMS(t.Context(), p.app, p.user, otp.SMS{Force: true, Action: action})
+	_, err := f.Codes.Send(t.Context(), p.app, p.user, otp.Request{Channel: otp.SMS, Force: true, Action: action})
 	must(t, err)
 	return f.Delivered(t, p.user.Phone).Code
 }
