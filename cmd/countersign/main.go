@@ -1,4 +1,5 @@
-// Command countersign is the whole product in one binary: the service on a laptop, and the terminal authenticator.
+// Command countersign is the whole product in one binary: the service, on a laptop and for a company, its administration, and the
+// terminal authenticator.
 //
 // This file owns the command line itself: one field of cli for each command, each in a file of its own, and the exit
 // code: 0 done, 1 failed, 2 wrong usage.
@@ -15,11 +16,14 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"countersign.dev/internal/settings"
 )
 
 // cli is the command line.
 type cli struct {
 	Dev     devCmd     `cmd:"" help:"Run everything on this machine, with nothing to configure: provider, authenticator, console and a sample log-in."`
+	Serve   serveCmd   `cmd:"" help:"Run the provider for a company: own database, certificates or proxy. Refuses unsafe settings and says why."`
 	Device  deviceCmd  `cmd:"" help:"Approve requests and show codes in this terminal: the authenticator as a command."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -71,14 +75,25 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "countersign: %v; see: %s --help\n", err, helpFor(err))
 		return 2
 	}
-	if err := command.Run(); err != nil {
-		if errors.Is(err, context.Canceled) {
-			err = errors.New("interrupted")
+	return failed(command.Run(), stderr)
+}
+
+// failed prints why a command failed, and returns the exit code.
+func failed(err error, stderr io.Writer) int {
+	if problems, wrong := errors.AsType[settings.Problems](err); wrong {
+		for _, p := range problems {
+			fmt.Fprintln(stderr, "countersign:", p)
 		}
-		fmt.Fprintln(stderr, "countersign:", err)
-		return 1
+		return 2
 	}
-	return 0
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, context.Canceled):
+		err = errors.New("interrupted")
+	}
+	fmt.Fprintln(stderr, "countersign:", err)
+	return 1
 }
 
 // helpFor returns the command whose help explains a usage error.

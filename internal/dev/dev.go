@@ -92,10 +92,10 @@ func Run(ctx context.Context, cfg Config, ready func(Ready) error) (err error) {
 		return errors.Join(err, sample.Close(), s.Stop(ctx))
 	}
 	listeners := []*server.Listener{
-		server.Serve("api", doors["api"], s.API, cfg.Log),
-		server.Serve("authenticator", doors["authenticator"], s.Authenticator, cfg.Log),
-		server.Serve("console", doors["console"], s.Console, cfg.Log),
-		server.Serve("login", doors["login"], sample.Handler(), cfg.Log),
+		server.Serve("api", doors["api"], s.API, nil, cfg.Log),
+		server.Serve("authenticator", doors["authenticator"], s.Authenticator, nil, cfg.Log),
+		server.Serve("console", doors["console"], s.Console, nil, cfg.Log),
+		server.Serve("login", doors["login"], sample.Handler(), nil, cfg.Log),
 	}
 	err = announce(f, r, ready)
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"countersign.dev/internal/claim"
 	"countersign.dev/internal/seal"
 )
 
@@ -23,36 +24,31 @@ const (
 	fileSample   = "login.db"
 	fileMaster   = "master.key"
 	fileKept     = "kept.json"
-	fileLock     = "lock"
 	fileReady    = "dev.json"
 )
 
 // folder is a data folder that this process has for itself.
 type folder struct {
-	dir  string
-	lock *os.File
+	dir   string
+	claim *claim.Claim
 }
 
 // openFolder makes the folder when it is not there, and takes it. The error says what to do.
 func openFolder(dir string) (*folder, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("the data folder %s cannot be made (%w): choose another one with --data", dir, reasonOf(err))
+	c, err := claim.Folder(dir)
+	if errors.Is(err, claim.ErrTaken) {
+		return nil, fmt.Errorf("the data folder %w: stop that one, or choose another folder with --data", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, fileLock), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("the data folder %s cannot be written (%w): choose another one with --data, or change its permissions", dir, reasonOf(err))
+		return nil, fmt.Errorf("the data folder %w: choose another one with --data, or change its permissions", err)
 	}
-	if err := lockFile(lock); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("the data folder %s is in use by another countersign: stop that one, or choose another folder with --data", dir)
-	}
-	return &folder{dir: dir, lock: lock}, nil
+	return &folder{dir: dir, claim: c}, nil
 }
 
 func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
 
 // close gives the folder back. The lock ends with the process in any case.
-func (f *folder) close() error { return f.lock.Close() }
+func (f *folder) close() error { return f.claim.Close() }
 
 // reasonOf drops the path that os errors repeat.
 func reasonOf(err error) error {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -22,7 +23,11 @@ var ErrAddress = errors.New("the address is private, local or reserved")
 // Policy says where requests may go beside the public internet.
 type Policy struct {
 	Loopback bool // 127.0.0.0/8 and ::1: for `dev`
+	Private  bool // networks that nobody routes (RFC 1918, RFC 4193, RFC 6598): for receivers beside us
 }
+
+// private are the ranges of Policy.Private. Link-local addresses, where clouds keep their secrets, are not among them.
+var private = prefixes("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 
 // special are the ranges that are not the public internet (IANA special-purpose registries), with those that carry an
 // IPv4 address inside. Of IPv6 all is special but the global unicast addresses, 2000::/3 (RFC 4291 section 2.4).
@@ -45,6 +50,9 @@ func (p Policy) Allowed(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
 	if addr.IsLoopback() {
 		return p.Loopback
+	}
+	if p.Private && slices.ContainsFunc(private, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+		return true
 	}
 	for _, bad := range special {
 		if bad.Contains(addr) {

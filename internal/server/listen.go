@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,15 +35,19 @@ func Listen(name, addr string) (net.Listener, error) {
 	}
 }
 
-// Serve starts to answer on ln. Streams and long polls live as long as they like, so there is no limit on writing
+// Serve starts to answer on ln, by TLS when there is a configuration for it. Streams and long polls live as long as they like, so there is no limit on writing
 // a whole answer; whoever streams sets a deadline for each write.
-func Serve(name string, ln net.Listener, h http.Handler, log *slog.Logger) *Listener {
+func Serve(name string, ln net.Listener, h http.Handler, secure *tls.Config, log *slog.Logger) *Listener {
 	l := &Listener{http: &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		Handler: h, TLSConfig: secure, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
+	serve := l.http.Serve
+	if secure != nil {
+		serve = func(ln net.Listener) error { return l.http.ServeTLS(ln, "", "") }
+	}
 	go func() {
-		if err := l.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(ln); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("stopped listening", "surface", name, "error", err)
 		}
 	}()

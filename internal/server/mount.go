@@ -20,10 +20,11 @@ func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *me
 	s.Authenticator = (&deviceapi.API{
 		Devices: devices, Approvals: s.approvals, Live: s.live, Logos: s.db.Logo, App: ui.Authenticator(), Shared: ui.Shared(),
 		PublicURL: cfg.AuthenticatorURL, Now: cfg.Now, Logger: cfg.Log,
+		Proxies: cfg.Proxies, StrangerRate: cfg.StrangerRate, StrangerBurst: cfg.StrangerBurst,
 	}).Handler()
 	operators := console.Config{
 		Tenants: s.Tenants, Approvals: s.approvals, Operators: s.Operators, Lists: s.db, Live: s.live,
-		URL: cfg.ConsoleURL, APIURL: cfg.APIURL, Shared: ui.Shared(), Now: cfg.Now, Log: cfg.Log,
+		URL: cfg.ConsoleURL, APIURL: cfg.APIURL, Shared: ui.Shared(), Proxies: cfg.Proxies, Now: cfg.Now, Log: cfg.Log,
 	}
 	if cfg.Outbox {
 		operators.Outbox = messages

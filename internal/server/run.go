@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
@@ -51,6 +52,19 @@ func (s *Server) forget(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// Drain makes /readyz say no, so that load balancers send new requests elsewhere, while everything is answered as before.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Draining returns a handler that, once Drain was called, asks clients to open their next connection elsewhere.
+func (s *Server) Draining(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.draining.Load() && r.ProtoMajor == 1 { // HTTP/2 has a goodbye of its own
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // EndWaiting answers everyone who waits: long polls as things stand, streams with a goodbye. Call it before

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"countersign.dev/internal/approval"
@@ -26,9 +27,10 @@ import (
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
+	"countersign.dev/internal/web"
 )
 
-// Config is what a server needs to know. Every field but Outbox must be set.
+// Config is what a server needs to know. Every field up to Egress must be set, and the clock and the log.
 type Config struct {
 	Database string // path of the SQLite file
 	Master   []byte // master key, seal.KeySize bytes
@@ -39,6 +41,10 @@ type Config struct {
 	OwnerEmail string        // of the first account: hears of disabled callbacks
 	Egress     egress.Policy // where callbacks and logos may come from
 	Outbox     bool          // show what would have gone out, on the console's listener
+
+	Proxies       web.Proxies // whose X-Forwarded-For is believed; usually none
+	StrangerRate  float64     // requests a second of one address to the authenticator without a session, and at once; 0: the surface's defaults
+	StrangerBurst int
 
 	Now func() time.Time
 	Log *slog.Logger
@@ -59,6 +65,7 @@ type Server struct {
 	approvals *approval.Service
 	stopSweep context.CancelFunc
 	sweeping  sync.WaitGroup
+	draining  atomic.Bool // set once: the program is about to stop
 }
 
 // New opens the database, brings it up to date, and builds every part.

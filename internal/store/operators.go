@@ -143,6 +143,13 @@ func (s *Store) CloseOperatorSession(ctx context.Context, hash string, rec audit
 
 const nobodySetUp = `NOT EXISTS (SELECT 1 FROM operators o WHERE o.account_id = $1 AND o.password_hash <> '')`
 
+// OperatorExists reports whether the account has an operator with a password.
+func (s *Store) OperatorExists(ctx context.Context, accountID string) (bool, error) {
+	var missing bool
+	err := s.queryRow(ctx, `SELECT `+nobodySetUp, accountID).Scan(&missing)
+	return !missing, err
+}
+
 // KeepSetupLink keeps a link for an account without an operator. Older links of the account end: one is out at a time.
 func (s *Store) KeepSetupLink(ctx context.Context, hash, accountID string, expires time.Time, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {

@@ -111,6 +111,18 @@ func (p Proxies) Address(r *http.Request) netip.Addr {
 	return addr
 }
 
+// Only returns next for connections from the proxies alone: who comes around them would send secrets in plain text.
+func (p Proxies) Only(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		if addr, _ := netip.ParseAddr(host); !p.contains(addr) {
+			Problem(w, r, Refuse(http.StatusForbidden, fault.Forbidden, "not-the-proxy", "This address is for the reverse proxy alone. Use the public one."))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 func (p Proxies) contains(addr netip.Addr) bool {
 	return slices.ContainsFunc(p, func(n netip.Prefix) bool { return n.Contains(addr.Unmap()) })
 }

@@ -101,6 +101,8 @@ type Store interface {
 	TouchOperatorSession(ctx context.Context, hash string, now time.Time) error
 	CloseOperatorSession(ctx context.Context, hash string, rec audit.Record) error
 
+	// OperatorExists reports whether the account has an operator with a password.
+	OperatorExists(ctx context.Context, accountID string) (bool, error)
 	// KeepSetupLink keeps a link unless the account has an operator with a password: ErrSetUp.
 	KeepSetupLink(ctx context.Context, hash, accountID string, expires time.Time, rec audit.Record) error
 	// SetupLink returns the account that a live link is for, or ErrSetup.

@@ -17,6 +17,11 @@ import (
 // This file owns the way to the first operator. Between its two pages nothing is kept: what was entered travels
 // sealed through the browser, and the link is spent when the operator is made.
 
+// Exists reports whether the account has an operator, so that somebody can use the console.
+func (s *Service) Exists(ctx context.Context) (bool, error) {
+	return s.Store.OperatorExists(ctx, s.AccountID)
+}
+
 // SetupLink makes a link with which the account's first operator can be set up, once, within SetupLife. The secret is in the
 // fragment, which browsers keep from servers, logs and referrers. ErrSetUp when the account has an operator.
 func (s *Service) SetupLink(ctx context.Context) (string, error) {

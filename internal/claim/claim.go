@@ -1,0 +1,46 @@
+// Package claim owns that one process at a time uses a folder: an SQLite database has one writer, which is this program.
+package claim
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// ErrTaken says that another process has the folder.
+var ErrTaken = errors.New("in use by another countersign")
+
+// fileLock is the name of the lock in the folder.
+const fileLock = "lock"
+
+// Claim is a folder that this process has for itself.
+type Claim struct{ lock *os.File }
+
+// Folder makes the folder when it is not there, and takes it, or reports ErrTaken. Errors begin with the folder's name.
+func Folder(dir string) (*Claim, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("%s cannot be made (%w)", dir, reasonOf(err))
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, fileLock), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be written (%w)", dir, reasonOf(err))
+	}
+	if err := lockFile(lock); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("%s is %w", dir, ErrTaken)
+	}
+	return &Claim{lock}, nil
+}
+
+// Close gives the folder back. The claim ends with the process in any case.
+func (c *Claim) Close() error { return c.lock.Close() }
+
+// reasonOf drops the path that os errors repeat.
+func reasonOf(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
