@@ -54,7 +54,7 @@ func TestMemoryStore(t *testing.T) {
 func TestSQLite(t *testing.T) { testStore(t, openSQLite) }
 
 func TestPostgreSQL(t *testing.T) {
-	db, err := sql.Open("pgx", postgrestest.Start(t))
+	db, err := sql.Open("pgx", postgrestest.Start(t).URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}

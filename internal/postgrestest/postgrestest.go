@@ -5,7 +5,10 @@ package postgrestest
 
 import (
 	"bufio"
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,91 +17,227 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 )
 
-// Start starts a server with its own data folder and a Unix socket only, stops it when the test ends, and returns its
-// connection string. PostgreSQL refuses to run as root, so then it runs as the user postgres.
-func Start(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "countersign-pg-") // not t.TempDir: its path is too long for a socket, and closed to others
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	as := serverUser(t, dir)
-	data := filepath.Join(dir, "data")
+// Server is a private server: its own data folder, a Unix socket only.
+type Server struct {
+	dir     string
+	options []string
+	stdin   io.Closer // the keeper ends the server and removes the folder when this closes, and so when the test binary dies
+	keeper  *exec.Cmd
+	pid     int
+}
 
-	initdb := exec.Command(serverProgram(t, "initdb"), "-D", data, "-U", "countersign", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-	initdb.Dir, initdb.SysProcAttr = dir, as
-	if out, err := initdb.CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, out)
-	}
-	server := exec.Command(serverProgram(t, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=", "-c", "fsync=off")
-	server.Dir, server.SysProcAttr = dir, as
-	messages, err := server.StderrPipe()
+// Start starts a server that ends with the test. Each option is one of the server's settings, such as "fsync=on"; without,
+// it does not flush. PostgreSQL refuses to run as root, so then it runs as the user postgres.
+func Start(t testing.TB, options ...string) *Server {
+	t.Helper()
+	s, err := start(options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := server.Start(); err != nil {
+	t.Cleanup(s.stop)
+	return s
+}
+
+// shared is the server of all tests of a binary that need no server of their own.
+var shared = sync.OnceValues(func() (*Server, error) { return start(nil) })
+
+// Kill ends the server as a power cut would, but for what the system had not yet written: kill -9, nothing is shut down.
+func (s *Server) Kill(t testing.TB) {
+	t.Helper()
+	if err := errors.Join(s.keeper.Process.Kill(), syscall.Kill(s.pid, syscall.SIGKILL)); err != nil {
+		t.Fatal(err)
+	}
+	s.stdin.Close()
+	_ = s.keeper.Wait()
+}
+
+// Restart starts the server again after Kill.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	for {
+		err := s.run()
+		if err == nil {
+			return
+		}
+		if !strings.Contains(err.Error(), "still in use") { // by processes that have not yet seen that their server is gone
+			t.Fatal(err)
+		}
+	}
+}
+
+// Database returns the connection string of a new database of the binary's shared server; it ends with the test. Fill
+// fills the model that all databases of the binary are copied from; it is called once.
+func Database(t testing.TB, fill func(ctx context.Context, url string) error) string {
+	t.Helper()
+	s, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	model.Do(func() {
+		if err = s.sql(`CREATE DATABASE model_of_all`); err == nil {
+			err = fill(context.Background(), s.URL("model_of_all"))
+		}
+	})
+	name := fmt.Sprint("test", number.Add(1))
+	if err = errors.Join(err, s.sql(`CREATE DATABASE `+name+` TEMPLATE model_of_all`)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = server.Process.Signal(syscall.SIGINT) // the fast way down: open transactions end
-		_ = server.Wait()
+		if err := s.sql(`DROP DATABASE ` + name + ` WITH (FORCE)`); err != nil {
+			t.Error(err)
+		}
 	})
-	waitUntilReady(t, bufio.NewScanner(messages))
-	return "host=" + dir + " user=countersign database=postgres"
+	return s.URL(name)
 }
 
-// waitUntilReady reads what the server says until it takes connections, and the rest in the background.
-func waitUntilReady(t testing.TB, messages *bufio.Scanner) {
-	t.Helper()
+var (
+	model  sync.Once
+	number atomic.Int64
+)
+
+// sql runs a statement beside all databases.
+func (s *Server) sql(statement string) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, s.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, statement)
+	return err
+}
+
+// URL is the connection string of one of the server's databases.
+func (s *Server) URL(database string) string {
+	return "host=" + s.dir + " user=countersign dbname=" + database
+}
+
+func start(options []string) (*Server, error) {
+	dir, err := os.MkdirTemp("", "countersign-pg-") // not t.TempDir: its path is too long for a socket, and closed to others
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir, options: options}
+	if err = s.initdb(); err == nil {
+		err = s.run()
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) initdb() error {
+	program, err := serverProgram("initdb")
+	if err != nil {
+		return err
+	}
+	as, err := serverUser(s.dir)
+	if err != nil {
+		return err
+	}
+	initdb := exec.Command(program, "-D", filepath.Join(s.dir, "data"), "-U", "countersign", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	initdb.Dir, initdb.SysProcAttr = s.dir, as
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// keep runs the server beside a shell that waits for the end of its input.
+const keep = `dir=$1; shift; "$@" & echo "pid $!" >&2; cat >/dev/null; kill -INT $! 2>/dev/null; wait $!; rm -rf "$dir"`
+
+// run starts the server and waits until it takes connections.
+func (s *Server) run() error {
+	program, err := serverProgram("postgres")
+	if err != nil {
+		return err
+	}
+	as, err := serverUser(s.dir)
+	if err != nil {
+		return err
+	}
+	args := []string{"-c", keep, "keep", s.dir, program, "-D", filepath.Join(s.dir, "data"), "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"}
+	for _, o := range s.options {
+		args = append(args, "-c", o)
+	}
+	s.keeper = exec.Command("/bin/sh", args...)
+	s.keeper.Dir, s.keeper.SysProcAttr = s.dir, as
+	if s.stdin, err = s.keeper.StdinPipe(); err != nil {
+		return err
+	}
+	messages, err := s.keeper.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := s.keeper.Start(); err != nil {
+		return err
+	}
+	return s.ready(bufio.NewScanner(messages))
+}
+
+// ready reads what the server says until it takes connections, and the rest in the background.
+func (s *Server) ready(messages *bufio.Scanner) error {
 	var said []string
 	for messages.Scan() {
 		said = append(said, messages.Text())
+		if pid, found := strings.CutPrefix(messages.Text(), "pid "); found && s.pid == 0 {
+			s.pid, _ = strconv.Atoi(pid)
+		}
 		if strings.Contains(messages.Text(), "database system is ready to accept connections") {
 			go func() {
 				for messages.Scan() { // a full pipe would stop the server
 				}
 			}()
-			return
+			return nil
 		}
 	}
-	t.Fatalf("PostgreSQL did not start:\n%s", strings.Join(said, "\n"))
+	return fmt.Errorf("PostgreSQL did not start:\n%s", strings.Join(said, "\n"))
+}
+
+func (s *Server) stop() {
+	s.stdin.Close() // the keeper takes the server down the fast way: open transactions end
+	_ = s.keeper.Wait()
+	os.RemoveAll(s.dir)
 }
 
 // serverUser returns how to start the server as somebody who is not root, and gives dir to that user.
-func serverUser(t testing.TB, dir string) *syscall.SysProcAttr {
-	t.Helper()
+func serverUser(dir string) (*syscall.SysProcAttr, error) {
 	if os.Geteuid() != 0 {
-		return nil
+		return nil, nil
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		t.Fatal("PostgreSQL does not run as root, and there is no user postgres to run it as: run the tests as somebody else, or install the package postgresql")
+		return nil, errors.New("PostgreSQL does not run as root, and there is no user postgres to run it as: run the tests as somebody else, or install the package postgresql")
 	}
 	uid, err1 := strconv.Atoi(u.Uid)
 	gid, err2 := strconv.Atoi(u.Gid)
 	if err := errors.Join(err1, err2, os.Chown(dir, uid, gid)); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
 }
 
 // serverProgram finds a program of the PostgreSQL server, which Debian keeps out of PATH. The newest version wins.
-func serverProgram(t testing.TB, name string) string {
-	t.Helper()
+func serverProgram(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
-		return path
+		return path, nil
 	}
 	found, err := fs.Glob(os.DirFS("/"), "usr/lib/postgresql/*/bin/"+name)
 	if err != nil || len(found) == 0 {
-		t.Fatalf("PostgreSQL's %s is neither in PATH nor in /usr/lib/postgresql: install the PostgreSQL server (Debian: apt-get install postgresql), or run script/test, which does", name)
+		return "", fmt.Errorf("PostgreSQL's %s is neither in PATH nor in /usr/lib/postgresql: install the PostgreSQL server (Debian: apt-get install postgresql), or run script/test, which does", name)
 	}
 	slices.SortFunc(found, func(a, b string) int { return versionOf(a) - versionOf(b) })
-	return "/" + found[len(found)-1]
+	return "/" + found[len(found)-1], nil
 }
 
 func versionOf(path string) int {

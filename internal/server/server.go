@@ -32,7 +32,7 @@ import (
 
 // Config is what a server needs to know. Every field up to Egress must be set, and the clock and the log.
 type Config struct {
-	Database string // path of the SQLite file
+	Database string // a postgres:// address, or the path of the SQLite file
 	Master   []byte // master key, seal.KeySize bytes
 
 	// Public addresses without trailing slash. Nothing is derived from request headers.
@@ -70,7 +70,7 @@ type Server struct {
 
 // New opens the database, brings it up to date, and builds every part.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	db, err := store.OpenSQLite(ctx, cfg.Database)
+	db, err := store.Open(ctx, store.Config{URL: cfg.Database})
 	if err != nil {
 		return nil, err
 	}

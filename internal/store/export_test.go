@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 )
@@ -19,13 +20,20 @@ func (s *Store) Exec(ctx context.Context, q string, args ...any) error {
 
 // Rows returns all rows of a table as text, sorted.
 func (s *Store) Rows(ctx context.Context, table string) ([]string, error) {
-	rows, err := s.reads.QueryContext(ctx, "SELECT * FROM "+table)
+	rows, err := s.query(ctx, "SELECT * FROM "+table)
 	if err != nil {
 		return nil, err
 	}
-	columns, err := rows.Columns()
-	if err != nil {
-		return nil, err
+	var columns []string
+	switch r := rows.(type) {
+	case *sql.Rows:
+		if columns, err = r.Columns(); err != nil {
+			return nil, err
+		}
+	case *pgRows:
+		for _, f := range r.FieldDescriptions() {
+			columns = append(columns, f.Name)
+		}
 	}
 	all, err := collect(rows, nil, func(r scanner) (string, error) {
 		values, into := make([]any, len(columns)), make([]any, len(columns))
@@ -38,3 +46,6 @@ func (s *Store) Rows(ctx context.Context, table string) ([]string, error) {
 	slices.Sort(all)
 	return all, err
 }
+
+// WithoutLocks is what SQLite is given of a statement.
+func WithoutLocks(q string) string { return withoutLocks(q) }

@@ -2,20 +2,15 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
 )
 
-// This file owns group commit: one goroutine with one connection runs the closures that
-// wait for it, up to groupMax in one transaction.
+// This file owns the queue of writes, the lanes that take closures from it, and the transaction that a closure sees.
 
-const (
-	groupMax  = 128 // closures in one transaction
-	queueSize = 1024
-)
+const queueSize = 1024
 
 // errStopped is what writers get after Close.
 var errStopped = errors.New("store: closed")
@@ -27,17 +22,18 @@ type write struct {
 }
 
 type group struct {
-	conn    *sql.Conn
-	tx      *tx
 	queue   chan write
 	mu      sync.RWMutex // held for reading while queueing, for writing to stop
 	stopped bool
-	ended   chan struct{}
+	lanes   sync.WaitGroup
 }
 
-func startGroup(conn *sql.Conn) *group {
-	g := &group{conn: conn, tx: &tx{conn: conn, prepared: map[string]*sql.Stmt{}}, queue: make(chan write, queueSize), ended: make(chan struct{})}
-	go g.run()
+// startGroup starts lanes, each of which hands commit up to most of the writes that wait.
+func startGroup(lanes, most int, commit func([]write)) *group {
+	g := &group{queue: make(chan write, queueSize)}
+	for range lanes {
+		g.lanes.Go(func() { g.run(most, commit) })
+	}
 	return g
 }
 
@@ -48,12 +44,12 @@ func (g *group) stop() {
 		close(g.queue)
 	}
 	g.mu.Unlock()
-	<-g.ended
-	g.conn.Close()
+	g.lanes.Wait()
 }
 
-// write runs fn in a transaction and returns when it is durable, or has left no trace. Fn may
-// not keep tx, must not wait for anything else, and computes only: what must leave the process leaves after write returned.
+// write runs fn in a transaction and returns when it is durable, or has left no trace. Fn may run more than once, so that
+// it sets what it returns anew each time; it may not keep tx, must not wait for anything else, and computes only: what must
+// leave the process leaves after write returned.
 func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
 	w := write{ctx: ctx, fn: fn, done: make(chan error, 1)}
 	if err := s.group.enqueue(w); err != nil {
@@ -77,12 +73,11 @@ func (g *group) enqueue(w write) error {
 	}
 }
 
-func (g *group) run() {
-	defer close(g.ended)
-	batch := make([]write, 0, groupMax)
+func (g *group) run(most int, commit func([]write)) {
+	batch := make([]write, 0, most)
 	for w := range g.queue {
 		batch = append(batch[:0], w)
-		for more := true; more && len(batch) < groupMax; {
+		for more := true; more && len(batch) < most; {
 			select {
 			case w, ok := <-g.queue:
 				if more = ok; ok {
@@ -92,41 +87,22 @@ func (g *group) run() {
 				more = false
 			}
 		}
-		g.commit(batch)
+		commit(batch)
 	}
 }
 
-// commit runs one batch and tells each writer its outcome, after the flush.
-func (g *group) commit(batch []write) {
-	outcomes := make([]error, len(batch))
-	err := g.tx.control("BEGIN IMMEDIATE")
-	if err == nil {
-		for i, w := range batch {
-			if outcomes[i] = w.ctx.Err(); outcomes[i] == nil {
-				outcomes[i] = g.tx.savepoint(func() error { return w.fn(g.tx) })
-			}
-		}
-		if err = g.tx.control("COMMIT"); err != nil {
-			err = fmt.Errorf("commit: %w", err)
-		}
-	}
-	if err != nil {
-		g.tx.abandon()
-	}
-	for i, w := range batch {
-		if err != nil {
-			outcomes[i] = err // nothing of this batch is in the database
-		}
-		w.done <- outcomes[i]
-	}
+// session is the connection that a transaction runs on.
+type session interface {
+	query(q string, args []any) (rows, error)
+	exec(q string, args []any) (int64, error) // returns how many rows it changed
+	later(q string, args []any) error         // exec whose count nobody asks for; its error may come with a later statement
+	control(q string) error                   // begins, marks or ends a transaction
 }
 
-// tx is the running transaction. Statements are prepared once on its connection and kept. They pay no heed to their
-// context's end: the transaction is everybody's, and SQLite rolls the whole of it back when one write is interrupted.
+// tx is the running transaction.
 type tx struct {
-	conn     *sql.Conn
-	prepared map[string]*sql.Stmt
-	lost     error // why the transaction is no longer there to be committed; nothing more runs in it
+	on   session
+	lost error // why the transaction is no longer there to be committed; nothing more runs in it
 }
 
 // savepoint runs fn so that what it wrote is undone when it fails.
@@ -150,8 +126,11 @@ func (t *tx) savepoint(fn func() error) error {
 // think it is (SQLite rolls back by itself when the disk is full, for example). What ran next would be a transaction of
 // its own, committed though its writer is told otherwise; so nothing does until abandon.
 func (t *tx) control(q string) error {
-	_, err := t.exec(context.Background(), q)
-	if err != nil && t.lost == nil {
+	if t.lost != nil {
+		return t.lost
+	}
+	err := t.on.control(q)
+	if err != nil {
 		t.lost = fmt.Errorf("transaction lost at %s: %w", q, err)
 	}
 	return err
@@ -174,49 +153,31 @@ func guarded(fn func() error) (err error) {
 	return fn()
 }
 
-func (t *tx) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
+func (t *tx) query(_ context.Context, q string, args ...any) (rows, error) {
 	if t.lost != nil {
 		return nil, t.lost
 	}
-	if stmt := t.prepared[q]; stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := t.conn.PrepareContext(ctx, q)
-	if err != nil {
-		return nil, fmt.Errorf("prepare %.60q: %w", q, err)
-	}
-	t.prepared[q] = stmt
-	return stmt, nil
-}
-
-func (t *tx) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
-	ctx = context.WithoutCancel(ctx)
-	stmt, err := t.prepare(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.QueryContext(ctx, args...)
+	return t.on.query(q, args)
 }
 
 func (t *tx) queryRow(ctx context.Context, q string, args ...any) row {
-	ctx = context.WithoutCancel(ctx)
-	stmt, err := t.prepare(ctx, q)
-	if err != nil {
-		return row{err: err}
-	}
-	return row{row: stmt.QueryRowContext(ctx, args...)}
+	rows, err := t.query(ctx, q, args...)
+	return row{rows, err}
 }
 
 // exec runs a statement and returns how many rows it changed.
-func (t *tx) exec(ctx context.Context, q string, args ...any) (int64, error) {
-	ctx = context.WithoutCancel(ctx)
-	stmt, err := t.prepare(ctx, q)
-	if err != nil {
-		return 0, err
+func (t *tx) exec(_ context.Context, q string, args ...any) (int64, error) {
+	if t.lost != nil {
+		return 0, t.lost
 	}
-	res, err := stmt.ExecContext(ctx, args...)
-	if err != nil {
-		return 0, err
+	return t.on.exec(q, args)
+}
+
+// later runs a statement whose count nobody asks for. On PostgreSQL it travels with the next one, so that it costs no
+// round trip of its own, and its error may come from there.
+func (t *tx) later(_ context.Context, q string, args ...any) error {
+	if t.lost != nil {
+		return t.lost
 	}
-	return res.RowsAffected()
+	return t.on.later(q, args)
 }

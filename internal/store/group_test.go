@@ -160,7 +160,7 @@ func TestDurabilitySettings(t *testing.T) {
 	s := openScratch(t)
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000"} {
 		var read, write string
-		if err := s.reads.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&read); err != nil {
+		if err := s.engine.(*sqlite).reads.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&read); err != nil {
 			t.Fatal(err)
 		}
 		err := s.write(t.Context(), func(x *tx) error { return x.queryRow(t.Context(), "PRAGMA "+pragma).Scan(&write) })
@@ -168,7 +168,7 @@ func TestDurabilitySettings(t *testing.T) {
 			t.Errorf("%s is %s for readers and %s for the writer (%v), want %s", pragma, read, write, err, want)
 		}
 	}
-	if _, err := s.reads.ExecContext(t.Context(), `INSERT INTO scratch (name) VALUES ('x')`); err == nil {
+	if _, err := s.engine.(*sqlite).reads.ExecContext(t.Context(), `INSERT INTO scratch (name) VALUES ('x')`); err == nil {
 		t.Error("a reading connection can write")
 	}
 }

@@ -39,8 +39,8 @@ func (s *Store) ClaimJobs(ctx context.Context, now, lease time.Time, limit int) 
 		return nil, missing(err, nil)
 	}
 	err = s.write(ctx, func(t *tx) error {
-		rows, err := t.query(ctx, `UPDATE jobs SET run_at = $1, attempts = attempts + 1
-			WHERE id IN (SELECT id FROM jobs WHERE run_at <= $2 AND held_until = 0 ORDER BY run_at LIMIT $3)
+		rows, err := t.query(ctx, `WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE run_at <= $2 AND held_until = 0 ORDER BY run_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+			UPDATE jobs SET run_at = $1, attempts = attempts + 1 WHERE id IN (SELECT id FROM due)
 			RETURNING `+jobColumns, ms(lease), ms(now), limit)
 		jobs, err = collect(rows, err, scanJob)
 		return err

@@ -30,7 +30,7 @@ import (
 // TestPostgreSQLAcceptsEveryStatement also looks at the types that PostgreSQL finds for the parameters: an untyped
 // place becomes an integer of 32 bits or a text without a word, and fails only when it runs.
 func TestPostgreSQLAcceptsEveryStatement(t *testing.T) {
-	db, err := pgx.Connect(t.Context(), postgrestest.Start(t))
+	db, err := pgx.Connect(t.Context(), postgrestest.Start(t).URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func statements(t *testing.T) (found []statement) {
 	config := types.Config{Importer: noImports{}, Error: func(error) {}}
 	_, _ = config.Check("store", files, parsed, info)
 
-	runs := []string{"exec", "query", "queryRow"}
+	runs := []string{"exec", "later", "query", "queryRow"}
 	for _, f := range parsed {
 		for _, decl := range f.Decls {
 			function, ok := decl.(*ast.FuncDecl)

@@ -1,8 +1,8 @@
 // Package store owns all SQL.
 //
-// Writes go through Store.write: many waiting closures share one transaction, a
-// savepoint each, so that one disk flush acknowledges many answers; nothing is
-// acknowledged before its flush (INV-12). Reads use other connections.
+// Writes go through Store.write: closures that wait for the database share a
+// disk flush, and nothing is acknowledged before its flush (INV-12). Reads use
+// other connections. sqlite.go and postgres.go are the two engines.
 //
 // The rules about "once", "still pending" and "tries left" stand inside the
 // statements. Methods satisfy the small Store interfaces of the domain
@@ -13,171 +13,129 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
+	"regexp"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
-
-// ErrNewer says that the database was written by a newer version of the program.
-var ErrNewer = errors.New("the database was written by a newer version of countersign: use that version, or restore a backup")
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	reads *sql.DB
-	group *group
-
-	mu       sync.Mutex
-	prepared map[string]*sql.Stmt // of reads; guarded by mu
-	writes   *sql.DB
+	engine engine
+	group  *group
 }
 
-// OpenSQLite opens or creates the database file and brings its schema up to date.
-// Only one process may have it open; the caller sees to that.
-func OpenSQLite(ctx context.Context, path string) (*Store, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
+// engine is a kind of database.
+type engine interface {
+	query(ctx context.Context, q string, args []any) (rows, error) // a read
+	ping(ctx context.Context) error
+	close() error
+}
+
+// Config says which database, and how it is opened.
+type Config struct {
+	// URL is a postgres:// address, a PostgreSQL key=value string, or the path of a SQLite file.
+	URL string
+	// Migrate brings a PostgreSQL schema up to date first, as Migrate does. A SQLite file always is: it has one process.
+	Migrate bool
+}
+
+// Open opens the database, and creates the SQLite file when there is none. The error is ErrOlder or ErrNewer when the
+// schema is not this program's.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	postgres, err := isPostgres(cfg.URL)
+	switch {
+	case err != nil:
 		return nil, err
+	case !postgres:
+		return OpenSQLite(ctx, cfg.URL)
+	case cfg.Migrate:
+		if err := Migrate(ctx, cfg.URL); err != nil {
+			return nil, err
+		}
 	}
-	// Made here, because SQLite would let everybody on the machine read it; its log gets the same mode.
-	file, err := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
+	return openPostgres(ctx, cfg.URL)
+}
+
+var keyValue = regexp.MustCompile(`^\s*(host|hostaddr|port|user|password|dbname|database|service|servicefile|passfile|sslmode|application_name)\s*=`)
+
+// isPostgres tells PostgreSQL's addresses from paths.
+func isPostgres(url string) (bool, error) {
+	scheme, _, found := strings.Cut(url, "://")
+	switch {
+	case url == "":
+		return false, errors.New("no database is named: give a postgres:// address or the path of a SQLite file")
+	case found && (scheme == "postgres" || scheme == "postgresql"), keyValue.MatchString(url):
+		return true, nil
+	case found:
+		return false, fmt.Errorf("%s:// is no database that countersign knows: give a postgres:// address or the path of a SQLite file", scheme)
 	}
-	file.Close()
-	// The string must begin with file:, or SQLite's own options are cut off unseen. Settings go here, because a
-	// PRAGMA given later would stay with one pooled connection only.
-	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(abs) +
-		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)"
-	writes, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, err
-	}
-	writes.SetMaxOpenConns(1)
-	if err := migrate(ctx, writes); err != nil {
-		writes.Close()
-		return nil, err
-	}
-	conn, err := writes.Conn(ctx)
-	if err != nil {
-		writes.Close()
-		return nil, err
-	}
-	reads, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
-	if err != nil {
-		writes.Close()
-		return nil, err
-	}
-	// Readers that never pause starve the writer of processor time, so there are few of them.
-	n := max(2, runtime.NumCPU())
-	reads.SetMaxOpenConns(n)
-	reads.SetMaxIdleConns(n)
-	return &Store{reads: reads, writes: writes, prepared: map[string]*sql.Stmt{}, group: startGroup(conn)}, nil
+	return false, nil
 }
 
 // Close waits for the writes that were begun and closes the database.
 func (s *Store) Close() error {
 	s.group.stop()
-	err := s.reads.Close()
-	// The driver leaves the log beside the file. Folded in, the file alone is the database, for whoever copies the folder.
-	var busy, pages, folded int // the pragma is a query: executed without reading its row it does nothing
-	fold := s.writes.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &folded)
-	return errors.Join(err, fold, s.writes.Close())
+	return s.engine.close()
 }
 
 // Ping reports whether the database answers.
-func (s *Store) Ping(ctx context.Context) error { return s.reads.PingContext(ctx) }
-
-func migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, files)
-	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
-	}
-	current, err := p.GetDBVersion(ctx)
-	if err != nil {
-		return fmt.Errorf("read the database's version: %w", err)
-	}
-	sources := p.ListSources()
-	if current > sources[len(sources)-1].Version {
-		return ErrNewer
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("bring the database up to date: %w", err)
-	}
-	return nil
-}
+func (s *Store) Ping(ctx context.Context) error { return s.engine.ping(ctx) }
 
 // query runs a read. Statements are prepared once and kept.
-func (s *Store) query(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
-	stmt, err := s.prepare(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.QueryContext(ctx, args...)
+func (s *Store) query(ctx context.Context, q string, args ...any) (rows, error) {
+	return s.engine.query(ctx, q, args)
 }
 
 func (s *Store) queryRow(ctx context.Context, q string, args ...any) row {
-	stmt, err := s.prepare(ctx, q)
-	if err != nil {
-		return row{err: err}
-	}
-	return row{row: stmt.QueryRowContext(ctx, args...)}
+	rows, err := s.engine.query(ctx, q, args)
+	return row{rows, err}
 }
 
-func (s *Store) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if stmt := s.prepared[q]; stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := s.reads.PrepareContext(ctx, q)
-	if err != nil {
-		return nil, fmt.Errorf("prepare %.60q: %w", q, err)
-	}
-	s.prepared[q] = stmt
-	return stmt, nil
+// rows is a result of either engine.
+type rows interface {
+	scanner
+	Next() bool
+	Err() error
+	Close() error
 }
 
-// row is a *sql.Row that may have failed before it ran.
+// row is a result of which only the first row counts, or what kept it from coming.
 type row struct {
-	row *sql.Row
-	err error
+	rows rows
+	err  error
 }
 
+// Scan fails with sql.ErrNoRows when there is none.
 func (r row) Scan(dest ...any) error {
 	if r.err != nil {
 		return r.err
 	}
-	return r.row.Scan(dest...)
+	defer r.rows.Close()
+	if !r.rows.Next() {
+		if err := r.rows.Err(); err != nil {
+			return err
+		}
+		return sql.ErrNoRows
+	}
+	if err := r.rows.Scan(dest...); err != nil {
+		return err
+	}
+	return r.rows.Close() // some errors come after the row, such as a broken rule at the end of an UPDATE … RETURNING
 }
 
-// scanner is a row of either kind.
+// scanner is a row, or what reads one.
 type scanner interface{ Scan(dest ...any) error }
 
 // querier is what reads can run on: the store, or a transaction that must see its own writes.
 type querier interface {
-	query(ctx context.Context, q string, args ...any) (*sql.Rows, error)
+	query(ctx context.Context, q string, args ...any) (rows, error)
 	queryRow(ctx context.Context, q string, args ...any) row
 }
 
 // collect reads all rows with scan.
-func collect[T any](rows *sql.Rows, err error, scan func(scanner) (T, error)) ([]T, error) {
+func collect[T any](rows rows, err error, scan func(scanner) (T, error)) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// This file owns SQLite: a file, one writing connection, and a few that read. Closures that wait for the writer share a
+// transaction, a savepoint each, so that one disk flush acknowledges many answers.
+
+const groupMax = 128 // closures in one transaction
+
+type sqlite struct {
+	reads, writes *sql.DB
+	conn          *sql.Conn // the writing connection
+	tx            *tx
+
+	mu       sync.Mutex
+	prepared map[string]*sql.Stmt // of reads; guarded by mu
+}
+
+// OpenSQLite opens or creates the database file and brings its schema up to date.
+// Only one process may have it open; the caller sees to that.
+func OpenSQLite(ctx context.Context, path string) (*Store, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	// Made here, because SQLite would let everybody on the machine read it; its log gets the same mode.
+	file, err := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	file.Close()
+	// The string must begin with file:, or SQLite's own options are cut off unseen. Settings go here, because a
+	// PRAGMA given later would stay with one pooled connection only.
+	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(abs) +
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)"
+	writes, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, err
+	}
+	writes.SetMaxOpenConns(1)
+	if err := migrate(ctx, goose.DialectSQLite3, writes); err != nil {
+		writes.Close()
+		return nil, err
+	}
+	conn, err := writes.Conn(ctx)
+	if err != nil {
+		writes.Close()
+		return nil, err
+	}
+	reads, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
+	if err != nil {
+		writes.Close()
+		return nil, err
+	}
+	// Readers that never pause starve the writer of processor time, so there are few of them.
+	n := max(2, runtime.NumCPU())
+	reads.SetMaxOpenConns(n)
+	reads.SetMaxIdleConns(n)
+	db := &sqlite{
+		reads: reads, writes: writes, conn: conn, prepared: map[string]*sql.Stmt{},
+		tx: &tx{on: &sqliteWriter{conn: conn, prepared: map[string]*sql.Stmt{}}},
+	}
+	return &Store{engine: db, group: startGroup(1, groupMax, db.commit)}, nil
+}
+
+func (db *sqlite) ping(ctx context.Context) error { return db.reads.PingContext(ctx) }
+
+func (db *sqlite) close() error {
+	db.conn.Close()
+	err := db.reads.Close()
+	// The driver leaves the log beside the file. Folded in, the file alone is the database, for whoever copies the folder.
+	var busy, pages, folded int // the pragma is a query: executed without reading its row it does nothing
+	fold := db.writes.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &folded)
+	return errors.Join(err, fold, db.writes.Close())
+}
+
+func (db *sqlite) query(ctx context.Context, q string, args []any) (rows, error) {
+	stmt, err := db.prepare(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return result(stmt.QueryContext(ctx, args...))
+}
+
+// result keeps a nil *sql.Rows from becoming rows that are not nil.
+func result(r *sql.Rows, err error) (rows, error) {
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (db *sqlite) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if stmt := db.prepared[q]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := db.reads.PrepareContext(ctx, withoutLocks(q))
+	if err != nil {
+		return nil, fmt.Errorf("prepare %.60q: %w", q, err)
+	}
+	db.prepared[q] = stmt
+	return stmt, nil
+}
+
+// commit runs one batch and tells each writer its outcome, after the flush.
+func (db *sqlite) commit(batch []write) {
+	outcomes := make([]error, len(batch))
+	err := db.tx.control("BEGIN IMMEDIATE")
+	if err == nil {
+		for i, w := range batch {
+			if outcomes[i] = w.ctx.Err(); outcomes[i] == nil {
+				outcomes[i] = db.tx.savepoint(func() error { return w.fn(db.tx) })
+			}
+		}
+		if err = db.tx.control("COMMIT"); err != nil {
+			err = fmt.Errorf("commit: %w", err)
+		}
+	}
+	if err != nil {
+		db.tx.abandon()
+	}
+	for i, w := range batch {
+		if err != nil {
+			outcomes[i] = err // nothing of this batch is in the database
+		}
+		w.done <- outcomes[i]
+	}
+}
+
+// sqliteWriter is the writing connection. Statements are prepared once and kept. They pay no heed to their context's
+// end: the transaction is everybody's, and SQLite rolls the whole of it back when one write is interrupted.
+type sqliteWriter struct {
+	conn     *sql.Conn
+	prepared map[string]*sql.Stmt
+}
+
+func (w *sqliteWriter) prepare(q string) (*sql.Stmt, error) {
+	if stmt := w.prepared[q]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := w.conn.PrepareContext(context.Background(), withoutLocks(q))
+	if err != nil {
+		return nil, fmt.Errorf("prepare %.60q: %w", q, err)
+	}
+	w.prepared[q] = stmt
+	return stmt, nil
+}
+
+func (w *sqliteWriter) query(q string, args []any) (rows, error) {
+	stmt, err := w.prepare(q)
+	if err != nil {
+		return nil, err
+	}
+	return result(stmt.QueryContext(context.Background(), args...))
+}
+
+func (w *sqliteWriter) exec(q string, args []any) (int64, error) {
+	stmt, err := w.prepare(q)
+	if err != nil {
+		return 0, err
+	}
+	res, err := stmt.ExecContext(context.Background(), args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+func (w *sqliteWriter) later(q string, args []any) error {
+	_, err := w.exec(q, args)
+	return err
+}
+
+func (w *sqliteWriter) control(q string) error { return w.later(q, nil) }
+
+var locks = regexp.MustCompile(` FOR (NO KEY )?(UPDATE|SHARE)( OF \w+)?( SKIP LOCKED)?`)
+
+// withoutLocks takes PostgreSQL's row locks out of a statement. SQLite knows none and needs none: it has one writer.
+func withoutLocks(q string) string { return locks.ReplaceAllString(q, "") }
