@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -145,9 +147,12 @@ const nobodySetUp = `NOT EXISTS (SELECT 1 FROM operators o WHERE o.account_id = 
 
 // OperatorExists reports whether the account has an operator with a password.
 func (s *Store) OperatorExists(ctx context.Context, accountID string) (bool, error) {
-	var missing bool
-	err := s.queryRow(ctx, `SELECT `+nobodySetUp, accountID).Scan(&missing)
-	return !missing, err
+	var one int
+	err := s.queryRow(ctx, `SELECT 1 FROM operators o WHERE o.account_id = $1 AND o.password_hash <> '' LIMIT 1`, accountID).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // KeepSetupLink keeps a link for an account without an operator. Older links of the account end: one is out at a time.
