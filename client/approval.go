@@ -66,7 +66,7 @@ type Approval struct {
 	AuthyID       int64
 	Application   string           // the application's name as shown, and ApplicationID its id as signed: on the server's word,
 	ApplicationID string           // so keep them from an early answer when receipts must be checked without trust in it
-	CreatedAt     time.Time        // zero in the answers to CreateApproval and CancelApproval
+	CreatedAt     time.Time        // zero in the answers to CreateApproval, CancelApproval and RenotifyApproval
 	ProcessedAt   time.Time        // zero while pending
 	Expire        time.Duration    // life it was given, 0 = never expires (or not told, as CreatedAt)
 	HiddenDetails []Field          // as created, told once answered
@@ -155,6 +155,15 @@ func (c *Client) CancelApproval(ctx context.Context, uuid string) (Approval, err
 		return Approval{}, notFound(uuid)
 	}
 	return c.approval(ctx, uuid, call{name: "cancel approval", method: "POST", path: approvalPath(uuid) + "/cancel"})
+}
+
+// RenotifyApproval tells the user's devices of a pending approval again: for the person who saw nothing. It stays the same request, with the same
+// number and end. It returns [ErrNotPending] when it was decided, and [ErrRateLimited] when they were told a moment ago or often enough.
+func (c *Client) RenotifyApproval(ctx context.Context, uuid string) (Approval, error) {
+	if !isUUID(uuid) {
+		return Approval{}, notFound(uuid)
+	}
+	return c.approval(ctx, uuid, call{name: "renotify approval", method: "POST", path: approvalPath(uuid) + "/renotify"})
 }
 
 // approval makes a call that answers with one approval, and checks that it is that one.

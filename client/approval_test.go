@@ -181,6 +181,9 @@ func TestApprovalFailsClosed(t *testing.T) {
 		if _, err := c.Approval(t.Context(), uuid); !errors.Is(err, ErrApprovalNotFound) {
 			t.Errorf("%q: got %v", uuid, err)
 		}
+		if _, err := c.RenotifyApproval(t.Context(), uuid); !errors.Is(err, ErrApprovalNotFound) {
+			t.Errorf("renotify %q: got %v", uuid, err)
+		}
 		if _, err := c.CancelApproval(t.Context(), uuid); !errors.Is(err, ErrApprovalNotFound) {
 			t.Errorf("cancel %q: got %v", uuid, err)
 		}
@@ -199,6 +202,19 @@ func TestWaitApproval(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantAsked(t, *requests, asked{Method: "GET", URI: "/onetouch/json/approval_requests/" + testUUID + query})
+	}
+}
+
+func TestRenotifyApproval(t *testing.T) {
+	c, requests := answering(t, 200, `{"approval_request":{"uuid":"`+testUUID+`","status":"pending"},"message":"The user's devices were told again.","success":true}`)
+	got, err := c.RenotifyApproval(t.Context(), testUUID)
+	if err != nil || got.Status != StatusPending || got.UUID != testUUID {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	wantAsked(t, *requests, asked{Method: "POST", URI: "/onetouch/json/approval_requests/" + testUUID + "/renotify"})
+	c, _ = answering(t, 429, `{"error_code":"60003","errors":{"message":"x"},"message":"x","success":false}`)
+	if _, err := c.RenotifyApproval(t.Context(), testUUID); !errors.Is(err, ErrRateLimited) {
+		t.Errorf("got %v", err)
 	}
 }
 

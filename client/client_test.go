@@ -105,12 +105,13 @@ func TestRepetition(t *testing.T) {
 			_, err := c.CreateApproval(ctx, 1635, ApprovalRequest{Message: "a"})
 			return err
 		},
-		"verify": func(ctx context.Context, c *Client) error { return c.VerifyCode(ctx, 1635, "1234567") },
-		"sms":    func(ctx context.Context, c *Client) error { _, err := c.SendSMS(ctx, 1635, SMS{}); return err },
-		"add":    func(ctx context.Context, c *Client) error { _, err := c.AddUser(ctx, NewUser{}); return err },
-		"remove": func(ctx context.Context, c *Client) error { return c.RemoveUser(ctx, 1635) },
-		"cancel": func(ctx context.Context, c *Client) error { _, err := c.CancelApproval(ctx, testUUID); return err },
-		"ticket": func(ctx context.Context, c *Client) error { _, err := c.CreateEnrollmentTicket(ctx, 1635); return err },
+		"verify":   func(ctx context.Context, c *Client) error { return c.VerifyCode(ctx, 1635, "1234567") },
+		"sms":      func(ctx context.Context, c *Client) error { _, err := c.SendSMS(ctx, 1635, SMS{}); return err },
+		"add":      func(ctx context.Context, c *Client) error { _, err := c.AddUser(ctx, NewUser{}); return err },
+		"remove":   func(ctx context.Context, c *Client) error { return c.RemoveUser(ctx, 1635) },
+		"renotify": func(ctx context.Context, c *Client) error { _, err := c.RenotifyApproval(ctx, testUUID); return err },
+		"cancel":   func(ctx context.Context, c *Client) error { _, err := c.CancelApproval(ctx, testUUID); return err },
+		"ticket":   func(ctx context.Context, c *Client) error { _, err := c.CreateEnrollmentTicket(ctx, 1635); return err },
 	}
 	repeatable := map[string]bool{"read": true, "status": true, "create": true}
 	for _, test := range []struct {

@@ -19,6 +19,7 @@ type devCmd struct {
 	ConsoleAddr       string     `name:"console-addr" placeholder:"ADDR" help:"Address of the console (default: ${default})." default:"127.0.0.1:8303"`
 	LoginAddr         string     `name:"login-addr" placeholder:"ADDR" help:"Address of the sample log-in application (default: ${default})." default:"127.0.0.1:8300"`
 	PublicURL         string     `name:"public-url" placeholder:"URL" help:"The authenticator's address as phones reach it, for example through an https tunnel."`
+	PushLoopback      bool       `name:"push-loopback" hidden:"" help:"Let push services be on this machine: for tests."`
 	LogLevel          slog.Level `name:"log-level" placeholder:"LEVEL" help:"Log to stderr from this level on: debug, info, warn or error (default: ${default})." default:"warn"`
 	JSON              bool       `name:"json" help:"Print the addresses as JSON, the same as dev.json in the data folder."`
 }
@@ -32,7 +33,7 @@ func (c *devCmd) Run(ctx context.Context, out *output) error {
 	log := slog.New(slog.NewTextHandler(out.Err, &slog.HandlerOptions{Level: c.LogLevel}))
 	return dev.Run(ctx, dev.Config{
 		Dir: dir, APIAddr: c.APIAddr, AuthenticatorAddr: c.AuthenticatorAddr, ConsoleAddr: c.ConsoleAddr, LoginAddr: c.LoginAddr,
-		AuthenticatorURL: c.PublicURL, Now: time.Now, Log: log,
+		AuthenticatorURL: c.PublicURL, PushLoopback: c.PushLoopback, Now: time.Now, Log: log,
 	}, func(r dev.Ready) error {
 		if c.JSON {
 			return out.json(r)

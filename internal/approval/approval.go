@@ -30,6 +30,7 @@ var (
 	ErrSignature  = fault.New(fault.Unauthenticated, "bad-signature", "The device's signature does not fit this request.")
 	ErrInvalid    = fault.New(fault.Invalid, "approval-invalid", "The approval request is not valid.")
 	ErrLogo       = fault.New(fault.Invalid, "approval-logo-invalid", "A logo is not valid.")
+	ErrRenotified = fault.New(fault.Limited, "renotify-limit", "The user was told of this request often enough, or a moment ago.")
 	ErrReused     = fault.New(fault.Conflict, "idempotency-key-reused", "This Idempotency-Key was used for another request.")
 )
 

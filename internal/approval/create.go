@@ -48,17 +48,18 @@ func (s *Service) Create(ctx context.Context, app tenant.Application, u tenant.U
 	if shown := req.defaultLogo(); shown != "" {
 		a.Content.Logo = s.Logo(ctx, shown)
 	}
-	creation := Creation{Approval: a, Settings: app.Settings, Now: now}
+	creation := Creation{Approval: a, Settings: app.Settings, Push: s.push(app.ID, a.UUID, now), Now: now}
 	if req.IdempotencyKey != "" {
 		creation.IdempotencyHash = s.Ring.Hash("idempotency key", app.ID+":"+req.IdempotencyKey)
 		creation.RequestHash = s.Ring.Hash("idempotent request", fmt.Sprintf("%q %d", []any{u.ID, req.Message, req.Details, req.Hidden, req.Logos, a.Match.Mode}, a.Life))
 	}
 	rec := audit.New(now, app.ID, "app:"+app.ID, "approval.created", "approval:"+a.UUID)
-	kept, err := s.Store.CreateApproval(ctx, creation, rec)
+	kept, jobs, err := s.Store.CreateApproval(ctx, creation, rec)
 	if err != nil {
 		return Approval{}, err
 	}
-	s.Live.Wake(live.UserTopic(u.ID))
+	s.Live.Wake(live.UserTopic(u.ID)) // open streams first
+	s.Offer(jobs...)
 	return kept.At(now), nil
 }
 

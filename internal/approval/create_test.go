@@ -10,6 +10,7 @@ import (
 
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/audit"
+	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/tenant"
 )
@@ -213,18 +214,26 @@ type keeping struct {
 	err   error
 }
 
-func (k *keeping) CreateApproval(_ context.Context, c Creation, _ audit.Record) (Approval, error) {
+func (k *keeping) CreateApproval(_ context.Context, c Creation, _ audit.Record) (Approval, []job.Job, error) {
 	k.asked = c
-	return c.Approval, k.err
+	if k.err != nil {
+		return c.Approval, nil, k.err
+	}
+	return c.Approval, []job.Job{c.Push("d1")}, nil
 }
 
 // A refused creation wakes nobody, and one that was switched off does not even ask for the picture.
 func TestCreate(t *testing.T) {
 	k := &keeping{}
 	fetched := ""
+	var offered []job.Job
 	s := &Service{
 		Store: k, Live: live.NewHub(), Now: func() time.Time { return time.Unix(1_800_000_000, 0) },
 		Logo: func(_ context.Context, url string) string { fetched = url; return "digest" },
+		NewPush: func(appID, uuid, deviceID string, now time.Time) job.Job {
+			return job.New(job.Push, appID, uuid+" "+deviceID, now)
+		},
+		Offer: func(jobs ...job.Job) { offered = append(offered, jobs...) },
 	}
 	app := tenant.Application{ID: "a1", Name: "Bank", Settings: tenant.NewIntegration()}
 	u := tenant.User{ID: "u1"}
@@ -241,13 +250,16 @@ func TestCreate(t *testing.T) {
 	if a, err := s.Create(t.Context(), app, u, req); !errors.Is(err, ErrFlood) || a.UUID != "" {
 		t.Errorf("refused: %+v, %v", a, err)
 	}
-	if len(sub.Take()) > 0 {
+	if len(sub.Take()) > 0 || len(offered) > 0 {
 		t.Error("a refused request woke somebody")
 	}
 	k.err = nil
 	a, err := s.Create(t.Context(), app, u, req)
 	if err != nil || a.Content.Logo != "digest" || fetched != req.Logos[0].URL || k.asked.Settings != app.Settings || k.asked.IdempotencyHash != "" {
 		t.Errorf("created: %+v, %v", a, err)
+	}
+	if len(offered) != 1 || offered[0].Ref != a.UUID+" d1" || !offered[0].CreatedAt.Equal(a.CreatedAt) {
+		t.Errorf("pushes %+v", offered)
 	}
 	if len(sub.Take()) != 1 {
 		t.Error("the user's devices were not woken")

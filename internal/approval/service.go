@@ -18,19 +18,23 @@ type Creation struct {
 	Settings        tenant.Settings // the limits
 	IdempotencyHash string          // "" = none
 	RequestHash     string          // tells an honest repetition from a key used twice
+	Push            Push            // nil: nothing is pushed
 	Now             time.Time
 }
 
 // Store is what this package needs to keep.
 type Store interface {
-	// CreateApproval asks inside the transaction whether the user is still there and has a grant, and whether the limits
+	// CreateApproval inserts the push job of each subscribed device of the user too, and returns them leased to the caller. It asks inside the transaction whether the user is still there and has a grant, and whether the limits
 	// allow one more: tenant.ErrUser, ErrNoDevice, ErrWaiting, ErrFlood. A known idempotency hash returns the first approval, or ErrReused.
-	CreateApproval(ctx context.Context, c Creation, rec audit.Record) (Approval, error)
+	CreateApproval(ctx context.Context, c Creation, rec audit.Record) (Approval, []job.Job, error)
 	Approval(ctx context.Context, appID, uuid string) (Approval, error) // ErrUnknown
 	// Decide changes a pending, unexpired approval whose user and grant are still there, and inserts the callback job
 	// where the application has a callback. It returns ErrNotPending when it changed nothing, and the jobs leased to the caller.
 	Decide(ctx context.Context, d Decision, callback job.Job, rec audit.Record) (Approval, []job.Job, error)
 	Cancel(ctx context.Context, appID, uuid string, now time.Time, rec audit.Record) (Approval, error) // ErrUnknown, ErrNotPending
+	// Renotify inserts push jobs anew, if the approval is pending, was made and last repeated RenotifyPause ago, and was repeated less than
+	// RenotifyMax times: ErrUnknown, ErrNotPending, ErrRenotified.
+	Renotify(ctx context.Context, appID, uuid string, now time.Time, push Push, rec audit.Record) (Approval, []job.Job, error)
 	// ApprovalForDevice returns an approval of a user that the device has a grant for, and the grant's id. ErrUnknown.
 	ApprovalForDevice(ctx context.Context, deviceID, uuid string) (Approval, int64, error)
 	WaitingForDevice(ctx context.Context, deviceID string, now time.Time) ([]Approval, error) // newest first, at most 100
@@ -49,6 +53,18 @@ type Service struct {
 	// Logo returns the digest of the picture at url as devices will see it, or "" when it cannot be had in time.
 	Logo  func(ctx context.Context, url string) string
 	Offer func(...job.Job)
+	// NewPush makes the job that pushes an approval to one device; nil: nothing is pushed.
+	NewPush func(appID, uuid, deviceID string, now time.Time) job.Job
+}
+
+// Push makes the push job of one device for one approval.
+type Push func(deviceID string) job.Job
+
+func (s *Service) push(appID, uuid string, now time.Time) Push {
+	if s.NewPush == nil {
+		return nil
+	}
+	return func(deviceID string) job.Job { return s.NewPush(appID, uuid, deviceID, now) }
 }
 
 // Get returns the application's approval as it is now, or ErrUnknown.
@@ -102,6 +118,25 @@ func (s *Service) Cancel(ctx context.Context, app tenant.Application, uuid strin
 		return Approval{}, err
 	}
 	s.Live.Wake(live.ApprovalTopic(uuid), live.UserTopic(a.UserID))
+	return a, nil
+}
+
+// How often a person may be told again of the same request (T-10).
+const (
+	RenotifyMax   = 3
+	RenotifyPause = 20 * time.Second
+)
+
+// Renotify tells the user's devices of a pending approval once more. It stays the same request, with the same number and end.
+func (s *Service) Renotify(ctx context.Context, app tenant.Application, uuid string) (Approval, error) {
+	now := s.Now()
+	rec := audit.New(now, app.ID, "app:"+app.ID, "approval.renotified", "approval:"+uuid)
+	a, jobs, err := s.Store.Renotify(ctx, app.ID, uuid, now, s.push(app.ID, uuid, now), rec)
+	if err != nil {
+		return Approval{}, err
+	}
+	s.Live.Wake(live.UserTopic(a.UserID))
+	s.Offer(jobs...)
 	return a, nil
 }
 

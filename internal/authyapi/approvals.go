@@ -179,6 +179,24 @@ func (a *API) cancelApproval(c call) (any, error) {
 	}{request{cancelled.UUID, wireStatus(cancelled.Status), true}, "Approval request was cancelled.", true}, nil
 }
 
+// renotifyApproval tells the user's devices of the same request again.
+func (a *API) renotifyApproval(c call) (any, error) {
+	uuid := c.r.PathValue("uuid")
+	again, err := a.Approvals.Renotify(c.ctx, c.app, uuid)
+	if err != nil {
+		return nil, approvalError(uuid, err)
+	}
+	type request struct {
+		UUID   string `json:"uuid"`
+		Status string `json:"status"`
+	}
+	return struct {
+		Request request `json:"approval_request"`
+		Message string  `json:"message"`
+		Success bool    `json:"success"`
+	}{request{again.UUID, wireStatus(again.Status)}, "The user's devices were told again.", true}, nil
+}
+
 // approvalError says what went wrong from an application's side; the uuid in "not found" is the contract's.
 func approvalError(uuid string, err error) error {
 	switch {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"countersign.dev/internal/approval"
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/live"
 	"countersign.dev/internal/servertest"
 	"countersign.dev/internal/tenant"
 )
@@ -277,4 +279,45 @@ func TestTicketWorksOnce(t *testing.T) {
 	if _, err := s.Devices.LookTicket(t.Context(), two); err == nil {
 		t.Error("good after ten minutes")
 	}
+}
+
+// T-10: the same request is told of again, seldom, and stays the same in all else.
+func TestRenotify(t *testing.T) {
+	s := newSite(t, func(set *tenant.Settings) { set.Match, set.MatchDigits = tenant.MatchType, 3 })
+	phone := s.Phone(t, s.app, s.ana)
+	s.Subscribed(t, phone, "https://fcm.googleapis.com/fcm/send/1")
+	uuid := s.post(fmt.Sprintf("/onetouch/json/users/%d/approval_requests", s.ana.AuthyID), "message=m").uuid(t)
+	first := s.get("/onetouch/json/approval_requests/" + uuid)
+	again := func() answer { return s.post("/onetouch/json/approval_requests/"+uuid+"/renotify", "") }
+	told := s.Live.Subscribe(live.UserTopic(s.ana.ID))
+	defer told.Close()
+
+	s.Clock.Advance(19 * time.Second)
+	a := again()
+	if a.refused(t, 429, "60003", "The user was told of this request often enough, or a moment ago."); a.header.Get("Retry-After") != "1" {
+		t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
+	}
+	if len(told.Take()) > 0 || len(s.Jobs.Offered(job.Push)) != 1 {
+		t.Error("a refused repetition told somebody")
+	}
+	for n := range approval.RenotifyMax {
+		s.Clock.Advance(approval.RenotifyPause)
+		again().is(t, 200, fmt.Sprintf(`{"approval_request":{"uuid":"%s","status":"pending"},"message":"The user's devices were told again.","success":true}`, uuid))
+		if jobs := s.Jobs.Offered(job.Push); len(told.Take()) != 1 || len(jobs) != n+2 || jobs[n+1].Ref != uuid {
+			t.Errorf("pushes after repetition %d: %+v", n+1, jobs)
+		}
+	}
+	s.Clock.Advance(approval.RenotifyPause)
+	a = again()
+	if a.refused(t, 429, "60003", "The user was told of this request often enough, or a moment ago."); a.header.Get("Retry-After") != "21" { // its end
+		t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
+	}
+	if now := s.get("/onetouch/json/approval_requests/" + uuid); now.body != first.body {
+		t.Errorf("it was\n%s\nand is\n%s", first.body, now.body)
+	}
+	if waiting, err := s.Approvals.Waiting(t.Context(), phone.Device); err != nil || len(waiting) != 1 {
+		t.Errorf("the phone lists %d, %v", len(waiting), err)
+	}
+	s.Clock.Advance(time.Minute)
+	again().refused(t, 400, "60079", "The approval request is no longer pending.")
 }

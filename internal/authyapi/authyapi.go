@@ -59,6 +59,7 @@ var routes = []route{
 	{"POST", "/onetouch/{format}/users/{id}/approval_requests", (*API).createApproval},
 	{"GET", "/onetouch/{format}/approval_requests/{uuid}", (*API).readApproval},
 	{"POST", "/onetouch/{format}/approval_requests/{uuid}/cancel", (*API).cancelApproval},
+	{"POST", "/onetouch/{format}/approval_requests/{uuid}/renotify", (*API).renotifyApproval},
 	{"POST", "/onetouch/{format}/users/{id}/enrollment_tickets", (*API).createTicket},
 }
 

@@ -96,6 +96,11 @@ func usages(s *site, phone *servertest.Phone) []usage {
 		},
 		{"read", "GET", asked(""), "wait=0", `{"wait":0}`, says(`"status":"pending"`)},
 		{"cancel", "POST", asked("/cancel"), "", "", says(`"cancelled":true`)},
+		{"renotify", "POST", func(t *testing.T) string {
+			target := asked("/renotify")(t)
+			s.Clock.Advance(approval.RenotifyPause)
+			return target
+		}, "", "", says(`"status":"pending"`, "told again")},
 		{"enrollment_tickets", "POST", fixed(fmt.Sprintf("/onetouch/json/users/%d/enrollment_tickets", s.ana.AuthyID)), "", "", says("/enroll#")},
 		{"probe", "GET", fixed("/"), "", "", says(`{"message":"Countersign","success":true}`)},
 	}

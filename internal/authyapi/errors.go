@@ -55,6 +55,7 @@ var refusals = map[string]refusal{
 	approval.ErrNotPending.Code: {status: 400, code: "60079"},
 	approval.ErrInvalid.Code:    {status: 400, code: "60004"},
 	approval.ErrLogo.Code:       {status: 400, code: "60080"},
+	approval.ErrRenotified.Code: {status: 429, code: "60003"},
 	approval.ErrReused.Code:     {status: 400, code: "60002"},
 }
 

@@ -126,6 +126,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"wait no number", "GET", "/onetouch/json/approval_requests/1?wait=x", "", "", 400, "60004", "Invalid parameter: wait - Seconds from 0 to 60 are expected"},
 		{"wait negative", "GET", "/onetouch/json/approval_requests/1?wait=-1", "", "", 400, "60004", "Invalid parameter: wait - Seconds from 0 to 60 are expected"},
 		{"cancel what is not there", "POST", "/onetouch/json/approval_requests/1/cancel", "", "", 404, "60049", "Approval request not found: 1"},
+		{"renotify what is not there", "POST", "/onetouch/json/approval_requests/1/renotify", "", "", 404, "60049", "Approval request not found: 1"},
 		{"long action to verify", "GET", verify, formType, "action=" + strings.Repeat("x", 256), 400, "60004", "Invalid parameter: action - At most 255 characters"},
 		{"long action to send", "GET", sms, formType, "action=" + strings.Repeat("x", 256), 400, "60004", "Invalid parameter: action - At most 255 characters"},
 		{"long action message", "GET", sms, formType, "action_message=" + strings.Repeat("x", 256), 400, "60004", "Invalid parameter: action - At most 255 characters"},

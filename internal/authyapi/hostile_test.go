@@ -16,6 +16,7 @@ import (
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/job"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
 )
@@ -187,8 +188,12 @@ func (brokenCodes) Redeem(context.Context, otp.Attempt, func(otp.Candidates) otp
 
 func (brokenCodes) HasGrant(context.Context, string) (string, error) { return "", errDisk }
 
-func (brokenApprovals) CreateApproval(context.Context, approval.Creation, audit.Record) (approval.Approval, error) {
-	return approval.Approval{}, errDisk
+func (brokenApprovals) CreateApproval(context.Context, approval.Creation, audit.Record) (approval.Approval, []job.Job, error) {
+	return approval.Approval{}, nil, errDisk
+}
+
+func (brokenApprovals) Renotify(context.Context, string, string, time.Time, approval.Push, audit.Record) (approval.Approval, []job.Job, error) {
+	return approval.Approval{}, nil, errDisk
 }
 
 func (brokenApprovals) Approval(context.Context, string, string) (approval.Approval, error) {

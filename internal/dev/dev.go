@@ -17,6 +17,7 @@ import (
 	"countersign.dev/client"
 	"countersign.dev/examples/login"
 	"countersign.dev/internal/egress"
+	"countersign.dev/internal/notify"
 	"countersign.dev/internal/server"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
@@ -28,6 +29,7 @@ type Config struct {
 	APIAddr, AuthenticatorAddr, ConsoleAddr, LoginAddr string
 	// AuthenticatorURL is the authenticator's public URL when it is reached through something else, such as an https tunnel for a real phone.
 	AuthenticatorURL string
+	PushLoopback     bool // push services may be on this machine: for tests
 	Now              func() time.Time
 	Log              *slog.Logger
 }
@@ -146,7 +148,7 @@ func start(ctx context.Context, cfg Config, f *folder, d doors) (*server.Server,
 	}
 	s, err := server.New(ctx, server.Config{
 		Database: f.path(fileDatabase), Master: master, APIURL: r.APIURL, AuthenticatorURL: r.AuthenticatorURL, ConsoleURL: r.ConsoleURL,
-		OwnerEmail: "owner@example.com", Egress: egress.Policy{Loopback: true}, Outbox: true, Now: cfg.Now, Log: cfg.Log,
+		OwnerEmail: "owner@example.com", Egress: egress.Policy{Loopback: true}, Push: notify.Settings{Loopback: cfg.PushLoopback}, Outbox: true, Now: cfg.Now, Log: cfg.Log,
 	})
 	if errors.Is(err, store.ErrNewer) {
 		return nil, r, fmt.Errorf("%s: %w", f.path(fileDatabase), err)

@@ -69,6 +69,9 @@ func (s *surface) viewApproval(d device.Device, a approval.Approval) approvalVie
 
 func (s *surface) listApprovals(w http.ResponseWriter, r *http.Request, d device.Device) error {
 	waiting, err := s.Approvals.Waiting(r.Context(), d)
+	if err == nil && len(waiting) > 0 {
+		err = s.Push.Fetched(r.Context(), d)
+	}
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/live"
+	"countersign.dev/internal/notify"
 	"countersign.dev/internal/web"
 )
 
@@ -26,6 +27,7 @@ import (
 type API struct {
 	Devices   *device.Service
 	Approvals *approval.Service
+	Push      *notify.Service
 	Live      *live.Hub
 	// Logos returns the PNG with that hex SHA-256, or nil when there is none.
 	Logos func(ctx context.Context, digest string) ([]byte, error)

@@ -47,10 +47,10 @@ func sound(t *testing.T, r *http.Request, w *httptest.ResponseRecorder) {
 // Every decoder behind every route that takes a body: no input is our fault, and none decides anything.
 func FuzzBodies(f *testing.F) {
 	b, p, asked := newFuzzBench(f)
-	var paths []string
+	var paths, methods []string
 	for _, r := range deviceapi.Routes() {
-		if r.Method == "POST" {
-			paths = append(paths, strings.Replace(r.Path, "{uuid}", asked.UUID, 1))
+		if r.Method == "POST" || r.Method == "PUT" {
+			paths, methods = append(paths, strings.Replace(r.Path, "{uuid}", asked.UUID, 1)), append(methods, r.Method)
 		}
 	}
 	enrollment := b.byPhone(f, anaPhone)
@@ -62,6 +62,7 @@ func FuzzBodies(f *testing.F) {
 		p.confirmation(f, map[string]any{"ticket": "babab-babab-babab-babab-babab-babab-babab-babab"}),
 		map[string]string{"device": p.device, "challenge": proof.Challenge, "proof": p.sign(f, proof.Canonical())},
 		map[string]string{"decision": "approve", "match": "", "signature": strings.Repeat("A", 86)},
+		p.subscription(f, "https://fcm.googleapis.com/fcm/send/1"),
 		map[string]string{"decision": "deny", "match": "123", "signature": p.sign(f, p.approval(f, asked.UUID).signed("approve", "").Canonical())},
 	} {
 		raw, err := json.Marshal(v)
@@ -76,7 +77,8 @@ func FuzzBodies(f *testing.F) {
 		f.Add(uint8(0), []byte(s))
 	}
 	f.Fuzz(func(t *testing.T, route uint8, body []byte) {
-		r := b.request(t, "POST", paths[int(route)%len(paths)], string(body), p.cookie)
+		n := int(route) % len(paths)
+		r := b.request(t, methods[n], paths[n], string(body), p.cookie)
 		w := httptest.NewRecorder()
 		b.handler.ServeHTTP(w, r)
 		sound(t, r, w)

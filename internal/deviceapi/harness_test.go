@@ -48,7 +48,7 @@ type bench struct {
 func newBench(t testing.TB, change ...func(*deviceapi.API)) *bench {
 	b := &bench{Server: servertest.New(t), log: &logBuffer{}}
 	api := deviceapi.API{
-		Devices: b.Devices, Approvals: b.Approvals, Live: b.Live, Logos: b.Store.Logo, App: app,
+		Devices: b.Devices, Approvals: b.Approvals, Push: b.Push, Live: b.Live, Logos: b.Store.Logo, App: app,
 		Shared:    fstest.MapFS{"tokens.css": {Data: []byte(":root{}")}},
 		PublicURL: servertest.Origin, Now: b.Clock.Now, Logger: slog.New(slog.NewJSONHandler(b.log, nil)),
 	}

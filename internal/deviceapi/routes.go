@@ -44,6 +44,9 @@ func (s *surface) routes() []Route {
 		s.toDevice("GET", "/device/v1/approvals/{uuid}", s.showApproval),
 		s.toDevice("POST", "/device/v1/approvals/{uuid}/answer", s.answer),
 		s.toDevice("GET", "/device/v1/logos/{digest}", s.logo),
+		s.toDevice("GET", "/device/v1/push", s.showPush),
+		s.toDevice("PUT", "/device/v1/push", s.subscribePush),
+		s.toDevice("DELETE", "/device/v1/push", s.unsubscribePush),
 		s.toDevice("GET", "/device/v1/events", s.events),
 
 		s.public("GET", "/{$}", s.page),

@@ -102,18 +102,18 @@ func TestMalformedBodies(t *testing.T) {
 		`{"phone":"` + strings.Repeat("1", 16<<10) + `"}`: 413, strings.Repeat(" ", 16<<10) + "{}": 413,
 	}
 	for _, route := range deviceapi.Routes() {
-		if route.Method != "POST" {
+		if route.Method != "POST" && route.Method != "PUT" {
 			continue
 		}
 		path := strings.Replace(route.Path, "{uuid}", asked.UUID, 1)
 		for body, want := range bodies {
-			r := b.send(t, "POST", path, body, p.cookie)
+			r := b.send(t, route.Method, path, body, p.cookie)
 			if r.StatusCode != want || r.problem() != "invalid" || !bytes.HasSuffix(bytes.TrimSpace(r.body), []byte(`."}`)) {
 				t.Errorf("%s %.60q: %d %s", path, body, r.StatusCode, r.body)
 			}
 		}
 		for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json-seq", "application/json; charset=latin1", "x y"} {
-			request := b.request(t, "POST", path, "{}", p.cookie)
+			request := b.request(t, route.Method, path, "{}", p.cookie)
 			request.Header.Set("Content-Type", contentType)
 			w := httptest.NewRecorder()
 			b.handler.ServeHTTP(w, request)

@@ -20,6 +20,7 @@ type Kind string
 const (
 	Callback Kind = "callback" // Ref: the approval's uuid
 	Message  Kind = "message"  // Payload: a sealed message.Message
+	Push     Kind = "push"     // Ref: the approval's uuid; Payload: the device's id
 )
 
 // Job is one piece of durable work.

@@ -103,6 +103,13 @@ func (s *Subscription) Close() {
 	s.done = true
 }
 
+// Listening reports whether somebody waits for that topic on this node.
+func (h *Hub) Listening(topic Topic) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.subs[topic]) > 0
+}
+
 // Wake tells everyone who waits for one of topics. It never blocks. Call it after the commit, never before.
 func (h *Hub) Wake(topics ...Topic) {
 	h.mu.Lock()

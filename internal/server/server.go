@@ -22,6 +22,7 @@ import (
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/logo"
 	"countersign.dev/internal/message"
+	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/store"
@@ -40,7 +41,8 @@ type Config struct {
 
 	OwnerEmail string        // of the first account: hears of disabled callbacks
 	Egress     egress.Policy // where callbacks and logos may come from
-	Outbox     bool          // show what would have gone out, on the console's listener
+	Push       notify.Settings
+	Outbox     bool // show what would have gone out, on the console's listener
 
 	Proxies       web.Proxies // whose X-Forwarded-For is believed; usually none
 	StrangerRate  float64     // requests a second of one address to the authenticator without a session, and at once; 0: the surface's defaults
@@ -63,6 +65,7 @@ type Server struct {
 	live      *live.Hub
 	jobs      *job.Runner
 	approvals *approval.Service
+	push      *notify.Service
 	stopSweep context.CancelFunc
 	sweeping  sync.WaitGroup
 	draining  atomic.Bool // set once: the program is about to stop
@@ -102,7 +105,13 @@ func (s *Server) build(ctx context.Context) error {
 	worker := &callback.Worker{
 		Store: db, Client: client, Body: authyapi.CallbackBody, Mail: messages.CallbackDisabledJob, Now: now, Log: cfg.Log,
 	}
-	s.jobs = job.NewRunner(db, map[job.Kind]job.Handler{job.Callback: worker.Deliver, job.Message: messages.Deliver}, now, cfg.Log)
+	s.push = newPush(cfg, db, ring, hub)
+	if err := s.push.Prepare(ctx); err != nil {
+		return fmt.Errorf("read the push key: %w", err)
+	}
+	s.jobs = job.NewRunner(db, map[job.Kind]job.Handler{
+		job.Callback: worker.Deliver, job.Message: messages.Deliver, job.Push: s.push.Deliver,
+	}, now, cfg.Log)
 	worker.Offer = s.jobs.Offer
 
 	s.Tenants = &tenant.Service{Store: db, Ring: ring, Live: hub, Now: now, Offer: s.jobs.Offer}
@@ -114,8 +123,22 @@ func (s *Server) build(ctx context.Context) error {
 	s.approvals = &approval.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, Logo: logos.Digest, Offer: s.jobs.Offer,
 	}
+	if !cfg.Push.Off {
+		s.approvals.NewPush = notify.JobFor
+	}
 	codes := &otp.Service{Store: db, Ring: ring, Now: now, NewMessage: messages.CodeJob, Offer: s.jobs.Offer}
 	s.Operators = operator.New(operator.Config{Store: db, Ring: ring, Now: now, AccountID: s.Account.ID, URL: cfg.ConsoleURL})
 	s.mount(devices, codes, messages)
 	return nil
+}
+
+// newPush returns the sender of push messages. Loopback is open to it by its own switch only.
+func newPush(cfg Config, db *store.Store, ring *seal.Ring, hub *live.Hub) *notify.Service {
+	policy := cfg.Egress
+	policy.Loopback = cfg.Push.Loopback
+	set := cfg.Push
+	if set.Contact == "" {
+		set.Contact = "mailto:" + cfg.OwnerEmail
+	}
+	return &notify.Service{Store: db, Ring: ring, Live: hub, Client: policy.Client(notify.Patience), Settings: set, Now: cfg.Now, Log: cfg.Log}
 }

@@ -2,6 +2,7 @@ package servertest
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/notify"
 	"countersign.dev/internal/tenant"
 )
 
@@ -77,4 +79,20 @@ func (p *Phone) Answer(t testing.TB, uuid, decision, match string) (approval.App
 	}
 	signed := p.server.Approvals.Signed(a, p.Device.ID, decision, match)
 	return p.server.Approvals.Answer(ctx, p.Device, uuid, approval.Answer{Decision: decision, Match: match, Signature: p.Sign(t, signed)})
+}
+
+// Subscribed gives the phone a push subscription at endpoint whose messages nobody can read.
+func (s *Server) Subscribed(t testing.TB, p *Phone, endpoint string) {
+	t.Helper()
+	key, err := ecdh.P256().GenerateKey(rand.Reader)
+	must(t, err)
+	s.Subscribe(t, p, notify.Subscription{Endpoint: endpoint, P256dh: key.PublicKey().Bytes(), Auth: make([]byte, 16)})
+}
+
+// Subscribe gives the phone a push subscription.
+func (s *Server) Subscribe(t testing.TB, p *Phone, sub notify.Subscription) {
+	t.Helper()
+	state, err := s.Push.State(t.Context(), p.Device)
+	must(t, err)
+	must(t, s.Push.Subscribe(t.Context(), p.Device, sub, state.Key))
 }

@@ -9,6 +9,7 @@ package servertest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -16,10 +17,12 @@ import (
 
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/message"
+	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/store"
@@ -41,6 +44,7 @@ type Server struct {
 	Approvals *approval.Service
 	Codes     *otp.Service
 	Messages  *message.Service
+	Push      *notify.Service
 	Jobs      *Jobs
 }
 
@@ -72,8 +76,12 @@ func On(t testing.TB, db *store.Store) *Server {
 func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Account) *Server {
 	hub, jobs := live.NewHub(), &Jobs{}
 	messages := &message.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now}
+	push := &notify.Service{
+		Store: db, Ring: ring, Live: hub, Client: egress.Policy{Loopback: true}.Client(notify.Patience), Now: clock.Now, Log: slog.New(slog.DiscardHandler),
+		Settings: notify.Settings{Contact: "mailto:owner@example.com", Loopback: true},
+	}
 	return &Server{
-		Clock: clock, Store: db, Ring: ring, Live: hub, Account: account, Messages: messages, Jobs: jobs,
+		Clock: clock, Store: db, Ring: ring, Live: hub, Account: account, Messages: messages, Push: push, Jobs: jobs,
 		Tenants: &tenant.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now, Offer: jobs.Offer},
 		Devices: &device.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
@@ -81,7 +89,7 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 		},
 		Approvals: &approval.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, Offer: jobs.Offer,
-			Logo: func(context.Context, string) string { return "" },
+			Logo: func(context.Context, string) string { return "" }, NewPush: notify.JobFor,
 		},
 		Codes: &otp.Service{Store: db, Ring: ring, Now: clock.Now, NewMessage: messages.CodeJob, Offer: jobs.Offer},
 	}

@@ -77,9 +77,9 @@ func fieldsFromJSON(s string) ([]receipt.Field, error) {
 }
 
 // CreateApproval inserts a pending approval if the user is there, can answer, and is not being flooded (T-10).
-func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec audit.Record) (kept approval.Approval, err error) {
+func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec audit.Record) (kept approval.Approval, jobs []job.Job, err error) {
 	err = s.write(ctx, func(t *tx) error {
-		kept = c.Approval
+		kept, jobs = c.Approval, nil
 		// The user's row is taken first, so that two nodes cannot both find room below a limit.
 		var lastApproved int64
 		err := t.queryRow(ctx, `UPDATE users SET removed_at = 0 WHERE id = $1 AND app_id = $2 AND removed_at = 0 RETURNING approved_at`,
@@ -111,9 +111,12 @@ func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec aud
 			nullText(c.IdempotencyHash), c.RequestHash); err != nil {
 			return fmt.Errorf("insert approval: %w", err)
 		}
+		if jobs, err = t.insertPushes(ctx, c.UserID, c.Push); err != nil {
+			return err
+		}
 		return t.record(ctx, rec)
 	})
-	return kept, err
+	return kept, jobs, err
 }
 
 func nullText(s string) any {
@@ -254,6 +257,49 @@ func (s *Store) Cancel(ctx context.Context, appID, uuid string, now time.Time, r
 		return t.record(ctx, rec)
 	})
 	return a, err
+}
+
+// Renotify counts a repeated notification of a pending approval and inserts its push jobs (T-10).
+func (s *Store) Renotify(ctx context.Context, appID, uuid string, now time.Time, push approval.Push, rec audit.Record) (a approval.Approval, jobs []job.Job, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		jobs = nil
+		n, err := t.exec(ctx, `UPDATE approvals SET renotified = renotified + 1, renotified_at = $1
+			WHERE uuid = $2 AND app_id = $3 AND status = 'pending' AND (expires_at = 0 OR expires_at > $1)
+			AND renotified < $4 AND renotified_at <= $5 AND created_at <= $5`,
+			ms(now), uuid, appID, approval.RenotifyMax, ms(now.Add(-approval.RenotifyPause)))
+		if err != nil {
+			return err
+		}
+		var renotified, last int64
+		p, err := scanApproval(prefixed{t.queryRow(ctx, `SELECT p.renotified, p.renotified_at, `+approvalColumns+approvalTables+`WHERE p.uuid = $1 AND p.app_id = $2`,
+			uuid, appID), []any{&renotified, &last}})
+		if err != nil {
+			return missing(err, approval.ErrUnknown)
+		}
+		a = p.Approval
+		switch {
+		case n > 0:
+		case a.At(now).Status != approval.Pending:
+			return approval.ErrNotPending
+		case renotified >= approval.RenotifyMax:
+			return approval.ErrRenotified.After(untilEnd(a, now))
+		default:
+			return approval.ErrRenotified.After(fromMS(max(last, ms(a.CreatedAt))).Add(approval.RenotifyPause).Sub(now))
+		}
+		if jobs, err = t.insertPushes(ctx, a.UserID, push); err != nil {
+			return err
+		}
+		return t.record(ctx, rec)
+	})
+	return a, jobs, err
+}
+
+// untilEnd is when a request makes room for a new one; nobody waits for one that never ends.
+func untilEnd(a approval.Approval, now time.Time) time.Duration {
+	if a.ExpiresAt.IsZero() {
+		return 24 * time.Hour
+	}
+	return a.ExpiresAt.Sub(now)
 }
 
 const forDevice = `JOIN grants g ON g.user_id = p.user_id AND g.device_id = $1 AND g.removed_at = 0 AND u.removed_at = 0 `

@@ -391,6 +391,9 @@ func (s *Store) RemoveGrant(ctx context.Context, deviceID string, grantID int64,
 		if n == 0 {
 			return device.ErrGrant
 		}
+		if err := t.unsubscribeLeft(ctx, g.Device.ID); err != nil {
+			return err
+		}
 		rec.AppID = g.AppID
 		return t.record(ctx, rec)
 	})

@@ -14,6 +14,7 @@ import (
 var scansAllowed = map[string]string{
 	"SCAN accounts": "one row, at the start",
 	"SCAN seal_keys USING INDEX sqlite_autoindex_seal_keys_1": "a handful of rows, at the start",
+	"SCAN push_keys USING INDEX sqlite_autoindex_push_keys_1": "a handful of rows, the newest first",
 	"SCAN operator_sessions":                                  "the operators' sessions, when one signs in",
 	"SCAN setup_links":                                        "one row for each account",
 	"SCAN o":                                                  "the operators, when an account is set up",

@@ -6,6 +6,7 @@ import (
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/message"
+	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
@@ -19,6 +20,7 @@ var (
 	_ device.Store   = (*store.Store)(nil)
 	_ job.Store      = (*store.Store)(nil)
 	_ message.Store  = (*store.Store)(nil)
+	_ notify.Store   = (*store.Store)(nil)
 	_ operator.Store = (*store.Store)(nil)
 	_ otp.Store      = (*store.Store)(nil)
 	_ tenant.Store   = (*store.Store)(nil)

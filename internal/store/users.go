@@ -87,6 +87,11 @@ func (s *Store) RemoveUser(ctx context.Context, appID string, authyID int64, now
 		if gone.DeviceIDs, err = collect(rows, err, scanText); err != nil {
 			return fmt.Errorf("end grants: %w", err)
 		}
+		for _, id := range gone.DeviceIDs {
+			if err := t.unsubscribeLeft(ctx, id); err != nil {
+				return fmt.Errorf("end push subscriptions: %w", err)
+			}
+		}
 		rows, err = t.query(ctx, `UPDATE approvals SET status = 'cancelled', processed_at = $1, updated_at = $1
 			WHERE user_id = $2 AND status = 'pending' AND (expires_at = 0 OR expires_at > $1) RETURNING uuid`, ms(now), gone.UserID)
 		if gone.Approvals, err = collect(rows, err, scanText); err != nil {

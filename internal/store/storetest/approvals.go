@@ -52,7 +52,7 @@ func (f *fixture) creation(p person, life time.Duration) approval.Creation {
 
 func (f *fixture) create(t *testing.T, c approval.Creation) approval.Approval {
 	t.Helper()
-	a, err := f.Store.CreateApproval(t.Context(), c, audit.New(f.now(), c.AppID, "test", "approval.created", "approval:"+c.UUID))
+	a, _, err := f.Store.CreateApproval(t.Context(), c, audit.New(f.now(), c.AppID, "test", "approval.created", "approval:"+c.UUID))
 	must(t, err)
 	return a
 }
@@ -90,7 +90,7 @@ func testApprovalKept(t *testing.T, f *fixture) {
 	}
 	_, err = f.Store.Approval(t.Context(), p.app.ID, "nothing")
 	wantErr(t, "no approval", err, approval.ErrUnknown)
-	_, err = f.Store.CreateApproval(t.Context(), c, f.rec(p.app))
+	_, _, err = f.Store.CreateApproval(t.Context(), c, f.rec(p.app))
 	if err == nil {
 		t.Error("a uuid can be used twice")
 	}
@@ -128,13 +128,13 @@ func testNobodyToAsk(t *testing.T, f *fixture) {
 	bob := f.User(t, p.app, "bob@example.com", "202-555-0199")
 	c := f.creation(p, time.Minute)
 	c.UserID = bob.ID
-	_, err := f.Store.CreateApproval(t.Context(), c, f.rec(p.app))
+	_, _, err := f.Store.CreateApproval(t.Context(), c, f.rec(p.app))
 	wantErr(t, "a user without a device", err, approval.ErrNoDevice)
 	c.UserID = "nobody"
-	_, err = f.Store.CreateApproval(t.Context(), c, f.rec(p.app))
+	_, _, err = f.Store.CreateApproval(t.Context(), c, f.rec(p.app))
 	wantErr(t, "nobody", err, tenant.ErrUser)
 	must(t, f.Devices.RemoveGrant(t.Context(), p.phone.Device, p.grant().ID))
-	_, err = f.Store.CreateApproval(t.Context(), f.creation(p, time.Minute), f.rec(p.app))
+	_, _, err = f.Store.CreateApproval(t.Context(), f.creation(p, time.Minute), f.rec(p.app))
 	wantErr(t, "a user whose device is gone", err, approval.ErrNoDevice)
 	same(t, "approvals", f.state(t, "approvals"), "")
 }

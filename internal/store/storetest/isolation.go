@@ -12,6 +12,7 @@ import (
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
+	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/servertest"
 	"countersign.dev/internal/tenant"
@@ -33,6 +34,7 @@ var isolationTests = []test{
 func testINV11(t *testing.T, f *fixture) {
 	bg := context.Background()
 	mine := f.person(t, "Mine", patient)
+	f.Subscribed(t, mine.phone, "https://fcm.googleapis.com/mine")
 	theirApp := f.App(t, "Theirs", patient)
 	farApp := f.otherAccount(t, "Far")
 	for what, app := range map[string]tenant.Application{"another application": theirApp, "another account": farApp} {
@@ -97,6 +99,14 @@ func testINV11(t *testing.T, f *fixture) {
 			}},
 			{"Delivery", approval.ErrUnknown, func() error {
 				_, _, err := f.Store.Delivery(bg, mine.app.ID, answered.UUID)
+				return err
+			}},
+			{"Renotify", approval.ErrUnknown, func() error {
+				_, _, err := f.Store.Renotify(bg, mine.app.ID, asked.UUID, f.now().Add(time.Minute), nil, rec)
+				return err
+			}},
+			{"PushDelivery", notify.ErrNothing, func() error {
+				_, err := f.Store.PushDelivery(bg, asked.UUID, mine.phone.Device.ID, f.now())
 				return err
 			}},
 			{"Cancel", approval.ErrUnknown, func() error {

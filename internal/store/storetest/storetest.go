@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"Approvals", approvalTests},
 		{"Callbacks", callbackTests},
 		{"Jobs", jobTests},
+		{"Push", pushTests},
 		{"Invariants", invariantTests},
 		{"Isolation", isolationTests},
 		{"Model", modelTests},
