@@ -70,6 +70,7 @@ type Approval struct {
 	ProcessedAt   time.Time        // zero while pending
 	Expire        time.Duration    // life it was given, 0 = never expires (or not told, as CreatedAt)
 	HiddenDetails []Field          // as created, told once answered
+	Reason        string           // why it was denied, "" for a plain no: "number-mismatch", "not-me"; to be shown or acted on, never as a permission
 	Receipt       *receipt.Receipt // proof of the decision, told once answered; nil from servers other than Countersign
 }
 
@@ -192,6 +193,7 @@ type approvalAnswer struct {
 		ProcessedAt time.Time        `json:"processed_at"`
 		Expire      int64            `json:"seconds_to_expire"`
 		Hidden      details.Object   `json:"hidden_details"`
+		Reason      string           `json:"reason"`
 		Receipt     *receipt.Receipt `json:"receipt"`
 	} `json:"approval_request"`
 }
@@ -204,7 +206,7 @@ func (a approvalAnswer) approval() Approval {
 	authyID, _ := strconv.ParseInt(string(read.AuthyID), 10, 64)
 	return Approval{
 		UUID: read.UUID, Status: read.Status, Match: read.Match, AuthyID: authyID, Application: read.AppName, ApplicationID: read.AppID,
-		CreatedAt: read.CreatedAt, ProcessedAt: read.ProcessedAt, Expire: time.Duration(read.Expire) * time.Second, HiddenDetails: read.Hidden, Receipt: read.Receipt,
+		CreatedAt: read.CreatedAt, ProcessedAt: read.ProcessedAt, Expire: time.Duration(read.Expire) * time.Second, HiddenDetails: read.Hidden, Reason: read.Reason, Receipt: read.Receipt,
 	}
 }
 

@@ -34,11 +34,13 @@ type app struct {
 	mux      *http.ServeMux
 	log      *buffer
 	prefer   secondfactor.Method
+	prefix   string // under which browsers reach the application
 
 	mu      sync.Mutex // guards all below
 	now     time.Time
 	people  map[string]secondfactor.Person
 	done    []secondfactor.Completion
+	events  []secondfactor.Event
 	failing error // what Completed returns
 }
 
@@ -71,7 +73,7 @@ func newApp(t *testing.T, settings ...func(*secondfactor.Config)) *app {
 	a.addPerson("bob", "2025550199", true)
 	config := secondfactor.Config{
 		PublicURL: publicURL, Name: "Owlgate", Provider: a.provider.Client(t), Store: a.store, APIKeys: []string{secondfactortest.APIKey},
-		Completed: a.completed, Now: a.clock, Log: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Completed: a.completed, Happened: a.happened, Person: a.lookUp, Now: a.clock, Log: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		AuthenticatorURL: secondfactortest.Origin,
 	}
 	for _, set := range settings {
@@ -109,10 +111,21 @@ func (a *app) routes() {
 	a.mux.Handle("GET /account", a.guard.Require(func(w http.ResponseWriter, _ *http.Request, who secondfactor.SignedIn) {
 		fmt.Fprintf(w, "account of %s, since %d", who.User(), who.Since().Unix())
 	}))
+	a.mux.Handle("GET /settings", a.guard.RequireConfirmed(func(w http.ResponseWriter, _ *http.Request, who secondfactor.Confirmed) {
+		fmt.Fprintf(w, "settings of %s", who.User())
+	}))
+	a.mux.Handle("POST /settings/phone", a.guard.RequireConfirmed(func(w http.ResponseWriter, r *http.Request, who secondfactor.Confirmed) {
+		p := a.person(who.User())
+		p.AuthyID = a.provider.AddUser(p.Account, "1", r.FormValue("phone"))
+		a.guard.Change(w, r, who, p, r.FormValue("phone"), "/settings")
+	}))
 	a.mux.Handle("POST /transfer", a.guard.Require(func(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn) {
 		a.guard.StepUp(w, r, who, a.person(who.User()), transfer(r.FormValue("amount")))
 	}))
 }
+
+// handler takes the prefix off, as an application under one does.
+func (a *app) handler() http.Handler { return http.StripPrefix(a.prefix, a.mux) }
 
 // transfer is an act.
 func transfer(amount string) secondfactor.Act {
@@ -152,6 +165,35 @@ func (a *app) pass(d time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.now = a.now.Add(d)
+}
+
+func (a *app) lookUp(_ context.Context, user string) (secondfactor.Person, error) {
+	return a.person(user), nil
+}
+
+func (a *app) happened(_ context.Context, e secondfactor.Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.events = append(a.events, e)
+}
+
+// heard is the kinds of all events, in order.
+func (a *app) heard() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var kinds []string
+	for _, e := range a.events {
+		kinds = append(kinds, string(e.Kind))
+	}
+	return strings.Join(kinds, " ")
+}
+
+func (a *app) setStamp(name, stamp string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.people[name]
+	p.Stamp = stamp
+	a.people[name] = p
 }
 
 func (a *app) completed(_ context.Context, c secondfactor.Completion) error {
@@ -211,7 +253,7 @@ func (b *browser) request(method, path string, form url.Values) *http.Request {
 
 func (b *browser) send(r *http.Request) answer {
 	w := httptest.NewRecorder()
-	b.app.mux.ServeHTTP(w, r)
+	b.app.handler().ServeHTTP(w, r)
 	for _, c := range w.Result().Cookies() {
 		if c.MaxAge < 0 {
 			delete(b.cookies, c.Name)

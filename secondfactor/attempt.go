@@ -43,9 +43,11 @@ type Purpose string
 
 // The purposes.
 const (
-	ForLogin  Purpose = "login"
-	ForEnrol  Purpose = "enrol"   // the factor is being set up; completing it signs in
-	ForStepUp Purpose = "step_up" // one act of a signed-in person
+	ForLogin   Purpose = "login"
+	ForEnrol   Purpose = "enrol"         // the factor is being set up; completing it signs in
+	ForStepUp  Purpose = "step_up"       // one act of a signed-in person
+	ForConfirm Purpose = "confirm"       // a signed-in person wants to change settings
+	ForChange  Purpose = "factor_change" // a signed-in person proves a new factor, such as a new number
 )
 
 // Method is how a person proves the factor.
@@ -53,9 +55,17 @@ type Method string
 
 // The methods.
 const (
-	Push Method = "push" // approve on a device
-	Code Method = "code" // a code from a device
-	SMS  Method = "sms"  // a code sent by text message
+	Push     Method = "push"     // approve on a device
+	Code     Method = "code"     // a code from a device
+	SMS      Method = "sms"      // a code sent by text message
+	Recovery Method = "recovery" // a recovery code; it signs in once, and a new device should follow
+	Trusted  Method = "trusted"  // none: the browser is trusted
+)
+
+// Why a request was denied, in the provider's words. Any other word, or none, is a plain no.
+const (
+	ReasonWrongNumber = "number-mismatch" // another number than the page shows was typed
+	ReasonNotMe       = "not-me"          // the person did not start this
 )
 
 // Notice is the last thing that went otherwise than hoped, or needs saying, in an attempt. The page has a sentence for each.
@@ -76,8 +86,10 @@ const (
 	NoticeIgnored     Notice = "sms_ignored" // not sent, because there is an authenticator
 	NoticeWait        Notice = "sms_wait"    // asked again too soon
 	NoticeNotSent     Notice = "sms_failed"
-	NoticeReplaced    Notice = "replaced" // cancelled by a newer attempt of the same browser
-	NoticeStale       Notice = "stale"    // a form of an older attempt was sent
+	NoticeReplaced    Notice = "replaced"         // cancelled by a newer attempt of the same browser
+	NoticeStale       Notice = "stale"            // a form of an older attempt was sent
+	NoticeNoRecovery  Notice = "recovery_wrong"   // wrong and used recovery codes look the same
+	NoticeNoMoreTries Notice = "recovery_limited" // too many wrong recovery codes within an hour
 )
 
 // Ask is what a person is asked: everything that the device shows, and what it does not show.
@@ -99,10 +111,14 @@ type Attempt struct {
 	User      string // the application's id of the person
 	AuthyID   int64
 	Keys      []string // pinned device keys, nil when none are
+	Stamp     string   // [Person.Stamp]
 	Ask       Ask
+	Origin    Origin // where the request to begin came from
+	Recovery  bool   // the person has recovery codes
+	Trusted   string // id of the trust that stands in for the factor, "" without
 	Ref       string // of the act, for a step-up
 	Digest    string // of the act's exact values, for a step-up
-	Session   string // hash of the session that asked, for a step-up
+	Session   string // hash of the session that asked, for whatever a signed-in person does
 	ReturnTo  string // local path to stand on afterwards
 	StartOver string // local path to begin again
 
@@ -112,6 +128,7 @@ type Attempt struct {
 	RequestEnds time.Time // when the live request runs out, by this clock
 	RequestOver bool      // the provider said that the request ended without an answer
 	NoDevice    bool      // the provider said that there is nobody to ask
+	Reason      string    // why the request was denied, such as [ReasonNotMe]
 
 	Method     Method // that led to approved
 	Notice     Notice
@@ -119,6 +136,7 @@ type Attempt struct {
 	WrongCodes int
 	Sends      int
 	SentAt     time.Time
+	WaitUntil  time.Time // when the provider will listen again, where a notice says that it does not
 
 	CreatedAt time.Time
 	ExpiresAt time.Time // the attempt's own end; after approval, the end of the approval
@@ -153,27 +171,46 @@ func (a Attempt) shown(now time.Time) State {
 
 // methods are the ways that are open now. An act is approved on a device, because only there its values are shown; a person without
 // any device may use a text message, whose words name the act. An app code never stands for an act, because it cannot name one. Where keys
-// are pinned there is no way but a device: that a code is right is the provider's word alone.
+// are pinned no code of the provider counts: that it is right is the provider's word alone. Recovery codes are this package's own.
 func (a Attempt) methods(now time.Time) []Method {
+	var ways []Method
 	switch {
 	case !a.at(now).State.waiting():
 		return []Method{}
 	case len(a.Keys) > 0:
-		return []Method{Push}
+		ways = []Method{Push}
 	case a.Purpose == ForStepUp && a.NoDevice:
-		return []Method{SMS}
+		ways = []Method{SMS}
 	case a.Purpose == ForStepUp:
-		return []Method{Push}
+		ways = []Method{Push}
+	case a.Purpose == ForChange:
+		ways = []Method{SMS, Push, Code}
+	case a.Purpose == ForConfirm && a.NoDevice:
+		return []Method{} // a text message alone changes no settings: logging in again, with the password, does
+	case a.Purpose == ForConfirm:
+		ways = []Method{Push, Code}
 	case a.NoDevice:
-		return []Method{SMS, Code}
+		ways = []Method{SMS, Code}
 	default:
-		return []Method{Push, Code, SMS}
+		ways = []Method{Push, Code, SMS}
 	}
+	if a.Recovery && a.Purpose == ForLogin {
+		ways = append(ways, Recovery)
+	}
+	return ways
 }
 
 // may reports whether a way is open now.
 func (a Attempt) may(method Method, now time.Time) bool {
 	return slices.Contains(a.methods(now), method)
+}
+
+// waitFor notes how long the provider will not listen, 0 for unknown.
+func (a *Attempt) waitFor(wait time.Duration, now time.Time) {
+	a.WaitUntil = time.Time{}
+	if wait > 0 {
+		a.WaitUntil = now.Add(wait)
+	}
 }
 
 // mayType reports whether a typed code is checked at all.
@@ -206,18 +243,18 @@ func (a *Attempt) attach(request client.Approval, life time.Duration, now time.T
 
 // decide takes the provider's word on a request. The first decision wins: what is approved or final stays. Only the two exact
 // words decide; an end without answer is noted, and any other word changes nothing.
-func (a *Attempt) decide(request string, authyID int64, status string, unused time.Duration, now time.Time) error {
+func (a *Attempt) decide(request string, said client.Approval, unused time.Duration, now time.Time) error {
 	switch {
-	case a.Request != request || a.AuthyID != authyID:
+	case a.Request != request || a.AuthyID != said.AuthyID:
 		return errOther
 	case !a.at(now).State.waiting():
 		return errDecided
 	}
-	switch status {
+	switch said.Status {
 	case client.StatusApproved:
 		a.approve(Push, unused, now)
 	case client.StatusDenied:
-		a.State, a.Notice = Denied, NoticeNone
+		a.State, a.Notice, a.Reason = Denied, NoticeNone, said.Reason
 	case client.StatusExpired, client.StatusCancelled:
 		if a.RequestOver {
 			return errDecided
@@ -247,6 +284,12 @@ func (a Act) digest() string {
 	// Strings and lists of strings always encode.
 	text, _ := json.Marshal([]any{"countersign.act", a.Ref, a.Ask.Message, fields(a.Ask.Details), fields(a.Ask.Hidden)})
 	return hashOf(string(text))
+}
+
+// Origin is where a browser's request came from.
+type Origin struct {
+	Browser string // what the browser says of itself, in a few words
+	Address string // network address, "" when unknown
 }
 
 // hashOf is how cookie values are stored: they are random and long, so a plain hash cannot be reversed.

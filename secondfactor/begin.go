@@ -22,6 +22,7 @@ type Person struct {
 	AuthyID int64    // the provider's id of this person
 	Account string   // how the person knows the account, such as the e-mail address; shown on the device
 	Prefer  Method   // tried first; "" means [Push]
+	Stamp   string   // changes whenever the password or the factor does, such as a counter in the user's row: trusted browsers of another stamp are strangers
 	Keys    []string // public keys of this person's devices, when the application pinned them: then only these may approve, and codes count for nothing
 }
 
@@ -53,24 +54,35 @@ func (c Completion) Covers(act Act) bool {
 }
 
 // Login begins the second step after the password was right, and answers the request with the way to the waiting page. The browser
-// is not signed in. Once the attempt is completed it goes to returnTo, a local path.
+// is not signed in. Once the attempt is completed it goes to returnTo, a local path. In a trusted browser nothing is asked.
 func (g *Guard) Login(w http.ResponseWriter, r *http.Request, p Person, returnTo string) {
+	ctx := context.WithoutCancel(r.Context())
 	details := []client.Field{{Name: "Account", Value: p.Account}, {Name: "Browser", Value: Browser(r)}}
 	if address := g.config.Address(r); address != "" {
 		details = append(details, client.Field{Name: "Address", Value: address})
 	}
-	g.begin(w, r, Attempt{
-		Purpose: ForLogin, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys,
+	a := Attempt{
+		Purpose: ForLogin, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys, Stamp: p.Stamp,
 		Ask:      Ask{Message: "Log in to " + g.config.Name, Details: details, Logo: g.config.Logo},
 		ReturnTo: LocalPath(returnTo, "/"), StartOver: g.config.LoginURL,
-	}, p.Prefer, g.config.Limits.Login)
+	}
+	left, err := g.RecoveryCodesLeft(ctx, p.ID)
+	if err == nil && p.ID != "" {
+		a.Trusted, err = g.trusts(ctx, w, r, p)
+	}
+	if err != nil {
+		g.fail(w, r, err)
+		return
+	}
+	a.Recovery = left > 0
+	g.begin(w, r, a, p.Prefer, g.config.Limits.Login)
 }
 
 // Enrol begins the proof of a new factor and answers with the way to Config.EnrolURL. Nothing is sent yet: the application's page lets
 // the person set up a device, wrapped in [Guard.RequireEnrolling], and then posts to /login/verify/push or /authy/send_token.
 func (g *Guard) Enrol(w http.ResponseWriter, r *http.Request, p Person, returnTo string) {
 	g.begin(w, r, Attempt{
-		Purpose: ForEnrol, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys,
+		Purpose: ForEnrol, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys, Stamp: p.Stamp,
 		Ask: Ask{
 			Message: "Confirm that this device protects your account",
 			Details: []client.Field{{Name: "Account", Value: p.Account}}, Logo: g.config.Logo,
@@ -87,7 +99,7 @@ func (g *Guard) StepUp(w http.ResponseWriter, r *http.Request, who SignedIn, p P
 		return
 	}
 	g.begin(w, r, Attempt{
-		Purpose: ForStepUp, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys, Ask: act.Ask,
+		Purpose: ForStepUp, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys, Stamp: p.Stamp, Ask: act.Ask,
 		Ref: act.Ref, Digest: act.digest(), Session: who.session.Hash,
 		ReturnTo: LocalPath(act.ReturnTo, "/"), StartOver: LocalPath(act.StartOver, "/"),
 	}, Push, g.config.Limits.Login)
@@ -106,9 +118,12 @@ func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer 
 		return
 	}
 	value, hash := newToken()
-	a.ID, a.Browser = rand.Text(), hash
+	a.ID, a.Browser, a.Origin = rand.Text(), hash, g.origin(r)
 	a.State, a.CreatedAt, a.ExpiresAt = Choosing, now, now.Add(life)
-	if a.may(prefer, now) && prefer != Push {
+	switch {
+	case a.Trusted != "":
+		a.approve(Trusted, g.config.Limits.Unused, now)
+	case prefer != Push && a.may(prefer, now):
 		a.State = CodePending
 	}
 	if err := g.config.Store.CreateAttempt(ctx, a); err != nil {
@@ -128,7 +143,7 @@ func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer 
 		}
 	}
 	g.setCookie(w, pendingCookie, value, life)
-	redirect(w, r, next)
+	g.redirect(w, r, next)
 }
 
 // push asks the provider for an approval and notes it in the attempt. What the provider refuses becomes a state and a
@@ -171,15 +186,25 @@ func (g *Guard) notPushed(ctx context.Context, a Attempt, cause error) error {
 	case errors.Is(cause, client.ErrSuspended):
 		state, notice = CodePending, NoticeSuspended
 	}
+	wait := waitOf(cause)
 	g.config.Log.WarnContext(ctx, "no device asked", "attempt", a.ID, "notice", notice, reason(cause))
 	_, err := g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
 		if !a.State.waiting() {
 			return errOver
 		}
 		a.State, a.Notice, a.NoDevice = state, notice, notice == NoticeNoDevice
+		a.waitFor(wait, now)
 		return nil
 	})
 	return lateIsFine(err)
+}
+
+// waitOf is how long the provider says to wait, 0 when it does not.
+func waitOf(cause error) time.Duration {
+	if e, ok := errors.AsType[*client.Error](cause); ok {
+		return e.RetryAfter
+	}
+	return 0
 }
 
 // reason is an error of the provider as the log may have it: status and code, never its text, which may name a number (D26).
@@ -272,13 +297,13 @@ func (g *Guard) sweep(ctx context.Context, now time.Time) {
 	if now.Unix()-last < 60 || !g.swept.CompareAndSwap(last, now.Unix()) {
 		return
 	}
-	if err := g.config.Store.Sweep(ctx, now.Add(-24*time.Hour), now.Add(-g.config.Limits.SessionLife)); err != nil {
+	if err := g.config.Store.Sweep(ctx, now.Add(-24*time.Hour), now.Add(-g.config.Limits.SessionLife), now); err != nil {
 		g.config.Log.WarnContext(ctx, "old attempts not swept", "error", err)
 	}
 }
 
 // redirect answers a POST with a page to GET.
-func redirect(w http.ResponseWriter, r *http.Request, path string) {
+func (g *Guard) redirect(w http.ResponseWriter, r *http.Request, path string) {
 	w.Header().Set("Cache-Control", "no-store")
-	http.Redirect(w, r, path, http.StatusSeeOther)
+	http.Redirect(w, r, g.base+path, http.StatusSeeOther)
 }

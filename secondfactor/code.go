@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 func (g *Guard) form(w http.ResponseWriter, r *http.Request) (a Attempt, ok bool, err error) {
 	a, err = g.attempt(r)
 	if errors.Is(err, ErrNotFound) {
-		redirect(w, r, g.config.LoginURL)
+		g.redirect(w, r, g.config.LoginURL)
 		return a, false, nil
 	} else if err != nil {
 		return a, false, err
@@ -46,7 +47,7 @@ func (g *Guard) note(w http.ResponseWriter, r *http.Request, a Attempt, change f
 	if err := lateIsFine(err); err != nil {
 		return err
 	}
-	redirect(w, r, "/login/verify")
+	g.redirect(w, r, "/login/verify")
 	return nil
 }
 
@@ -73,7 +74,7 @@ func (g *Guard) askDevice(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	redirect(w, r, "/login/verify")
+	g.redirect(w, r, "/login/verify")
 	return nil
 }
 
@@ -104,7 +105,7 @@ func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err != nil || refused != NoticeNone {
-		redirect(w, r, "/login/verify")
+		g.redirect(w, r, "/login/verify")
 		return nil
 	}
 	result, err := g.text(ctx, a, r.PostForm.Get("force") != "")
@@ -112,8 +113,9 @@ func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		g.config.Log.WarnContext(ctx, "text message not sent", "attempt", a.ID, "notice", notice, reason(err))
 	}
-	return g.note(w, r, a, func(a *Attempt, _ time.Time) {
+	return g.note(w, r, a, func(a *Attempt, now time.Time) {
 		a.State, a.Notice, a.Phone = CodePending, notice, result.Phone
+		a.waitFor(waitOf(err), now)
 		if notice != NoticeSent {
 			a.SentAt = time.Time{} // nothing to wait for
 		}
@@ -173,7 +175,7 @@ func (g *Guard) checkCode(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	ctx := context.WithoutCancel(r.Context())
-	a, reserved, err := g.reserveTry(ctx, a)
+	a, reserved, err := g.reserveTry(ctx, a, Code, SMS)
 	if err != nil {
 		return err
 	}
@@ -182,12 +184,17 @@ func (g *Guard) checkCode(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		if a.State == Approved {
-			http.Redirect(w, r, "/login/verify/complete", http.StatusTemporaryRedirect)
+			g.onToComplete(w, r)
 			return nil
 		}
 	}
-	redirect(w, r, "/login/verify")
+	g.redirect(w, r, "/login/verify")
 	return nil
+}
+
+// onToComplete makes the browser post the same form again to the only place that signs in.
+func (g *Guard) onToComplete(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, g.base+"/login/verify/complete", http.StatusTemporaryRedirect)
 }
 
 // cleanCode drops spaces and dashes, and reports whether 6 to 8 digits are left.
@@ -197,10 +204,10 @@ func cleanCode(typed string) (code string, sound bool) {
 }
 
 // reserveTry counts a try as wrong before anything is compared, so that parallel guesses cannot exceed the limit (INV-2).
-func (g *Guard) reserveTry(ctx context.Context, a Attempt) (_ Attempt, reserved bool, err error) {
+func (g *Guard) reserveTry(ctx context.Context, a Attempt, ways ...Method) (_ Attempt, reserved bool, err error) {
 	a, err = g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
 		reserved = false
-		if !a.mayType(now) {
+		if !slices.ContainsFunc(ways, func(m Method) bool { return a.may(m, now) }) {
 			return errDecided
 		}
 		if a.WrongCodes >= g.config.Limits.WrongCodes {
@@ -223,7 +230,30 @@ func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, er
 		options.Action = a.ID
 	}
 	cause := g.config.Provider.VerifyCode(asking, a.AuthyID, code, options)
-	wrong := errors.Is(cause, client.ErrCodeWrong) || errors.Is(cause, client.ErrCodeUsed)
+	said := verdict{right: cause == nil, notice: NoticeWrong, wait: waitOf(cause)}
+	if cause != nil {
+		said.wrong = errors.Is(cause, client.ErrCodeWrong) || errors.Is(cause, client.ErrCodeUsed)
+		if !said.wrong {
+			said.notice = codeNotice(cause)
+		}
+		g.config.Log.InfoContext(ctx, "code not accepted", "attempt", a.ID, "state", a.State, reason(cause))
+	}
+	by := Code
+	if a.Sends > 0 {
+		by = SMS
+	}
+	return g.settle(ctx, a, by, said)
+}
+
+// verdict is what became of something typed. Neither right nor wrong means that nothing was compared.
+type verdict struct {
+	right, wrong bool
+	notice       Notice
+	wait         time.Duration // how long nothing more will be compared, 0 for unknown
+}
+
+// settle notes the outcome of a reserved try.
+func (g *Guard) settle(ctx context.Context, a Attempt, by Method, said verdict) (Attempt, error) {
 	live := ""
 	a, err := g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
 		if !a.State.waiting() {
@@ -234,25 +264,25 @@ func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, er
 			live = a.Request
 		}
 		switch {
-		case cause == nil && a.Sends > 0:
-			a.approve(SMS, g.config.Limits.Unused, now)
-		case cause == nil:
-			a.approve(Code, g.config.Limits.Unused, now)
-		case wrong && a.WrongCodes >= g.config.Limits.WrongCodes:
+		case said.right:
+			a.WrongCodes--
+			a.approve(by, g.config.Limits.Unused, now)
+		case said.wrong && a.WrongCodes >= g.config.Limits.WrongCodes:
 			a.State = Locked
-		case wrong:
-			a.Notice = NoticeWrong
+		case said.wrong:
+			a.Notice = said.notice
 		default:
-			a.WrongCodes-- // nothing was compared
-			a.Notice = codeNotice(cause)
+			a.WrongCodes--
+			a.Notice = said.notice
+			a.waitFor(said.wait, now)
 		}
 		return nil
 	})
-	if cause != nil {
-		g.config.Log.InfoContext(ctx, "code not accepted", "attempt", a.ID, "state", a.State, reason(cause))
-	}
 	if err == nil && !a.State.waiting() {
 		g.withdraw(live)
+	}
+	if err == nil && a.State == Locked {
+		g.tell(ctx, a, Event{Kind: TooManyCodes})
 	}
 	return a, lateIsFine(err)
 }
@@ -278,7 +308,7 @@ func (g *Guard) giveUp(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	g.setCookie(w, pendingCookie, "", -time.Second)
-	redirect(w, r, withNotice(a.StartOver, "cancelled"))
+	g.redirect(w, r, withNotice(a.StartOver, "cancelled"))
 	return nil
 }
 

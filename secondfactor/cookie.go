@@ -1,17 +1,16 @@
-// This file owns the two cookies, the headers of every page and the local paths.
+// This file owns the cookies, the headers of every page and the local paths.
 
 package secondfactor
 
 import (
 	"crypto/rand"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 )
 
-// The cookies. Browsers send cookies to every port of a host, so the names say whose they are.
+// The cookies, beside one of each trusted browser and account. Browsers send cookies to every port of a host, so the names say whose they are.
 const (
 	sessionCookie = "countersign_login"
 	pendingCookie = "countersign_login_pending"
@@ -19,10 +18,21 @@ const (
 
 // cookieName adds the prefix by which browsers refuse a cookie that another host or an unencrypted page set.
 func (g *Guard) cookieName(name string) string {
+	if g.base != "" {
+		name += "_" + hashOf(g.base)[:6] // the host may have other applications under other paths
+	}
 	if g.secure {
 		return "__Host-" + name
 	}
 	return name
+}
+
+// local is a path as handlers see it, without the prefix.
+func (g *Guard) local(path string) string {
+	if rest, found := strings.CutPrefix(path, g.base+"/"); found {
+		return "/" + rest
+	}
+	return path
 }
 
 // setCookie sets a cookie to a value, for a life; a life of 0 means until the browser ends, below 0 deletes it.
@@ -75,39 +85,4 @@ func LocalPath(text, otherwise string) string {
 		return otherwise
 	}
 	return u.String()
-}
-
-// connectionAddress is the address of the connection. Behind a proxy it is the proxy's: set Config.Address.
-func connectionAddress(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return ""
-	}
-	return host
-}
-
-// Browser names browser and system in a few words, "unknown" when the header says nothing known. It is what the browser
-// says of itself: good enough to recognise one's own, worth nothing as proof.
-func Browser(r *http.Request) string {
-	agent := r.UserAgent()
-	first := func(pairs ...string) string {
-		for i := 0; i < len(pairs); i += 2 {
-			if strings.Contains(agent, pairs[i]) {
-				return pairs[i+1]
-			}
-		}
-		return ""
-	}
-	// The order matters: most browsers also name those they want to be taken for.
-	name := first("Edg", "Edge", "OPR/", "Opera", "Firefox/", "Firefox", "FxiOS", "Firefox", "CriOS", "Chrome", "Chrome/", "Chrome", "Safari/", "Safari")
-	system := first("iPhone", "iPhone", "iPad", "iPad", "Android", "Android", "Windows", "Windows", "Mac OS", "macOS", "CrOS", "ChromeOS", "Linux", "Linux")
-	switch {
-	case name == "" && system == "":
-		return "unknown"
-	case system == "":
-		return name
-	case name == "":
-		return system
-	}
-	return name + " on " + system
 }

@@ -3,8 +3,9 @@
 // transfer, say) with exactly the values that are shown.
 //
 // The application keeps its users, its passwords and its pages. It calls [Guard.Login] after the password was right, [Guard.Enrol]
-// when a person sets up the factor, [Guard.StepUp] before an act, and wraps what needs a signed-in person in [Guard.Require].
-// The package owns the waiting page, the attempts and the sessions.
+// when a person sets up the factor, [Guard.StepUp] before an act, and wraps what needs a signed-in person in [Guard.Require], what
+// changes settings in [Guard.RequireConfirmed]. The package owns the waiting page, the attempts, the sessions, recovery codes and
+// trusted browsers.
 //
 // # One attempt
 //
@@ -28,6 +29,7 @@
 //     everything works with any one of them missing.
 //   - Browsers never name an approval, a user or a state. Cookies carry random values that are stored hashed.
 //   - Denial opens no other door.
+//   - Trust stands in for the factor at a log-in and nowhere else; settings need a fresh proof, an act one of its own.
 //
 // # Routes
 //
@@ -37,8 +39,12 @@
 //	POST /login/verify/push      ask the device, or ask again after the last request ended
 //	POST /authy/send_token       send a code by text message
 //	POST /authy/verify           check a code (field token)
+//	POST /login/verify/recovery  check a recovery code (field recovery)
 //	POST /login/verify/cancel    give up; the request disappears from the phone
 //	POST /login/verify/complete  sign in
+//	POST /login/trust            whether to trust this browser (field trust: yes or no), after a log-in
+//	GET  /login/confirm          prove the factor once more, before settings are changed
+//	POST /login/confirm          begin that
 //	POST /logout                 end the session
 //	POST /authy/callback         the provider tells a decision (or GET, as the application is set up there)
 //

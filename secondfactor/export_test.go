@@ -4,6 +4,15 @@ package secondfactor
 
 // What tests call directly.
 var (
-	HashOf    = hashOf
-	CleanCode = cleanCode
+	HashOf        = hashOf
+	CleanCode     = cleanCode
+	CleanRecovery = cleanRecovery
 )
+
+// RouteTable is every pattern that Routes mounts, the callback's aside.
+func (g *Guard) RouteTable() (patterns []string) {
+	for _, r := range g.routes() {
+		patterns = append(patterns, r.pattern)
+	}
+	return patterns
+}

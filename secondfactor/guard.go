@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,7 @@ import (
 
 // Config is what a [Guard] needs. PublicURL, Name, Provider and Store must be given.
 type Config struct {
-	PublicURL string         // where browsers reach the application, without a path: https://app.example.com
+	PublicURL string         // where browsers reach the application: https://app.example.com, or with a path prefix https://example.com/app
 	Name      string         // of the application, as the person knows it
 	Provider  *client.Client // the provider
 	Store     Store          // attempts and sessions
@@ -33,6 +34,14 @@ type Config struct {
 	// Completed is called once for each completed attempt, before the browser learns of it. Do here what was approved: switch the
 	// factor on, carry out the act. An error ends the new session, and the browser is told that nothing was done.
 	Completed func(context.Context, Completion) error
+	// Person looks a signed-in person up again. [Guard.RequireConfirmed] needs it.
+	Person func(ctx context.Context, user string) (Person, error)
+	// Happened is told what the owner of an account should hear of: a no, a wrong number, too many wrong codes, a stolen cookie.
+	Happened func(context.Context, Event)
+	// SignedIn and SignedOut let an application keep a session of its own beside the guard's: they may set cookies. SignedIn runs after
+	// Completed; an error of it ends the new session as well.
+	SignedIn  func(http.ResponseWriter, *http.Request, Completion) error
+	SignedOut func(http.ResponseWriter, *http.Request)
 
 	LoginURL         string // local path of the log-in form; default /login
 	EnrolURL         string // local path of the page that sets up the factor; default /enrol
@@ -43,7 +52,7 @@ type Config struct {
 
 	Templates *template.Template // pages; default [Templates]
 	Limits    Limits
-	Address   func(*http.Request) string // the person's network address, "" if unknown; default: the connection's
+	Address   func(*http.Request) string // the person's network address, "" if unknown; default: the connection's. Behind a proxy: [ForwardedBy]
 	Now       func() time.Time           // default time.Now
 	Log       *slog.Logger               // default: nothing is logged
 }
@@ -66,8 +75,12 @@ type Limits struct {
 	SMSAgain    time.Duration // between text messages; default 30 s
 	SessionIdle time.Duration // default 30 min
 	SessionLife time.Duration // default 12 h
-	WrongCodes  int           // of one attempt; default 5
-	Sends       int           // text messages of one attempt; default 5
+	Fresh       time.Duration // how long a proof opens settings after their last use, two hours in all at most; default 15 min
+	Trust       time.Duration // how long a browser is trusted; default 30 days
+
+	WrongCodes    int // of one attempt; default 5
+	WrongRecovery int // wrong recovery codes of one person in an hour, over all attempts; default 5
+	Sends         int // text messages of one attempt; default 5
 }
 
 func (l *Limits) defaults() {
@@ -85,18 +98,20 @@ func (l *Limits) defaults() {
 	set(&l.SMSAgain, 30*time.Second)
 	set(&l.SessionIdle, 30*time.Minute)
 	set(&l.SessionLife, 12*time.Hour)
-	if l.WrongCodes <= 0 {
-		l.WrongCodes = 5
-	}
-	if l.Sends <= 0 {
-		l.Sends = 5
+	set(&l.Fresh, 15*time.Minute)
+	set(&l.Trust, 30*24*time.Hour)
+	for _, n := range []*int{&l.WrongCodes, &l.WrongRecovery, &l.Sends} {
+		if *n <= 0 {
+			*n = 5
+		}
 	}
 }
 
 // Guard runs attempts and keeps sessions. It is safe for concurrent use. [New] makes it, Close ends it.
 type Guard struct {
 	config   Config
-	secure   bool // the public URL is https
+	base     string // path prefix under which browsers reach the application, "" for none
+	secure   bool   // the public URL is https
 	origins  *http.CrossOriginProtection
 	callback *callback.Verifier
 	hub      hub
@@ -113,8 +128,8 @@ func New(c Config) (*Guard, error) {
 	switch {
 	case err != nil || public.Host == "" || (public.Scheme != "http" && public.Scheme != "https"):
 		return nil, fmt.Errorf("secondfactor: PublicURL %q is no http or https address", c.PublicURL)
-	case strings.Trim(public.Path, "/") != "" || public.RawQuery != "" || public.Fragment != "":
-		return nil, fmt.Errorf("secondfactor: PublicURL %q has more than a host", c.PublicURL)
+	case public.RawQuery != "" || public.Fragment != "" || path.Clean("/"+public.Path) != "/"+strings.Trim(public.Path, "/"):
+		return nil, fmt.Errorf("secondfactor: PublicURL %q has more than a host and a path", c.PublicURL)
 	case c.Name == "":
 		return nil, errors.New("secondfactor: Name is empty")
 	case c.Provider == nil:
@@ -124,7 +139,9 @@ func New(c Config) (*Guard, error) {
 	case c.Trust != Trust{} && (c.Trust.Origin == "" || c.Trust.Application == "" || c.Trust.Name == ""):
 		return nil, errors.New("secondfactor: Trust is filled in only half")
 	}
-	c.PublicURL = public.Scheme + "://" + public.Host
+	base := strings.TrimSuffix(public.EscapedPath(), "/")
+	origin := public.Scheme + "://" + public.Host
+	c.PublicURL = origin + base
 	for path, otherwise := range map[*string]string{&c.LoginURL: "/login", &c.EnrolURL: "/enrol", &c.AfterLogout: "/"} {
 		if *path == "" {
 			*path = otherwise
@@ -143,9 +160,9 @@ func New(c Config) (*Guard, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Limits.defaults()
-	g := &Guard{config: c, secure: public.Scheme == "https", origins: http.NewCrossOriginProtection()}
+	g := &Guard{config: c, base: base, secure: public.Scheme == "https", origins: http.NewCrossOriginProtection()}
 	// A proxy may change the Host that requests are compared with; our own address is trusted whatever it does.
-	if err := g.origins.AddTrustedOrigin(c.PublicURL); err != nil {
+	if err := g.origins.AddTrustedOrigin(origin); err != nil {
 		return nil, fmt.Errorf("secondfactor: PublicURL: %w", err)
 	}
 	g.callback = &callback.Verifier{URL: g.CallbackURL(), Keys: c.APIKeys, Now: c.Now, Log: c.Log}
@@ -163,24 +180,40 @@ func (g *Guard) Close() {
 // CallbackURL is the address to set as the application's callback at the provider.
 func (g *Guard) CallbackURL() string { return g.config.PublicURL + "/authy/callback" }
 
-// Routes mounts everything that the second step needs, see the package comment.
+// Routes mounts everything that the second step needs, see the package comment. Under a path prefix the handlers expect
+// paths without it: mount with [http.StripPrefix], or let the proxy strip it.
 func (g *Guard) Routes(mux *http.ServeMux) {
-	page := func(pattern string, h func(http.ResponseWriter, *http.Request) error) {
-		mux.Handle(pattern, g.Protect(g.handler(h)))
+	for _, route := range g.routes() {
+		mux.Handle(route.pattern, g.Protect(g.handler(route.handle)))
 	}
-	page("GET /login/verify", g.showPage)
-	page("GET /login/verify/events", g.streamEvents)
-	page("GET /login/verify/assets/{name}", g.serveAsset)
-	page("GET /authy/status", g.tellStatus)
-	page("POST /login/verify/push", g.askDevice)
-	page("POST /authy/send_token", g.sendText)
-	page("POST /authy/verify", g.checkCode)
-	page("POST /login/verify/cancel", g.giveUp)
-	page("POST /login/verify/complete", g.complete)
-	page("POST /logout", g.logOut)
 	// By method, so that an application may have a page for "GET /".
 	mux.Handle("POST /authy/callback", g.callback.Handler(g.called))
 	mux.Handle("GET /authy/callback", g.callback.Handler(g.called))
+}
+
+// route is one line of the map of this package.
+type route struct {
+	pattern string
+	handle  func(http.ResponseWriter, *http.Request) error
+}
+
+func (g *Guard) routes() []route {
+	return []route{
+		{"GET /login/verify", g.showPage},
+		{"GET /login/verify/events", g.streamEvents},
+		{"GET /login/verify/assets/{name}", g.serveAsset},
+		{"GET /authy/status", g.tellStatus},
+		{"POST /login/verify/push", g.askDevice},
+		{"POST /authy/send_token", g.sendText},
+		{"POST /authy/verify", g.checkCode},
+		{"POST /login/verify/recovery", g.checkRecovery},
+		{"POST /login/verify/cancel", g.giveUp},
+		{"POST /login/verify/complete", g.complete},
+		{"POST /login/trust", g.answerTrust},
+		{"GET /login/confirm", g.showConfirm},
+		{"POST /login/confirm", g.confirmSettings},
+		{"POST /logout", g.logOut},
+	}
 }
 
 // Protect refuses whatever changes something and comes from a page of another origin. Put it around your own handlers; Routes has it.

@@ -141,26 +141,43 @@ func (g *Guard) ask(ctx context.Context, a Attempt) (pause time.Duration, err er
 	if approval.Status == client.StatusPending && time.Since(began) < time.Second {
 		return time.Second, nil // a provider without the long poll
 	}
-	return 0, g.record(ctx, a.Browser, a.Request, approval.AuthyID, approval.Status)
+	return 0, g.record(ctx, a.Browser, a.Request, approval)
 }
 
 // record notes what the provider said about a request, by long poll, by callback or when asked. What does not fit is logged and ignored.
-func (g *Guard) record(ctx context.Context, browser, request string, authyID int64, status string) error {
-	if status == client.StatusPending {
+func (g *Guard) record(ctx context.Context, browser, request string, said client.Approval) error {
+	if said.Status == client.StatusPending {
 		return nil
 	}
 	a, err := g.change(ctx, browser, func(a *Attempt, now time.Time) error {
-		return a.decide(request, authyID, status, g.config.Limits.Unused, now)
+		return a.decide(request, said, g.config.Limits.Unused, now)
 	})
 	switch {
 	case err == nil:
-		g.config.Log.InfoContext(ctx, "request ended", "attempt", a.ID, "status", status, "state", a.State)
+		g.config.Log.InfoContext(ctx, "request ended", "attempt", a.ID, "status", said.Status, "state", a.State)
+		if a.State == Denied {
+			return g.denied(ctx, a)
+		}
 	case errors.Is(err, errDecided), errors.Is(err, errOver):
-		g.config.Log.DebugContext(ctx, "decision ignored, it is not the first", "attempt", a.ID, "status", status)
+		g.config.Log.DebugContext(ctx, "decision ignored, it is not the first", "attempt", a.ID, "status", said.Status)
 	case errors.Is(err, errOther):
 		g.config.Log.WarnContext(ctx, "decision ignored, it is for another request or user", "attempt", a.ID)
 	}
 	return lateIsFine(err)
+}
+
+// denied tells the application of a no. "That was not me" means that somebody else knows the password: then no browser is trusted any more.
+func (g *Guard) denied(ctx context.Context, a Attempt) error {
+	switch a.Reason {
+	case ReasonNotMe:
+		g.tell(ctx, a, Event{Kind: NotMe})
+		return g.forgetTrust(ctx, a.User)
+	case ReasonWrongNumber:
+		g.tell(ctx, a, Event{Kind: WrongNumber})
+	default:
+		g.tell(ctx, a, Event{Kind: Refused})
+	}
+	return nil
 }
 
 // sleep waits for a time, a wake-up or the end.

@@ -3,7 +3,9 @@
 package secondfactor
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,11 +16,16 @@ type MemoryStore struct {
 	attempts map[string]Attempt
 	requests map[string]string // approval UUID -> browser
 	sessions map[string]Session
+	recovery map[string]RecoveryCodes  // by user
+	trusted  map[string]TrustedBrowser // by id
 }
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{attempts: map[string]Attempt{}, requests: map[string]string{}, sessions: map[string]Session{}}
+	return &MemoryStore{
+		attempts: map[string]Attempt{}, requests: map[string]string{}, sessions: map[string]Session{},
+		recovery: map[string]RecoveryCodes{}, trusted: map[string]TrustedBrowser{},
+	}
 }
 
 // CreateAttempt implements [Store].
@@ -54,6 +61,18 @@ func (m *MemoryStore) AttemptFor(_ context.Context, request string) (Attempt, er
 	return a, nil
 }
 
+// AttemptsBy implements [Store].
+func (m *MemoryStore) AttemptsBy(_ context.Context, user string) (list []Attempt, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, a := range m.attempts {
+		if a.User == user && !a.State.final() {
+			list = append(list, a)
+		}
+	}
+	return list, nil
+}
+
 // UpdateAttempt implements [Store].
 func (m *MemoryStore) UpdateAttempt(_ context.Context, a Attempt) error {
 	m.mu.Lock()
@@ -84,7 +103,7 @@ func (m *MemoryStore) Consume(_ context.Context, a Attempt, replaces string, s S
 	if !found || old.Version != a.Version || old.State != Approved {
 		return ErrConflict
 	}
-	if _, found := m.sessions[replaces]; !found && a.Purpose == ForStepUp {
+	if _, found := m.sessions[replaces]; a.Session != "" && (!found || a.Session != replaces) {
 		return ErrConflict
 	}
 	a.State = Consumed
@@ -105,13 +124,28 @@ func (m *MemoryStore) Session(_ context.Context, hash string) (Session, error) {
 	return s, nil
 }
 
-// TouchSession implements [Store].
-func (m *MemoryStore) TouchSession(_ context.Context, hash string, seen time.Time) error {
+// SessionsOf implements [Store].
+func (m *MemoryStore) SessionsOf(_ context.Context, user string) (list []Session, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if s, found := m.sessions[hash]; found {
-		s.SeenAt = seen
-		m.sessions[hash] = s
+	for _, s := range m.sessions {
+		if s.User == user {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, func(a, b Session) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return list, nil
+}
+
+// UpdateSession implements [Store].
+func (m *MemoryStore) UpdateSession(_ context.Context, s Session) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if kept, found := m.sessions[s.Hash]; found {
+		kept.SeenAt, kept.FreshUntil, kept.Trusted, kept.TrustAsked = s.SeenAt, s.FreshUntil, s.Trusted, s.TrustAsked
+		m.sessions[s.Hash] = kept
 	}
 	return nil
 }
@@ -124,8 +158,78 @@ func (m *MemoryStore) EndSession(_ context.Context, hash string) error {
 	return nil
 }
 
+// Recovery implements [Store].
+func (m *MemoryStore) Recovery(_ context.Context, user string) (RecoveryCodes, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.recovery[user]
+	c.User, c.Hashes = user, slices.Clone(c.Hashes)
+	return c, nil
+}
+
+// PutRecovery implements [Store].
+func (m *MemoryStore) PutRecovery(_ context.Context, c RecoveryCodes) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.recovery[c.User].Version != c.Version {
+		return ErrConflict
+	}
+	c.Version++
+	c.Hashes = slices.Clone(c.Hashes)
+	m.recovery[c.User] = c
+	return nil
+}
+
+// Trusted implements [Store].
+func (m *MemoryStore) Trusted(_ context.Context, id string) (TrustedBrowser, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, found := m.trusted[id]
+	if !found {
+		return TrustedBrowser{}, ErrNotFound
+	}
+	return b, nil
+}
+
+// TrustedOf implements [Store].
+func (m *MemoryStore) TrustedOf(_ context.Context, user string) (list []TrustedBrowser, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.trusted {
+		if b.User == user {
+			list = append(list, b)
+		}
+	}
+	slices.SortFunc(list, func(a, b TrustedBrowser) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return list, nil
+}
+
+// PutTrusted implements [Store].
+func (m *MemoryStore) PutTrusted(_ context.Context, b TrustedBrowser) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.trusted[b.ID].Version != b.Version {
+		return ErrConflict
+	}
+	b.Version++
+	m.trusted[b.ID] = b
+	return nil
+}
+
+// RemoveTrusted implements [Store].
+func (m *MemoryStore) RemoveTrusted(_ context.Context, user, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.trusted[id].User == user {
+		delete(m.trusted, id)
+	}
+	return nil
+}
+
 // Sweep implements [Store].
-func (m *MemoryStore) Sweep(_ context.Context, attemptsBefore, sessionsBefore time.Time) error {
+func (m *MemoryStore) Sweep(_ context.Context, attemptsBefore, sessionsBefore, trustBefore time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for browser, a := range m.attempts {
@@ -137,6 +241,11 @@ func (m *MemoryStore) Sweep(_ context.Context, attemptsBefore, sessionsBefore ti
 	for hash, s := range m.sessions {
 		if s.CreatedAt.Before(sessionsBefore) {
 			delete(m.sessions, hash)
+		}
+	}
+	for id, b := range m.trusted {
+		if b.ExpiresAt.Before(trustBefore) {
+			delete(m.trusted, id)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -16,9 +17,9 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// Templates returns the built-in pages: "verify" and "problem", and the parts they are made of. To give them your look, define "head" (inside
+// Templates returns the built-in pages: "verify", "confirm" and "problem", and the parts they are made of. To give them your look, define "head" (inside
 // the HTML head), "top" and "bottom" (around the main element) anew in what is returned; all three get the same data as the page.
-// To replace a whole page, define it anew.
+// "help" says how to reach whoever can help when phone and recovery codes are lost. To replace a whole page, define it anew.
 func Templates() *template.Template {
 	return template.Must(template.ParseFS(pageFiles, "page/*.html"))
 }
@@ -26,9 +27,11 @@ func Templates() *template.Template {
 // Page is what the template "verify" is given.
 type Page struct {
 	App     string // name of the application
+	Base    string // path prefix of all addresses, "" for none
 	Purpose Purpose
 	State   State
 	Notice  Notice
+	Reason  string // why the device said no
 	Attempt string // to be sent back in every form as "attempt"
 	Ask     Ask
 
@@ -38,22 +41,28 @@ type Page struct {
 	CanPush     bool   // a device can be asked (again)
 	CanSMS      bool   // a text message can be asked for
 	CanType     bool   // a code is accepted
+	CanRecover  bool   // a recovery code is accepted
 	CodeFirst   bool   // the code form is the main thing on the page
+	Lost        bool   // the part for people without their phone is the main thing on the page
 	TriesLeft   int    // -1 while it is not worth telling
+	Clock       bool   // codes were wrong again and again: perhaps the phone's clock is
 	Phone       string // masked
 	SMSWait     int    // seconds until a text message can be asked for again
+	Wait        string // how long the provider will not listen, in words, "" when unknown
 	DeviceLink  string // opens the request in the authenticator on this device
 	StartOver   string
 	Back        string // page that sets up the factor, while it is being set up
 	Home        string // where the person wanted to go
+	Next        string // the same as a local path, without the prefix
 }
 
 // page builds the view of an attempt.
 func (g *Guard) page(a Attempt, now time.Time) Page {
 	p := Page{
-		App: g.config.Name, Purpose: a.Purpose, Notice: a.Notice, Attempt: a.tag(), Ask: a.Ask, Match: a.Match,
+		App: g.config.Name, Base: g.base, Purpose: a.Purpose, Notice: a.Notice, Reason: a.Reason, Attempt: a.tag(), Ask: a.Ask, Match: a.Match,
 		PushLive: a.pushLive(now), CanPush: a.may(Push, now) && !a.pushLive(now), CanSMS: a.may(SMS, now), CanType: a.mayType(now),
-		TriesLeft: -1, Phone: a.Phone, StartOver: a.StartOver, Home: a.ReturnTo,
+		CanRecover: a.may(Recovery, now), TriesLeft: -1, Phone: a.Phone, StartOver: g.base + a.StartOver, Home: g.base + a.ReturnTo, Next: a.ReturnTo,
+		Clock: a.WrongCodes >= 2 && a.Sends == 0, Wait: inWords(a.WaitUntil.Sub(now)),
 	}
 	s := statusOf(a, now)
 	p.State, p.SecondsLeft = s.State, s.SecondsLeft
@@ -63,6 +72,8 @@ func (g *Guard) page(a Attempt, now time.Time) Page {
 	switch a.Notice {
 	case NoticeWrong, NoticeMalformed, NoticeSent, NoticeIgnored, NoticeWait, NoticeNotSent, NoticeSuspended, NoticeLimited:
 		p.CodeFirst = p.CanType
+	case NoticeNoRecovery, NoticeNoMoreTries:
+		p.Lost = true
 	default:
 		p.CodeFirst = p.CanType && p.State == CodePending
 	}
@@ -73,7 +84,7 @@ func (g *Guard) page(a Attempt, now time.Time) Page {
 		p.SMSWait = seconds(wait)
 	}
 	if a.Purpose == ForEnrol {
-		p.Back = g.config.EnrolURL
+		p.Back = g.base + g.config.EnrolURL
 	}
 	if g.config.AuthenticatorURL != "" && p.PushLive {
 		p.DeviceLink = strings.TrimSuffix(g.config.AuthenticatorURL, "/") + "/approvals/" + a.Request
@@ -81,12 +92,40 @@ func (g *Guard) page(a Attempt, now time.Time) Page {
 	return p
 }
 
+// inWords is a wait as people say it, "" when there is none.
+func inWords(d time.Duration) string {
+	count := func(n int, unit string) string {
+		if n == 1 {
+			return "1 " + unit
+		}
+		return strconv.Itoa(n) + " " + unit + "s"
+	}
+	switch n := seconds(d); {
+	case n <= 0:
+		return ""
+	case n < 120:
+		return count(n, "second")
+	case n < 120*60:
+		return count((n+59)/60, "minute")
+	default:
+		return count((n+3599)/3600, "hour")
+	}
+}
+
+// Digits is the number as it is read aloud: digit by digit.
+func (p Page) Digits() string { return strings.Join(strings.Split(p.Match, ""), " ") }
+
 // Waiting reports whether the page has something to wait for; a page without a script then loads itself again.
 func (p Page) Waiting() bool { return p.PushLive && p.State.waiting() }
 
 // Open reports whether the attempt can still be approved: it waits, or its request ran out and another may be sent.
 func (p Page) Open() bool {
-	return p.State.waiting() || p.State == Expired && p.CanType || p.State == Expired && p.CanPush
+	return p.State.waiting() || p.State == Expired && (p.CanType || p.CanPush)
+}
+
+// Nothing reports whether there is no way to go on but to log in again.
+func (p Page) Nothing() bool {
+	return p.Open() && !p.CanPush && !p.PushLive && !p.CanType && !p.CanRecover
 }
 
 // Serious reports whether the notice should interrupt.
@@ -112,12 +151,12 @@ func (g *Guard) showPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case errors.Is(err, ErrNotFound):
-		redirect(w, r, g.config.LoginURL)
+		g.redirect(w, r, g.config.LoginURL)
 		return nil
 	case err != nil:
 		return err
 	case a.Purpose == ForEnrol && a.State == Choosing && a.Notice == NoticeNone:
-		redirect(w, r, g.config.EnrolURL)
+		g.redirect(w, r, g.config.EnrolURL)
 		return nil
 	}
 	return g.render(w, http.StatusOK, "verify", g.page(a, g.config.Now()))
@@ -125,7 +164,7 @@ func (g *Guard) showPage(w http.ResponseWriter, r *http.Request) error {
 
 // Problem is what the template "problem" is given.
 type Problem struct {
-	App       string
+	App, Base string
 	Text      string
 	Reference string // found again in the log, "" when there is nothing to find
 	Home      string
@@ -133,14 +172,16 @@ type Problem struct {
 
 // refuse answers with a page that says why nothing was done.
 func (g *Guard) refuse(w http.ResponseWriter, _ *http.Request, code int, text string) error {
-	return g.render(w, code, "problem", Problem{App: g.config.Name, Text: text, Home: "/"})
+	return g.render(w, code, "problem", Problem{App: g.config.Name, Base: g.base, Text: text, Home: g.base + "/"})
 }
 
 // fail answers an error of our own with a neutral page; the log has the rest. Nobody is signed in by it.
 func (g *Guard) fail(w http.ResponseWriter, r *http.Request, err error) {
 	reference := rand.Text()[:8]
 	g.config.Log.ErrorContext(r.Context(), "request failed", "reference", reference, "method", r.Method, "path", r.URL.Path, reason(err))
-	problem := Problem{App: g.config.Name, Text: "Something went wrong on our side. Nothing was changed.", Reference: reference, Home: "/"}
+	problem := Problem{
+		App: g.config.Name, Base: g.base, Text: "Something went wrong on our side. Nothing was changed.", Reference: reference, Home: g.base + "/",
+	}
 	if err := g.render(w, http.StatusInternalServerError, "problem", problem); err != nil {
 		g.config.Log.ErrorContext(r.Context(), "problem page failed", "reference", reference, "error", err)
 	}

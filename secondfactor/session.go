@@ -5,6 +5,7 @@ package secondfactor
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,7 +14,10 @@ import (
 )
 
 // SignedIn is a person who completed an attempt in this browser. Only [Guard.Require] and [Guard.Who] make one that names anybody.
-type SignedIn struct{ session Session }
+type SignedIn struct {
+	session  Session
+	mayTrust bool
+}
 
 // User is the application's id of the person.
 func (s SignedIn) User() string { return s.session.User }
@@ -26,6 +30,10 @@ func (s SignedIn) Method() Method { return s.session.Method }
 
 // Since is when the person signed in.
 func (s SignedIn) Since() time.Time { return s.session.CreatedAt }
+
+// MayTrust reports whether to ask if this browser shall be trusted: post yes or no in the field "trust" to /login/trust, and where to go on
+// in "next". It is asked for ten minutes after a log-in with a factor, until it was answered.
+func (s SignedIn) MayTrust() bool { return s.mayTrust }
 
 // Enrolling is a person whose password was right and who has no factor yet. It is another type than [SignedIn], so that a page
 // for signed-in people cannot take it (D4).
@@ -45,7 +53,7 @@ func (g *Guard) Require(next func(http.ResponseWriter, *http.Request, SignedIn))
 			if r.Method == http.MethodGet {
 				path += "?next=" + url.QueryEscape(r.URL.RequestURI())
 			}
-			redirect(w, r, path)
+			g.redirect(w, r, path)
 		case err != nil:
 			g.fail(w, r, err)
 		default:
@@ -63,7 +71,7 @@ func (g *Guard) RequireEnrolling(next func(http.ResponseWriter, *http.Request, E
 		case err != nil && !errors.Is(err, ErrNotFound):
 			g.fail(w, r, err)
 		case err != nil || a.Purpose != ForEnrol || !a.State.waiting():
-			redirect(w, r, g.config.LoginURL)
+			g.redirect(w, r, g.config.LoginURL)
 		default:
 			w.Header().Set("Cache-Control", "no-store")
 			next(w, r, Enrolling{a})
@@ -82,7 +90,7 @@ func (g *Guard) Who(r *http.Request) (SignedIn, error) {
 		return SignedIn{}, err
 	}
 	now := g.config.Now()
-	if !now.Before(s.SeenAt.Add(g.config.Limits.SessionIdle)) || !now.Before(s.CreatedAt.Add(g.config.Limits.SessionLife)) {
+	if !now.Before(g.ends(s)) {
 		// The row goes too: a value that was stolen and kept is of no more use.
 		if err := g.config.Store.EndSession(r.Context(), hash); err != nil {
 			return SignedIn{}, err
@@ -90,12 +98,72 @@ func (g *Guard) Who(r *http.Request) (SignedIn, error) {
 		return SignedIn{}, ErrNotFound
 	}
 	if now.Sub(s.SeenAt) >= time.Minute {
-		if err := g.config.Store.TouchSession(r.Context(), hash, now); err != nil {
+		s.SeenAt = now
+		if err := g.config.Store.UpdateSession(r.Context(), s); err != nil {
 			return SignedIn{}, err
 		}
-		s.SeenAt = now
 	}
-	return SignedIn{s}, nil
+	proved := s.Method == Push || s.Method == Code || s.Method == SMS
+	return SignedIn{s, proved && !s.TrustAsked && s.Trusted == "" && now.Before(s.CreatedAt.Add(trustQuestion))}, nil
+}
+
+// Sessions lists the browsers in which a person is signed in.
+func (g *Guard) Sessions(ctx context.Context, who SignedIn) (list []Place, err error) {
+	sessions, err := g.config.Store.SessionsOf(ctx, who.User())
+	if err != nil {
+		return nil, err
+	}
+	now := g.config.Now()
+	for _, s := range sessions {
+		if until := g.ends(s); now.Before(until) {
+			list = append(list, Place{s.ID, Origin{s.Browser, s.Address}, s.CreatedAt, s.SeenAt, until, s.Hash == who.session.Hash})
+		}
+	}
+	return list, nil
+}
+
+// SignOut signs a person out in another browser, or with "" in all others, where waiting attempts end too.
+func (g *Guard) SignOut(ctx context.Context, who SignedIn, id string) error {
+	return g.signOut(ctx, who.User(), func(s Session) bool { return s.Hash != who.session.Hash && (id == "" || s.ID == id) }, id == "")
+}
+
+// Reset signs a person out everywhere, ends waiting attempts and forgets trusted browsers: after the password was reset, or when the factor was
+// switched off.
+func (g *Guard) Reset(ctx context.Context, user string) error {
+	return errors.Join(g.signOut(ctx, user, func(Session) bool { return true }, true), g.forgetTrust(ctx, user))
+}
+
+// signOut ends the sessions of a user that are meant, and with attempts the waiting attempts that belong to no session that stays.
+func (g *Guard) signOut(ctx context.Context, user string, meant func(Session) bool, attempts bool) error {
+	sessions, err := g.config.Store.SessionsOf(ctx, user)
+	stays := map[string]bool{}
+	for _, s := range sessions {
+		if meant(s) {
+			err = errors.Join(err, g.config.Store.EndSession(ctx, s.Hash))
+		} else {
+			stays[s.Hash] = true
+		}
+	}
+	if !attempts {
+		return err
+	}
+	waiting, failed := g.config.Store.AttemptsBy(ctx, user)
+	err = errors.Join(err, failed)
+	for _, a := range waiting {
+		if !stays[a.Session] {
+			err = errors.Join(err, g.cancelAttempt(ctx, a.Browser, NoticeNone))
+		}
+	}
+	return err
+}
+
+// ends is when a session ends unless it is used.
+func (g *Guard) ends(s Session) time.Time {
+	idle, life := s.SeenAt.Add(g.config.Limits.SessionIdle), s.CreatedAt.Add(g.config.Limits.SessionLife)
+	if idle.Before(life) {
+		return idle
+	}
+	return life
 }
 
 // attempt returns this browser's attempt as it stands now, or [ErrNotFound]: also for one that was consumed, so that after
@@ -117,7 +185,15 @@ func (g *Guard) attempt(r *http.Request) (Attempt, error) {
 
 // logOut ends the session and the attempt of this browser, on the server and in the browser.
 func (g *Guard) logOut(w http.ResponseWriter, r *http.Request) error {
-	ctx := context.WithoutCancel(r.Context())
+	if err := g.endHere(context.WithoutCancel(r.Context()), w, r); err != nil {
+		return err
+	}
+	g.redirect(w, r, g.config.AfterLogout)
+	return nil
+}
+
+// endHere destroys what this browser has. That it is trusted stays: trust ends on the security page.
+func (g *Guard) endHere(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	if hash := g.cookieHash(r, sessionCookie); hash != "" {
 		if err := g.config.Store.EndSession(ctx, hash); err != nil {
 			return err
@@ -128,7 +204,9 @@ func (g *Guard) logOut(w http.ResponseWriter, r *http.Request) error {
 	}
 	g.setCookie(w, sessionCookie, "", -time.Second)
 	g.setCookie(w, pendingCookie, "", -time.Second)
-	redirect(w, r, g.config.AfterLogout)
+	if g.config.SignedOut != nil {
+		g.config.SignedOut(w, r)
+	}
 	return nil
 }
 
@@ -142,11 +220,11 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if a.State != Approved { // exactly approved (D6)
-		redirect(w, r, "/login/verify")
+		g.redirect(w, r, "/login/verify")
 		return nil
 	}
 	old := g.cookieHash(r, sessionCookie)
-	if a.Purpose == ForStepUp && old != a.Session {
+	if a.Session != "" && old != a.Session {
 		return g.refuse(w, r, http.StatusForbidden, "This confirmation belongs to another session. Nothing was done.")
 	}
 	done := Completion{
@@ -168,32 +246,46 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if g.config.Completed != nil {
-		if err := g.config.Completed(ctx, done); err != nil {
-			err = fmt.Errorf("completed %s: %w", a.Purpose, err)
-			return errors.Join(err, g.config.Store.EndSession(ctx, hashOf(value)))
-		}
+		err = g.config.Completed(ctx, done)
+	}
+	if err == nil && g.config.SignedIn != nil {
+		err = g.config.SignedIn(w, r, done)
+	}
+	if err != nil {
+		err = fmt.Errorf("completed %s: %w", a.Purpose, err)
+		return errors.Join(err, g.config.Store.EndSession(ctx, hashOf(value)))
 	}
 	g.hub.wake(a.Browser) // other tabs stop waiting
 	g.config.Log.InfoContext(ctx, "attempt completed", "attempt", a.ID, "purpose", a.Purpose, "user", a.User, "method", a.Method)
 	g.setCookie(w, sessionCookie, value, 0)
 	g.setCookie(w, pendingCookie, "", -time.Second)
-	redirect(w, r, a.ReturnTo)
+	g.redirect(w, r, a.ReturnTo)
 	return nil
 }
 
-// consume uses up the approved attempt and makes the session, in one step. A step-up goes on with the age of its session.
+// consume uses up the approved attempt and makes the session, in one step. What a signed-in person confirms goes on with the age of the session.
 func (g *Guard) consume(ctx context.Context, a Attempt, old string) (value string, err error) {
 	value, hash := newToken()
 	now := g.config.Now()
-	s := Session{Hash: hash, User: a.User, AuthyID: a.AuthyID, Method: a.Method, CreatedAt: now, SeenAt: now}
-	if a.Purpose == ForStepUp {
-		before, err := g.config.Store.Session(ctx, old)
+	s := Session{ID: rand.Text(), User: a.User, AuthyID: a.AuthyID, Method: a.Method, Stamp: a.Stamp, Browser: a.Origin.Browser, Address: a.Origin.Address, CreatedAt: now, Trusted: a.Trusted}
+	if a.Session != "" {
+		s, err = g.config.Store.Session(ctx, old)
 		if errors.Is(err, ErrNotFound) {
 			return "", ErrConflict
 		} else if err != nil {
 			return "", err
 		}
-		s.CreatedAt, s.Method = before.CreatedAt, before.Method
+	}
+	s.Hash, s.SeenAt = hash, now
+	switch a.Purpose {
+	case ForStepUp: // says yes to one act, and to nothing else
+	case ForChange:
+		s.AuthyID = a.AuthyID
+	default:
+		if a.Method != Trusted {
+			s.ConfirmedAt = now
+			s.FreshUntil = s.fresh(now, g.config.Limits.Fresh)
+		}
 	}
 	return value, g.config.Store.Consume(ctx, a, old, s)
 }
@@ -209,7 +301,7 @@ func (g *Guard) unconfirmed(w http.ResponseWriter, r *http.Request, a Attempt, s
 	if err := lateIsFine(err); err != nil {
 		return err
 	}
-	redirect(w, r, "/login/verify")
+	g.redirect(w, r, "/login/verify")
 	return nil
 }
 

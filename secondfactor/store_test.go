@@ -65,7 +65,7 @@ func TestPostgreSQL(t *testing.T) {
 		// One database for all tests of the suite: leave it as it was.
 		t.Cleanup(func() {
 			far := time.Now().AddDate(100, 0, 0)
-			if err := store.Sweep(context.Background(), far, far); err != nil {
+			if err := store.Sweep(context.Background(), far, far, far); err != nil {
 				t.Error(err)
 			}
 		})
@@ -82,6 +82,11 @@ func testStore(t *testing.T, open func(*testing.T) secondfactor.Store) {
 		"only approved is consumed":         storeConsumeStates,
 		"step-up needs its session":         storeStepUp,
 		"sessions":                          storeSessions,
+		"sessions of a user":                storeSessionsOf,
+		"waiting attempts of a user":        storeAttemptsBy,
+		"recovery codes":                    storeRecovery,
+		"one of parallel recoveries wins":   storeRecoveryRace,
+		"trusted browsers":                  storeTrusted,
 		"sweep leaves what is young":        storeSweep,
 		"requests are found, each by one":   storeRequests,
 		"a browser or a request comes once": storeUnique,
@@ -116,6 +121,8 @@ func storeRoundTrip(t *testing.T, store secondfactor.Store) {
 	want := newAttempt("b")
 	want.Keys = []string{"k1", "k2"}
 	want.Ask = secondfactor.Ask{Message: "Größe \"1\" <b>", Details: []client.Field{{Name: "b", Value: "2"}, {Name: "a", Value: "1"}}, Logo: "https://l"}
+	want.Stamp, want.Origin, want.Recovery, want.Trusted, want.Reason = "7", secondfactor.Origin{Browser: "Firefox", Address: "192.0.2.1"}, true, "t", secondfactor.ReasonNotMe
+	want.WaitUntil = epoch.Add(time.Hour)
 	want.Ref, want.Digest, want.Session, want.ReturnTo, want.StartOver = "r", "d", "s", "/account", "/login"
 	want.Request, want.Match, want.Requests, want.RequestEnds, want.RequestOver, want.NoDevice = "u", "12", 2, epoch.Add(time.Minute), true, true
 	want.Method, want.Notice, want.Phone, want.WrongCodes, want.Sends, want.SentAt = secondfactor.SMS, secondfactor.NoticeWrong, "XX", 3, 1, epoch
@@ -181,7 +188,10 @@ func approvedAttempt(t *testing.T, store secondfactor.Store, browser string) sec
 }
 
 func session(hash string) secondfactor.Session {
-	return secondfactor.Session{Hash: hash, User: "ana", AuthyID: 1635, Method: secondfactor.Push, CreatedAt: epoch.Local(), SeenAt: epoch.Local()}
+	return secondfactor.Session{
+		Hash: hash, ID: "id-" + hash, User: "ana", AuthyID: 1635, Method: secondfactor.Push, Stamp: "7", Browser: "Firefox", Address: "192.0.2.1",
+		CreatedAt: epoch.Local(), SeenAt: epoch.Local(), ConfirmedAt: epoch.Local(), FreshUntil: epoch.Add(time.Minute).Local(), Trusted: "t", TrustAsked: true,
+	}
 }
 
 func storeConsumeRace(t *testing.T, store secondfactor.Store) {
@@ -241,7 +251,7 @@ func storeStepUp(t *testing.T, store secondfactor.Store) {
 			}
 		}
 		a := newAttempt(name)
-		a.State, a.Purpose = secondfactor.Approved, secondfactor.ForStepUp
+		a.State, a.Purpose, a.Session = secondfactor.Approved, secondfactor.ForStepUp, "old"
 		a = create(t, store, a)
 		err := store.Consume(t.Context(), a, "old", session("new"+name))
 		if existing != (err == nil) || !existing && !errors.Is(err, secondfactor.ErrConflict) {
@@ -265,17 +275,22 @@ func storeSessions(t *testing.T, store secondfactor.Store) {
 	if diff := cmp.Diff(session("s"), read, cmp.Comparer(time.Time.Equal)); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	if err := store.TouchSession(ctx, "s", epoch.Add(time.Minute)); err != nil {
+	want := session("s")
+	want.SeenAt, want.FreshUntil, want.Trusted, want.TrustAsked = epoch.Add(time.Minute), time.Time{}, "", false
+	changed := want
+	changed.User, changed.Stamp, changed.CreatedAt = "eve", "8", epoch.Add(time.Hour) // what never changes
+	if err := store.UpdateSession(ctx, changed); err != nil {
 		t.Fatal(err)
 	}
-	if read, _ := store.Session(ctx, "s"); !read.SeenAt.Equal(epoch.Add(time.Minute)) || !read.CreatedAt.Equal(epoch) {
-		t.Errorf("after touch: %+v", read)
+	read, err = store.Session(ctx, "s")
+	if diff := cmp.Diff(want, read, cmp.Comparer(time.Time.Equal)); diff != "" || err != nil {
+		t.Error(err, diff)
 	}
 	for range 2 {
 		if err := store.EndSession(ctx, "s"); err != nil {
 			t.Fatal(err)
 		}
-		if err := store.TouchSession(ctx, "s", epoch); err != nil {
+		if err := store.UpdateSession(ctx, session("s")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -292,7 +307,7 @@ func storeSweep(t *testing.T, store secondfactor.Store) {
 	young := newAttempt("young")
 	young.ExpiresAt = epoch.Add(2 * time.Hour)
 	create(t, store, young)
-	if err := store.Sweep(ctx, epoch.Add(time.Hour), epoch); err != nil {
+	if err := store.Sweep(ctx, epoch.Add(time.Hour), epoch, epoch); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.AttemptOf(ctx, "old"); !errors.Is(err, secondfactor.ErrNotFound) {
@@ -304,7 +319,7 @@ func storeSweep(t *testing.T, store secondfactor.Store) {
 	if _, err := store.Session(ctx, "s"); err != nil {
 		t.Errorf("young session: %v", err)
 	}
-	if err := store.Sweep(ctx, epoch, epoch.Add(time.Millisecond)); err != nil {
+	if err := store.Sweep(ctx, epoch, epoch.Add(time.Millisecond), epoch.Add(time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.Session(ctx, "s"); !errors.Is(err, secondfactor.ErrNotFound) {
@@ -337,5 +352,136 @@ func storeUnique(t *testing.T, store secondfactor.Store) {
 	create(t, store, newAttempt("a"))
 	if err := store.CreateAttempt(t.Context(), newAttempt("a")); !errors.Is(err, secondfactor.ErrConflict) {
 		t.Errorf("second attempt of one cookie: %v", err)
+	}
+}
+
+func storeSessionsOf(t *testing.T, store secondfactor.Store) {
+	ctx := t.Context()
+	for i, hash := range []string{"first", "second", "other"} {
+		s := session(hash)
+		s.CreatedAt = epoch.Add(time.Duration(i) * time.Minute)
+		if hash == "other" {
+			s.User = "bob"
+		}
+		if err := store.Consume(ctx, approvedAttempt(t, store, hash), "", s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := store.SessionsOf(ctx, "ana")
+	if err != nil || len(list) != 2 || list[0].Hash != "second" || list[1].Hash != "first" || list[1].ID != "id-first" {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+func storeAttemptsBy(t *testing.T, store secondfactor.Store) {
+	for _, state := range []secondfactor.State{
+		secondfactor.Choosing, secondfactor.PushPending, secondfactor.CodePending, secondfactor.Approved,
+		secondfactor.Denied, secondfactor.Expired, secondfactor.Cancelled, secondfactor.Locked, secondfactor.Consumed,
+	} {
+		a := newAttempt("b-" + string(state))
+		a.State = state
+		create(t, store, a)
+	}
+	other := newAttempt("other")
+	other.User = "bob"
+	create(t, store, other)
+	list, err := store.AttemptsBy(t.Context(), "ana")
+	if err != nil || len(list) != 4 {
+		t.Errorf("%d attempts, %v", len(list), err)
+	}
+	for _, a := range list {
+		if a.User != "ana" || a.Browser != "b-"+string(a.State) {
+			t.Errorf("attempt of %s in %s", a.User, a.State)
+		}
+	}
+}
+
+func storeRecovery(t *testing.T, store secondfactor.Store) {
+	ctx := t.Context()
+	none, err := store.Recovery(ctx, t.Name())
+	if diff := cmp.Diff(secondfactor.RecoveryCodes{User: t.Name()}, none); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	want := secondfactor.RecoveryCodes{User: t.Name(), Salt: "salt", Hashes: []string{"a", "b"}, Wrong: 2, WrongAt: epoch, MadeAt: epoch}
+	if err := store.PutRecovery(ctx, want); err != nil {
+		t.Fatal(err)
+	}
+	want.Version = 1
+	got, err := store.Recovery(ctx, t.Name())
+	if diff := cmp.Diff(want, got, cmp.Comparer(time.Time.Equal)); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	got.Hashes[0] = "changed by the caller"
+	if again, _ := store.Recovery(ctx, t.Name()); again.Hashes[0] != "a" {
+		t.Error("the store hands out what it keeps")
+	}
+}
+
+// INV-1: of any number of writes on one version one wins, so that a code is spent once.
+func storeRecoveryRace(t *testing.T, store secondfactor.Store) {
+	ctx := t.Context()
+	for version := range int64(3) {
+		c := secondfactor.RecoveryCodes{User: t.Name(), Version: version, MadeAt: epoch, WrongAt: epoch}
+		if won := race(50, func() error { return store.PutRecovery(ctx, c) }, t); won != 1 {
+			t.Errorf("%d of 50 writes on version %d won", won, version)
+		}
+	}
+}
+
+func storeTrusted(t *testing.T, store secondfactor.Store) {
+	ctx := t.Context()
+	user := t.Name()
+	b := secondfactor.TrustedBrowser{
+		ID: user + "1", User: user, Stamp: "7", Hash: "h", Before: "g", RotatedAt: epoch, Browser: "Firefox", Address: "192.0.2.1",
+		CreatedAt: epoch, SeenAt: epoch, ExpiresAt: epoch.Add(time.Hour),
+	}
+	if won := race(20, func() error { return store.PutTrusted(ctx, b) }, t); won != 1 {
+		t.Errorf("%d of 20 inserts won", won)
+	}
+	b.Version = 1
+	got, err := store.Trusted(ctx, b.ID)
+	if diff := cmp.Diff(b, got, cmp.Comparer(time.Time.Equal)); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	if won := race(20, func() error { return store.PutTrusted(ctx, b) }, t); won != 1 {
+		t.Errorf("%d of 20 rotations of one value won", won)
+	}
+	second := b
+	second.ID, second.Version, second.CreatedAt, second.ExpiresAt = user+"2", 0, epoch.Add(time.Minute), epoch.Add(time.Hour+time.Minute)
+	if err := store.PutTrusted(ctx, second); err != nil {
+		t.Fatal(err)
+	}
+	list, err := store.TrustedOf(ctx, user)
+	if err != nil || len(list) != 2 || list[0].ID != second.ID {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := store.RemoveTrusted(ctx, "bob", b.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Trusted(ctx, b.ID); err != nil {
+		t.Errorf("removed by somebody else: %v", err)
+	}
+	for range 2 {
+		if err := store.RemoveTrusted(ctx, user, b.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := store.Trusted(ctx, b.ID); !errors.Is(err, secondfactor.ErrNotFound) {
+		t.Errorf("removed: %v", err)
+	}
+	if err := store.PutTrusted(ctx, b); !errors.Is(err, secondfactor.ErrConflict) {
+		t.Errorf("a rotation brings a removed one back: %v", err)
+	}
+	if err := store.Sweep(ctx, epoch, epoch, epoch.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Trusted(ctx, second.ID); err != nil {
+		t.Errorf("swept too early: %v", err)
+	}
+	if err := store.Sweep(ctx, epoch, epoch, epoch.Add(2*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Trusted(ctx, second.ID); !errors.Is(err, secondfactor.ErrNotFound) {
+		t.Errorf("not swept: %v", err)
 	}
 }

@@ -19,12 +19,13 @@ type status struct {
 	Attempt     string   `json:"attempt"` // tells the page whether this is still the attempt it shows
 	State       State    `json:"state"`
 	Notice      Notice   `json:"notice,omitempty"`
-	SecondsLeft int      `json:"seconds_left"` // until the request, or without one the attempt, runs out
+	Reason      string   `json:"reason,omitempty"` // why the device said no
+	SecondsLeft int      `json:"seconds_left"`     // until the request, or without one the attempt, runs out
 	Methods     []Method `json:"methods"`
 }
 
 func statusOf(a Attempt, now time.Time) status {
-	s := status{Attempt: a.tag(), State: a.shown(now), Notice: a.Notice, Methods: a.methods(now)}
+	s := status{Attempt: a.tag(), State: a.shown(now), Notice: a.Notice, Reason: a.Reason, Methods: a.methods(now)}
 	if end := a.end(now); s.State.waiting() || s.State == Approved {
 		s.SecondsLeft = seconds(end.Sub(now))
 	}
@@ -163,7 +164,7 @@ func (g *Guard) called(ctx context.Context, event callback.Event) error {
 	} else if err != nil {
 		return err
 	}
-	return g.record(ctx, a.Browser, event.UUID, event.AuthyID, event.Status)
+	return g.record(ctx, a.Browser, event.UUID, client.Approval{AuthyID: event.AuthyID, Status: event.Status, Reason: event.Reason})
 }
 
 // refresh asks the provider once how a request stands, for a page that is loaded after a pause. If it does not answer soon, the row
@@ -179,5 +180,5 @@ func (g *Guard) refresh(ctx context.Context, a Attempt) error {
 		g.config.Log.WarnContext(ctx, "decision not known", "attempt", a.ID, reason(err))
 		return nil
 	}
-	return g.record(ctx, a.Browser, a.Request, approval.AuthyID, approval.Status)
+	return g.record(ctx, a.Browser, a.Request, approval)
 }

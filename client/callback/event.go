@@ -26,6 +26,7 @@ type Event struct {
 	Action   string           // "approval_request_status"
 	AuthyID  int64            // compare it with the user of your own record of the approval
 	DeviceID string           // the device that answered: its id in the user's status, as decimal text
+	Reason   string           // why it was denied, as in client.Approval
 	Message  string           // what was asked
 	Details  []receipt.Field  // what was shown, in the order of the callback: as created in a POST, sorted in a GET
 	Hidden   []receipt.Field  // hidden details
@@ -54,6 +55,7 @@ func eventFromBody(body []byte) (Event, error) {
 		DeviceUUID details.Text `json:"device_uuid"`
 		Request    struct {
 			Transaction struct {
+				Reason  details.Text   `json:"reason"`
 				Message details.Text   `json:"message"`
 				Details details.Object `json:"details"`
 				Hidden  details.Object `json:"hidden_details"`
@@ -67,7 +69,7 @@ func eventFromBody(body []byte) (Event, error) {
 	transaction := message.Request.Transaction
 	event := Event{
 		UUID: string(message.UUID), Status: string(message.Status), Action: string(message.Action), DeviceID: string(message.DeviceUUID),
-		Message: string(transaction.Message), Details: transaction.Details, Hidden: transaction.Hidden,
+		Reason: string(transaction.Reason), Message: string(transaction.Message), Details: transaction.Details, Hidden: transaction.Hidden,
 		Receipt: message.Receipt, Body: body,
 	}
 	return event.identified(string(message.AuthyID))
@@ -99,6 +101,8 @@ func eventFromQuery(query string) (Event, error) {
 			authyID = value
 		case "device_uuid":
 			event.DeviceID = value
+		case transaction + "[reason]":
+			event.Reason = value
 		case transaction + "[message]":
 			event.Message = value
 		default:

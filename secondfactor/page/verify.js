@@ -3,6 +3,7 @@
 (() => {
   "use strict";
   const page = document.getElementById("secondfactor");
+  const base = page.dataset.base;
   const region = page.querySelector("[role=status]");
   const open = page.querySelector("[data-for=open]");
   const each = (selector, f) => page.querySelectorAll(selector).forEach(f);
@@ -34,7 +35,7 @@
     over = true;
     if ("hold" in page.dataset && region.dataset.state === "approved") return; // the last try failed: the person presses Continue
     // A form sent into a dead network ends on the browser's error page. A browser that says it is offline may be wrong, so ask.
-    while (!navigator.onLine && !(await fetch("/authy/status").then((a) => a.ok, () => false))) {
+    while (!navigator.onLine && !(await fetch(base + "/authy/status").then((a) => a.ok, () => false))) {
       reconnecting();
       await new Promise((later) => { setTimeout(later, 1000); });
     }
@@ -49,8 +50,9 @@
     if (over) return false;
     if (s.attempt !== page.dataset.attempt) finish("cancelled");
     else if (s.state === "approved") complete();
+    else if (s.state === "denied" && s.reason) { over = true; location.replace(base + "/login/verify"); } // that page has the words for it
     else if (["denied", "expired", "cancelled", "locked"].includes(s.state)) finish(s.state, s.methods.length > 0);
-    else if (s.state !== region.dataset.state) { over = true; location.replace("/login/verify"); } // another tab chose another way
+    else if (s.state !== region.dataset.state) { over = true; location.replace(base + "/login/verify"); } // another tab chose another way
     else if (lost) { lost = false; region.textContent = before; }
     return !over;
   };
@@ -64,7 +66,7 @@
   const listen = () => {
     let heard = false;
     let failures = 0;
-    stream = new EventSource("/login/verify/events");
+    stream = new EventSource(base + "/login/verify/events");
     const quiet = setTimeout(() => { if (!heard) poll(); }, 4000); // something between us holds streams back
     stream.addEventListener("state", (e) => {
       heard = true;
@@ -85,7 +87,7 @@
     stream.close();
     if (over) return;
     try {
-      const answer = await fetch("/authy/status", { cache: "no-store" });
+      const answer = await fetch(base + "/authy/status", { cache: "no-store" });
       if (answer.status === 401) { finish("cancelled"); return; }
       if (!answer.ok) throw new Error(answer.status);
       if (!hear(await answer.json())) return;

@@ -76,6 +76,8 @@ type Approval struct {
 	Created time.Time
 	Life    time.Duration // 0 for ever
 
+	Reason string // why it was denied, as in package client
+
 	processed time.Time
 	receipt   *receipt.Receipt
 }
@@ -213,6 +215,14 @@ func (p *Provider) ApproveAll() {
 
 // Deny answers a pending approval with no.
 func (p *Provider) Deny(uuid string) { p.answer(uuid, client.StatusDenied, nil, nil) }
+
+// DenyBecause answers with no for a reason: secondfactor.ReasonNotMe, say.
+func (p *Provider) DenyBecause(uuid, reason string) {
+	p.mu.Lock()
+	p.approvals[uuid].Reason = reason
+	p.mu.Unlock()
+	p.Deny(uuid)
+}
 
 // Expire lets a pending approval run out.
 func (p *Provider) Expire(uuid string) { p.answer(uuid, client.StatusExpired, nil, nil) }

@@ -236,7 +236,7 @@ func fields(object json.RawMessage) (list []client.Field) {
 func (p *Provider) wire(a *Approval) map[string]any {
 	shown := map[string]any{
 		"uuid": a.UUID, "status": a.Status, "_authy_id": a.AuthyID, "_app_name": Application, "app_id": ApplicationID,
-		"created_at": a.Created.UTC().Format(time.RFC3339), "seconds_to_expire": int64(a.Life / time.Second), "processed_at": nil,
+		"created_at": a.Created.UTC().Format(time.RFC3339), "seconds_to_expire": int64(a.Life / time.Second), "processed_at": nil, "reason": a.Reason,
 	}
 	if a.Status == client.StatusCancelled {
 		shown["status"], shown["cancelled"] = client.StatusExpired, true

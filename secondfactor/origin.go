@@ -1,0 +1,75 @@
+// This file owns where a request comes from: the browser's own words, and its network address behind proxies.
+
+package secondfactor
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// origin is what is known of the browser behind a request.
+func (g *Guard) origin(r *http.Request) Origin {
+	return Origin{Browser: Browser(r), Address: g.config.Address(r)}
+}
+
+// connectionAddress is the address of the connection. Behind a proxy it is the proxy's: set Config.Address.
+func connectionAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// ForwardedBy makes a function for Config.Address: the last address in X-Forwarded-For that is none of these proxies', and the connection's
+// own when the connection is from none of them. Whatever a browser writes into that header stands before what the proxies add.
+func ForwardedBy(proxies ...netip.Prefix) func(*http.Request) string {
+	ours := func(address string) bool {
+		ip, err := netip.ParseAddr(address)
+		return err == nil && slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) })
+	}
+	return func(r *http.Request) string {
+		address := connectionAddress(r)
+		hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		for _, hop := range slices.Backward(hops) {
+			if !ours(address) {
+				return address
+			}
+			hop = strings.TrimSpace(hop)
+			if _, err := netip.ParseAddr(hop); err != nil {
+				return address // a proxy that does not say, or something that is no address
+			}
+			address = hop
+		}
+		return address
+	}
+}
+
+// Browser names browser and system in a few words, "unknown" when the header says nothing known. It is what the browser
+// says of itself: good enough to recognise one's own, worth nothing as proof.
+func Browser(r *http.Request) string {
+	agent := r.UserAgent()
+	first := func(pairs ...string) string {
+		for i := 0; i < len(pairs); i += 2 {
+			if strings.Contains(agent, pairs[i]) {
+				return pairs[i+1]
+			}
+		}
+		return ""
+	}
+	// The order matters: most browsers also name those they want to be taken for.
+	name := first("Edg", "Edge", "OPR/", "Opera", "Firefox/", "Firefox", "FxiOS", "Firefox", "CriOS", "Chrome", "Chrome/", "Chrome", "Safari/", "Safari")
+	system := first("iPhone", "iPhone", "iPad", "iPad", "Android", "Android", "Windows", "Windows", "Mac OS", "macOS", "CrOS", "ChromeOS", "Linux", "Linux")
+	switch {
+	case name == "" && system == "":
+		return "unknown"
+	case system == "":
+		return name
+	case name == "":
+		return system
+	}
+	return name + " on " + system
+}
