@@ -36,7 +36,11 @@ func (s *Store) Forget(ctx context.Context, now time.Time, limit int) (total int
 		if err != nil {
 			return fmt.Errorf("forget tickets: %w", err)
 		}
-		total = enrollments + challenges + sessions + tickets
+		sent, err := t.forgetSending(ctx, now, limit)
+		if err != nil {
+			return err
+		}
+		total = enrollments + challenges + sessions + tickets + sent
 		return nil
 	})
 	return total, err
