@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"countersign.dev/internal/seal"
 )
 
 // This file owns starting and stopping.
@@ -25,6 +27,9 @@ func (s *Server) Start(ctx context.Context) error {
 	s.stopSweep = stop
 	s.sweeping.Go(func() { s.every(sweeps, expireEvery, "mark expired approvals", s.approvals.Sweep) })
 	s.sweeping.Go(func() { s.every(sweeps, forgetEvery, "forget ended rows", s.forget) })
+	s.sweeping.Go(func() { // a data key that was added is sealed under from now on
+		s.every(sweeps, seal.RefreshEvery, "read the data keys again", func(context.Context) error { return s.ring.Refresh() })
+	})
 	return nil
 }
 

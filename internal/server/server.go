@@ -48,6 +48,9 @@ type Config struct {
 	StrangerRate  float64     // requests a second of one address to the authenticator without a session, and at once; 0: the surface's defaults
 	StrangerBurst int
 
+	// FormerMasters may still wrap some data keys, while the master key is exchanged; usually none.
+	FormerMasters [][]byte
+
 	Now func() time.Time
 	Log *slog.Logger
 }
@@ -62,6 +65,7 @@ type Server struct {
 
 	cfg       Config
 	db        *store.Store
+	ring      *seal.Ring
 	live      *live.Hub
 	jobs      *job.Runner
 	approvals *approval.Service
@@ -90,10 +94,12 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the data keys: %w", err)
 	}
-	ring, err := seal.Open(cfg.Master, keys)
+	ring, err := seal.Open(cfg.Master, keys, cfg.FormerMasters...)
 	if err != nil {
 		return err
 	}
+	ring.Follow(func() ([]seal.StoredKey, error) { return db.StoredKeys(context.Background()) })
+	s.ring = ring
 	s.Account, err = db.FirstAccount(ctx, tenant.Account{ID: ident.New(now()), Name: "Countersign", OwnerEmail: cfg.OwnerEmail, CreatedAt: now()})
 	if err != nil {
 		return fmt.Errorf("read the account: %w", err)

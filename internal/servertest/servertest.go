@@ -37,6 +37,7 @@ const Origin = "http://localhost:8302"
 type Server struct {
 	Clock     *Clock
 	Store     *store.Store
+	Master    []byte // the master key that opens Ring
 	Ring      *seal.Ring
 	Live      *live.Hub
 	Account   tenant.Account
@@ -71,7 +72,9 @@ func On(t testing.TB, db *store.Store) *Server {
 		ID: ident.New(clock.Now()), Name: "Example", OwnerEmail: "owner@example.com", CreatedAt: clock.Now(),
 	})
 	must(t, err)
-	return assemble(clock, db, ring, account)
+	s := assemble(clock, db, ring, account)
+	s.Master = master
+	return s
 }
 
 func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Account) *Server {

@@ -49,3 +49,9 @@ func (s *Store) Rows(ctx context.Context, table string) ([]string, error) {
 
 // WithoutLocks is what SQLite is given of a statement.
 func WithoutLocks(q string) string { return withoutLocks(q) }
+
+// Texts returns the one column of a query's rows.
+func (s *Store) Texts(ctx context.Context, q string) ([]string, error) {
+	rows, err := s.query(ctx, q)
+	return collect(rows, err, func(r scanner) (text string, err error) { return text, r.Scan(&text) })
+}

@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"Callbacks", callbackTests},
 		{"Jobs", jobTests},
 		{"Push", pushTests},
+		{"Keys", keyTests},
 		{"Invariants", invariantTests},
 		{"Isolation", isolationTests},
 		{"Model", modelTests},
