@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -153,23 +150,5 @@ func reason(res *http.Response, err error) string {
 	if err == nil {
 		return "HTTP status " + strings.TrimSpace(fmt.Sprint(res.StatusCode, " ", http.StatusText(res.StatusCode)))
 	}
-	var dns *net.DNSError
-	var certificate *tls.CertificateVerificationError
-	var timeout interface{ Timeout() bool }
-	switch {
-	case errors.Is(err, egress.ErrAddress):
-		return "the address is private, local or reserved, and not allowed"
-	case errors.As(err, &dns):
-		return "the host name could not be resolved"
-	case errors.As(err, &certificate):
-		return "the receiver's certificate is not valid: " + certificate.Err.Error()
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Sprintf("no answer within %d seconds", int(Patience/time.Second))
-	default:
-		var op *net.OpError
-		if errors.As(err, &op) {
-			return "no connection: " + op.Err.Error()
-		}
-		return "no connection, or it broke"
-	}
+	return egress.Reason(err, Patience)
 }

@@ -7,6 +7,7 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -82,4 +83,31 @@ func (p Policy) Client(timeout time.Duration) *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// Reason says in a few words why a request, or a connection of another kind, got no answer within its patience. Nothing that the other
+// side said is in it (T-40).
+func Reason(err error, patience time.Duration) string {
+	var dns *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, ErrAddress):
+		return "the address is private, local or reserved, and not allowed"
+	case errors.As(err, &dns):
+		return "the host name could not be resolved"
+	case errors.As(err, &certificate):
+		return "the receiver's certificate is not valid: " + certificate.Err.Error()
+	case TimedOut(err):
+		return fmt.Sprintf("no answer within %d seconds", int(patience/time.Second))
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return "no connection: " + op.Err.Error()
+	}
+	return "no connection, or it broke"
+}
+
+// TimedOut reports whether err says that time was over.
+func TimedOut(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

@@ -19,8 +19,8 @@ type Kind string
 
 const (
 	Callback Kind = "callback" // Ref: the approval's uuid
-	Message  Kind = "message"  // Payload: a sealed message.Message
 	Push     Kind = "push"     // Ref: the approval's uuid; Payload: the device's id
+	Message  Kind = "message"  // Ref: channel and masked address; Payload: a sealed message.Message
 )
 
 // Job is one piece of durable work.

@@ -1,14 +1,16 @@
 // Package message owns what is sent to people: codes by SMS, call and mail, and notices by mail.
 //
 // A message leaves as a durable job, inserted in the transaction of what causes
-// it, its content sealed until it is sent. `dev` has one gateway, the outbox,
-// which keeps what would have gone out.
+// it, its content sealed until it is sent. The job hands it to the first of its
+// channel's gateways that takes it (delivery.go); `dev` has one gateway, the
+// outbox, which keeps what would have gone out. Texts are in catalogue.go.
 package message
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"countersign.dev/client/receipt"
@@ -16,7 +18,6 @@ import (
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
-	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 )
 
@@ -32,20 +33,20 @@ type Message struct {
 	Language  string      `json:"language,omitempty"` // of a call: such as pt-BR
 	Code      string      `json:"code"`               // the code in Body, for scripts; "" for a notice
 	ExpiresAt time.Time   `json:"expires_at,omitzero"`
-}
 
-// Stored is a message as the outbox keeps it.
-type Stored struct {
-	ID     string
-	At     time.Time
-	Sealed []byte
+	Left time.Duration `json:"-"` // how long it is still good when it is handed to a gateway; 0 is without end
 }
 
 // Store is what this package needs to keep.
 type Store interface {
-	// KeepMessage puts the message into the outbox and ends its job, once however often it is called.
-	KeepMessage(ctx context.Context, m Stored, jobID string) error
-	Messages(ctx context.Context, limit int) ([]Stored, error) // newest first
+	// KeepOutcome notes how a run of the message's job ended. The job runs again at next, or is over when next is zero. A report
+	// that came before counts then.
+	KeepOutcome(ctx context.Context, j job.Job, out Outcome, next time.Time) error
+	// KeepReport notes what became of a message that was sent, also when it is not yet known that it was. A message that was delivered stays so.
+	KeepReport(ctx context.Context, r Report, now time.Time) error
+
+	KeepInOutbox(ctx context.Context, m Stored) error          // once however often it is called
+	InOutbox(ctx context.Context, limit int) ([]Stored, error) // newest first
 }
 
 // Service is the entrance to this package.
@@ -53,20 +54,37 @@ type Service struct {
 	Store Store
 	Ring  *seal.Ring
 	Live  *live.Hub
-	Now   func() time.Time
+	// Gateways are tried in their order. A channel without any goes nowhere.
+	Gateways map[otp.Channel][]Gateway
+	Now      func() time.Time
+	Log      *slog.Logger
+
+	health health
 }
 
 // NewJob returns the leased job that sends m.
 func (s *Service) NewJob(appID string, m Message, now time.Time) job.Job {
-	j := job.New(job.Message, appID, "", now)
+	j := job.New(job.Message, appID, string(m.Channel)+" "+tenant.MaskAddress(m.To), now)
 	m.ID, m.Time = j.ID, now.UTC()
 	m.Subject = receipt.CleanText(m.Subject) // a header is one line (T-41)
 	plain, err := json.Marshal(m)
 	if err != nil {
-		panic(err) // strings and a time always encode
+		panic(err) // strings and times always encode
 	}
 	j.Payload = s.Ring.Seal(jobContext(j.ID), plain)
 	return j
+}
+
+// open returns the message of a job.
+func (s *Service) open(j job.Job) (m Message, err error) {
+	plain, err := s.Ring.Open(jobContext(j.ID), j.Payload)
+	if err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal(plain, &m); err != nil {
+		return m, fmt.Errorf("message %s: %w", j.ID, err)
+	}
+	return m, nil
 }
 
 // CodeJob returns the job that sends a code.
@@ -84,57 +102,4 @@ func (s *Service) CallbackDisabledJob(app tenant.Application, owner, address, re
 	}, now)
 }
 
-// SendingPausedJob returns the job that tells an account's owner that codes are no longer sent somewhere.
-func (s *Service) SendingPausedJob(of sending.Send, owner string, p sending.Pause) job.Job {
-	return s.NewJob(of.AppID, Message{
-		Channel: otp.Email, To: owner, Subject: "Codes of " + of.AppName + " to " + p.Place + " are paused",
-		Body: fmt.Sprintf("Of the last %d codes that %s sent to %s, %d were typed. That is how fraud looks: somebody makes your application send messages "+
-			"to numbers that earn them money. No more codes are sent there until %s; other places go on.\n\n"+
-			"If these are your own people, close the pause in the console, on the page of %s. If they are not, look at who may ask for a code, "+
-			"and name only the countries where your people are.\n",
-			p.Sent, of.AppName, p.Place, p.Typed, p.Until.UTC().Format("15:04 on 2 January (UTC)"), of.AppName),
-	}, of.At)
-}
-
-// Deliver is the job handler of the outbox gateway.
-func (s *Service) Deliver(ctx context.Context, j job.Job) error {
-	plain, err := s.Ring.Open(jobContext(j.ID), j.Payload)
-	if err != nil {
-		return err
-	}
-	kept := Stored{ID: j.ID, At: j.CreatedAt, Sealed: s.Ring.Seal(outboxContext(j.ID), plain)}
-	if err := s.Store.KeepMessage(ctx, kept, j.ID); err != nil {
-		return err
-	}
-	s.Live.Wake(live.MessagesTopic)
-	return nil
-}
-
-// OutboxSize is how many messages the outbox shows.
-const OutboxSize = 500
-
-// Outbox returns the newest messages, newest first; to "" means to anybody.
-func (s *Service) Outbox(ctx context.Context, to string) ([]Message, error) {
-	stored, err := s.Store.Messages(ctx, OutboxSize)
-	if err != nil {
-		return nil, err
-	}
-	out := []Message{}
-	for _, kept := range stored {
-		plain, err := s.Ring.Open(outboxContext(kept.ID), kept.Sealed)
-		if err != nil {
-			return nil, err
-		}
-		var m Message
-		if err := json.Unmarshal(plain, &m); err != nil {
-			return nil, fmt.Errorf("message %s: %w", kept.ID, err)
-		}
-		if to == "" || m.To == to {
-			out = append(out, m)
-		}
-	}
-	return out, nil
-}
-
-func jobContext(id string) string    { return "jobs.payload:" + id }
-func outboxContext(id string) string { return "outbox.sealed:" + id }
+func jobContext(id string) string { return "jobs.payload:" + id }

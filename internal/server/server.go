@@ -42,7 +42,9 @@ type Config struct {
 	OwnerEmail string        // of the first account: hears of disabled callbacks
 	Egress     egress.Policy // where callbacks and logos may come from
 	Push       notify.Settings
-	Outbox     bool // show what would have gone out, on the console's listener
+	// Gateways carry messages out, in their order by channel. With Outbox nothing goes out: the console's listener shows what would have.
+	Gateways map[otp.Channel][]message.Gateway
+	Outbox   bool
 
 	Proxies       web.Proxies // whose X-Forwarded-For is believed; usually none
 	StrangerRate  float64     // requests a second of one address to the authenticator without a session, and at once; 0: the surface's defaults
@@ -105,7 +107,10 @@ func (s *Server) build(ctx context.Context) error {
 		return fmt.Errorf("read the account: %w", err)
 	}
 
-	messages := &message.Service{Store: db, Ring: ring, Live: hub, Now: now}
+	messages := &message.Service{Store: db, Ring: ring, Live: hub, Gateways: cfg.Gateways, Now: now, Log: cfg.Log}
+	if cfg.Outbox {
+		messages.ToOutbox()
+	}
 	client := cfg.Egress.Client(callback.Patience)
 	logos := logo.New(db, client, now, cfg.Log)
 	worker := &callback.Worker{
@@ -124,7 +129,7 @@ func (s *Server) build(ctx context.Context) error {
 	worker.Key = s.Tenants.APIKey
 	devices := &device.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID,
-		NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer,
+		NewMessage: messages.CodeJob, Offer: s.jobs.Offer,
 	}
 	s.approvals = &approval.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, Logo: logos.Digest, Offer: s.jobs.Offer,
@@ -132,7 +137,7 @@ func (s *Server) build(ctx context.Context) error {
 	if !cfg.Push.Off {
 		s.approvals.NewPush = notify.JobFor
 	}
-	codes := &otp.Service{Store: db, Ring: ring, Now: now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer}
+	codes := &otp.Service{Store: db, Ring: ring, Now: now, NewMessage: messages.CodeJob, Offer: s.jobs.Offer}
 	s.Operators = operator.New(operator.Config{Store: db, Ring: ring, Now: now, AccountID: s.Account.ID, URL: cfg.ConsoleURL})
 	s.mount(devices, codes, messages)
 	return nil

@@ -28,6 +28,9 @@ func (t *tx) insertJob(ctx context.Context, j job.Job) error {
 	if err != nil {
 		return fmt.Errorf("insert %s job: %w", j.Kind, err)
 	}
+	if j.Kind == job.Message {
+		return t.insertMessage(ctx, j)
+	}
 	return nil
 }
 

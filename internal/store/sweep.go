@@ -11,6 +11,9 @@ import (
 // forgetAfter keeps such rows a little longer than they count: limits look a day back.
 const forgetAfter = 25 * time.Hour
 
+// forgetMessages is how long it is told what became of a message.
+const forgetMessages = 30 * 24 * time.Hour
+
 // Forget removes at most limit ended rows of each kind and returns how many it removed. One small write a call, so that
 // it never holds up others.
 func (s *Store) Forget(ctx context.Context, now time.Time, limit int) (total int64, err error) {
@@ -36,11 +39,18 @@ func (s *Store) Forget(ctx context.Context, now time.Time, limit int) (total int
 		if err != nil {
 			return fmt.Errorf("forget tickets: %w", err)
 		}
-		sent, err := t.forgetSending(ctx, now, limit)
+		// An operator asks about a message of last week, hardly about one of last year.
+		messages, err := t.exec(ctx, `DELETE FROM messages WHERE id IN
+			(SELECT id FROM messages WHERE created_at <= $1 ORDER BY created_at LIMIT $2)`, ms(now.Add(-forgetMessages)), limit)
 		if err != nil {
-			return err
+			return fmt.Errorf("forget messages: %w", err)
 		}
-		total = enrollments + challenges + sessions + tickets + sent
+		reports, err := t.exec(ctx, `DELETE FROM message_reports WHERE (gateway, ref) IN
+			(SELECT gateway, ref FROM message_reports WHERE at <= $1 ORDER BY at LIMIT $2)`, before, limit)
+		if err != nil {
+			return fmt.Errorf("forget reports: %w", err)
+		}
+		total = enrollments + challenges + sessions + tickets + messages + reports
 		return nil
 	})
 	return total, err

@@ -49,6 +49,10 @@ func Split(text string) (Coding, [][]byte) {
 	if units, ok := gsmUnits(text); ok {
 		return GSM7, pack(units, gsmAlone, gsmPart)
 	}
+	return UCS2, splitUCS2(text)
+}
+
+func splitUCS2(text string) [][]byte {
 	var units [][]byte
 	for _, r := range text {
 		var unit []byte
@@ -57,7 +61,7 @@ func Split(text string) (Coding, [][]byte) {
 		}
 		units = append(units, unit)
 	}
-	return UCS2, pack(units, 2*ucs2Alone, 2*ucs2Part)
+	return pack(units, 2*ucs2Alone, 2*ucs2Part)
 }
 
 func gsmUnits(text string) (units [][]byte, ok bool) {

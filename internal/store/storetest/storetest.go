@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"Jobs", jobTests},
 		{"Push", pushTests},
 		{"Keys", keyTests},
+		{"Messages", messageTests},
 		{"Invariants", invariantTests},
 		{"Isolation", isolationTests},
 		{"Model", modelTests},
@@ -152,7 +153,7 @@ func (f *fixture) verify(p person, code string) error {
 // tables are those that hold state; audit is left out.
 var tables = []string{
 	"accounts", "applications", "api_keys", "users", "user_emails", "devices", "device_sessions", "spent_challenges", "grants",
-	"tickets", "enrollments", "approvals", "sent_codes", "budgets", "jobs", "callback_tries", "outbox",
+	"tickets", "enrollments", "approvals", "sent_codes", "budgets", "jobs", "callback_tries", "outbox", "messages", "message_reports",
 }
 
 // state returns all rows of those tables, or of all that hold state.

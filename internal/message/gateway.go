@@ -1,0 +1,49 @@
+package message
+
+import (
+	"context"
+	"time"
+
+	"countersign.dev/internal/egress"
+)
+
+// This file owns what a gateway is, and how it says that it failed.
+
+// Gateway carries messages out of the house. Implementations are safe for concurrent use.
+type Gateway interface {
+	// Name tells gateways apart in records and on pages. It is made of what the operator wrote, without secrets.
+	Name() string
+	// Send hands m over, and returns the id under which the gateway knows it, "" when it gave none. It gives up when ctx ends. An
+	// error is a *Failure, or one that says nothing about the gateway.
+	Send(ctx context.Context, m Message) (id string, err error)
+	// Check says whether the gateway is there and takes our credentials, without sending anything.
+	Check(ctx context.Context) error
+}
+
+// reporter is a gateway that tells later what became of messages.
+type reporter interface {
+	// Start connects and stays connected until Close, and calls hear for each report; one that could not be kept is told again.
+	Start(hear func(Report) error)
+	Close()
+}
+
+// Failure says why a gateway did not take a message. Its Reason is for records and pages: it holds no secret, code or address.
+type Failure struct {
+	Reason  string
+	Refused bool          // it will never take this message; nothing is wrong with the gateway
+	After   time.Duration // it asks to be left alone for so long; 0 says nothing
+	Hung    bool          // it did not answer in time
+}
+
+func (f *Failure) Error() string { return f.Reason }
+
+// failed makes a Failure of what went wrong on the way, before anything was answered.
+func failed(err error) *Failure {
+	return &Failure{Reason: egress.Reason(err, Patience), Hung: egress.TimedOut(err)}
+}
+
+// Patience is how long a gateway may take for one message.
+const Patience = 10 * time.Second
+
+// maxRef is how long an id of a gateway may be.
+const maxRef = 200
