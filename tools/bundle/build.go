@@ -31,6 +31,7 @@ var licences = []struct{ what, file string }{
 // icons are copied as they are; their names carry a hash of their content.
 var icons = []string{
 	"shared/favicon.svg",
+	"shared/icons/badge-96.png",
 	"shared/icons/icon-180.png",
 	"shared/icons/icon-192.png",
 	"shared/icons/icon-512.png",

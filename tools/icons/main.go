@@ -41,13 +41,15 @@ type icon struct {
 	name          string
 	size          int
 	share, corner float64
+	bare          bool // the mark alone, white: systems take its shape and colour it themselves
 }
 
 var icons = []icon{
-	{"icon-180.png", 180, 0.64, 0},
-	{"icon-192.png", 192, 0.64, 0.22},
-	{"icon-512.png", 512, 0.64, 0.22},
-	{"icon-maskable-512.png", 512, 0.50, 0},
+	{name: "badge-96.png", size: 96, share: 0.92, bare: true},
+	{name: "icon-180.png", size: 180, share: 0.64},
+	{name: "icon-192.png", size: 192, share: 0.64, corner: 0.22},
+	{name: "icon-512.png", size: 512, share: 0.64, corner: 0.22},
+	{name: "icon-maskable-512.png", size: 512, share: 0.50},
 }
 
 func main() {
@@ -79,11 +81,15 @@ func draw(i icon) image.Image {
 	for y := range i.size {
 		for x := range i.size {
 			px, py := float64(x)+0.5-size/2, float64(y)+0.5-size/2
-			c := ground
+			c, inked := ground, 0.0
 			for _, a := range mark {
-				c = mix(c, a.ink, cover((a.distance(px/unit, py/unit)-stroke/2)*unit))
+				share := cover((a.distance(px/unit, py/unit) - stroke/2) * unit)
+				c, inked = mix(c, a.ink, share), math.Max(inked, share)
 			}
 			alpha := cover(cornerDistance(px, py, size/2, i.corner*size))
+			if i.bare {
+				c, alpha = mark[0].ink, inked
+			}
 			img.SetNRGBA(x, y, color.NRGBA{c.R, c.G, c.B, uint8(math.Round(alpha * 255))})
 		}
 	}

@@ -45,6 +45,16 @@ export interface SignedAnswer {
   readonly signature: string;
 }
 
+/** What the server knows of this device's notifications. */
+export interface PushState {
+  /** Whether the server sends any. */
+  readonly enabled: boolean;
+  /** The applicationServerKey, base64url. */
+  readonly key: string;
+  /** base64url SHA-256 of the endpoint that it keeps, "" for none. */
+  readonly endpoint_hash: string;
+}
+
 /** A grant as it is told once, at enrolment; `secret` is base32. */
 export type NewGrant = Grant & { readonly secret: string };
 
@@ -175,6 +185,17 @@ export class Session {
   devices = () => this.call<{ devices: readonly OtherDevice[] }>("GET", "devices");
 
   removeGrant = (id: number) => this.call<void>("DELETE", `grants/${id}`);
+
+  push = () => this.call<PushState>("GET", "push");
+
+  subscribe = (subscription: {
+    readonly endpoint: string;
+    readonly p256dh: string;
+    readonly auth: string;
+    readonly key: string;
+  }) => this.call<void>("PUT", "push", subscription);
+
+  unsubscribe = () => this.call<void>("DELETE", "push");
 
   signOut = () => call<void>("DELETE", "sessions");
 

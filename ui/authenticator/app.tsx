@@ -10,6 +10,7 @@ import { Session, type OtherDevice } from "./api.ts";
 import { Clock } from "./clock.ts";
 import { nameOf } from "./enrolment.ts";
 import { Live } from "./live.ts";
+import { closeEnded, notifyHidden } from "./notifying.ts";
 import { Codes } from "./pages/codes.tsx";
 import { Removed, Trouble, Unknown } from "./pages/deadends.tsx";
 import { Devices } from "./pages/devices.tsx";
@@ -18,6 +19,7 @@ import { Request } from "./pages/request.tsx";
 import { Requests } from "./pages/requests.tsx";
 import { Install, useInstallOffer } from "./parts/install.tsx";
 import { Loading } from "./parts/loading.tsx";
+import { PushOffer, PushSetting, usePush } from "./parts/push.tsx";
 import { announce } from "./parts/status.ts";
 import { navigate, pageOf, usePath } from "./router.ts";
 import { Bare, Shell } from "./shell.tsx";
@@ -112,6 +114,7 @@ function Enrolled({ kept, link, added, onEnrolled, onAddedSeen, onAfresh }: Enro
   const { session, clock, live } = useDevice(kept.device, kept);
   const state = live.state;
   const { remove, leaving } = useRemoval(session, live, onAfresh);
+  const push = usePush(session);
 
   if (state.removed && !leaving.current) {
     return (
@@ -121,10 +124,15 @@ function Enrolled({ kept, link, added, onEnrolled, onAddedSeen, onAfresh }: Enro
     );
   }
   const pages = {
-    requests: () => <Requests live={state} clock={clock} added={added} onAddedSeen={onAddedSeen} />,
+    requests: () => (
+      <Requests live={state} clock={clock} added={added} onAddedSeen={onAddedSeen}>
+        <PushOffer push={push} />
+      </Requests>
+    ),
     codes: () => <Codes grants={state.grants} clock={clock} />,
     devices: () => (
       <Devices session={session} clock={clock} grants={state.grants} onRemove={remove}>
+        <PushSetting push={push} />
         <Install offer={offer} />
       </Devices>
     ),
@@ -195,6 +203,8 @@ function useDevice(device: Device, kept: Ready): { session: Session; clock: Cloc
       const { approvals } = live.state;
       const news = approvals?.find(({ uuid }) => known.current && !known.current.has(uuid));
       if (news) announce(texts.requests.arrived(news.application.name));
+      if (news && document.hidden) void notifyHidden(news);
+      if (approvals) void closeEnded(approvals);
       if (approvals) known.current = new Set(approvals.map(({ uuid }) => uuid));
       changed();
     });
@@ -230,6 +240,11 @@ function takeTicket(): TicketLink | undefined {
   history.replaceState(null, "", location.pathname);
   return { words, opened: Date.now() };
 }
+
+// A notification that was clicked opens its request here.
+navigator.serviceWorker?.addEventListener("message", ({ data }: MessageEvent<{ open?: string }>) => {
+  if (data.open) navigate(data.open);
+});
 
 /**
  * The service worker keeps the app itself for the time without a network; never an answer of the server.

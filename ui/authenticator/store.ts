@@ -43,6 +43,8 @@ export interface Kept {
   /** Server time minus this device's time, milliseconds. */
   offset: number;
   pending: Pending;
+  /** What was decided about notifications here; nothing while it was not asked. */
+  notifications: "on" | "off";
 }
 
 const STORE = "kept";

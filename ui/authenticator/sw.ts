@@ -1,5 +1,11 @@
-// Owns the service worker: it keeps the app's own files, so that codes work without a network. It
-// never touches /device/, and pages come from the network whenever there is one.
+// Owns the service worker: it keeps the app's own files, so that codes work without a network, and shows
+// a notification for every push. It never caches /device/, pages come from the network whenever there is
+// one, and it decides nothing: a request is approved where it is read.
+
+import { Session } from "./api.ts";
+import { notificationOf, readPush, tagOf, type Call } from "./notification.ts";
+import { renew } from "./push.ts";
+import { load } from "./store.ts";
 
 /** Filled in by tools/bundle: every file of the app, and a name that changes with any of them. */
 declare const SHELL: readonly string[];
@@ -8,9 +14,18 @@ declare const VERSION: string;
 // The two event types, since TypeScript's library for workers and the one for pages exclude each other.
 type Installing = Event & { waitUntil(work: Promise<unknown>): void };
 type Fetching = Event & { readonly request: Request; respondWith(answer: Promise<Response>): void };
+type Pushed = Installing & { readonly data: { text(): string } | null };
+type Told = Installing & { readonly data: unknown };
+type Clicked = Installing & { readonly notification: Notification };
+type Page = { readonly visibilityState: string; focus(): Promise<unknown>; postMessage(message: unknown): void };
 const worker = self as unknown as EventTarget & {
+  registration: ServiceWorkerRegistration;
   skipWaiting(): Promise<void>;
-  clients: { claim(): Promise<void> };
+  clients: {
+    claim(): Promise<void>;
+    matchAll(which: { type: "window"; includeUncontrolled: boolean }): Promise<readonly Page[]>;
+    openWindow(path: string): Promise<unknown>;
+  };
 };
 
 const CACHE = `countersign-${VERSION}`;
@@ -59,4 +74,81 @@ async function file(request: Request): Promise<Response> {
   return (await caches.match(request)) ?? fetch(request);
 }
 
-export {};
+worker.addEventListener("push", (event) => {
+  const { data } = event as Pushed;
+  (event as Pushed).waitUntil(pushed(data));
+});
+
+/** Shows something whatever came: browsers end a subscription whose pushes show nothing. */
+async function pushed(data: Pushed["data"]): Promise<void> {
+  let text = "";
+  try {
+    text = data?.text() ?? "";
+  } catch {
+    // Not even text: shown as what it is, a call.
+  }
+  const call = readPush(text);
+  await show(call);
+  await closeEnded(tagOf(call)).catch(() => undefined); // it can wait until the app is opened
+}
+
+async function show(call: Call): Promise<void> {
+  const { title, options } = notificationOf(call, SHELL, await someoneLooks());
+  await worker.registration.showNotification(title, options);
+}
+
+// A page that is open but hidden has read of a request, and has it shown here.
+worker.addEventListener("message", (event) => {
+  (event as Told).waitUntil(show(readPush(String((event as Told).data))));
+});
+
+const pages = () => worker.clients.matchAll({ type: "window", includeUncontrolled: true });
+
+/** Whether the app is on the screen, where the request appears by itself: then no sound is needed. */
+async function someoneLooks(): Promise<boolean> {
+  const open = await pages().catch(() => []);
+  return open.some((page) => page.visibilityState === "visible");
+}
+
+/** How many older notifications are looked after in one push. */
+const LOOK_AFTER = 8;
+
+/** Takes away older notifications of requests that are decided or over. */
+async function closeEnded(but: string): Promise<void> {
+  const older = (await worker.registration.getNotifications()).filter(({ tag }) => tag !== but);
+  if (older.length === 0) return;
+  const session = await openSession();
+  for (const notification of older.slice(-LOOK_AFTER)) {
+    const { id } = notification.data as { id?: string };
+    if (id && (await session?.approval(id))?.status !== "pending") notification.close();
+  }
+}
+
+async function openSession(): Promise<Session | undefined> {
+  const { device, key } = await load();
+  return device && key && new Session(device, key.privateKey);
+}
+
+worker.addEventListener("notificationclick", (event) => {
+  const { notification } = event as Clicked;
+  notification.close();
+  const { id } = (notification.data ?? {}) as { id?: string };
+  (event as Clicked).waitUntil(open(id ? `/approvals/${id}` : "/"));
+});
+
+/** Brings the app to the front, at that page. */
+async function open(path: string): Promise<void> {
+  const all = await pages();
+  const page = all.find(({ visibilityState }) => visibilityState === "visible") ?? all[0];
+  if (!page) return void (await worker.clients.openWindow(path));
+  page.postMessage({ open: path });
+  await page.focus();
+}
+
+worker.addEventListener("pushsubscriptionchange", (event) => {
+  const resubscribe = async () => {
+    const session = await openSession();
+    if (session && (await load()).notifications === "on") await renew(worker.registration, session);
+  };
+  (event as Installing).waitUntil(resubscribe());
+});

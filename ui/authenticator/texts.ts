@@ -80,6 +80,15 @@ export function problem(code: string, detail: string, retryAfter: number): strin
   }
 }
 
+/** What notifications say. They are read on locked screens: only which application asks. */
+export const notification = {
+  language,
+  title: (application: string) => `${application} asks for your approval`,
+  body: "Open to read it and decide. Not yours? Deny it.",
+  unreadableTitle: "Something waits for you",
+  unreadable: "Open Countersign to see what it is.",
+};
+
 export const texts = {
   language,
   product: "Countersign",
@@ -195,6 +204,31 @@ export const texts = {
     title: "Keep it at hand",
     text: "Put Countersign on the home screen, so that it opens like any other app.",
     button: "Install",
+  },
+
+  push: {
+    title: "Notifications",
+    offer: "Hear of requests at once?",
+    why: "A notification tells you which application asks, also while this app is closed. It never says what is asked, and nothing can be approved from it.",
+    turnOn: "Turn on",
+    turningOn: "Turning on…",
+    turnOff: "Turn off",
+    turningOff: "Turning off…",
+    later: "Not now",
+    nowOn: "Notifications are on.",
+    nowOff: "Notifications are off.",
+    laterDone: "You can turn notifications on later, under Devices.",
+    state: {
+      unknown: "Looking…",
+      on: "On. You hear of requests while the app is closed.",
+      off: "Off. Open the app to see what waits.",
+      install: "First add Countersign to the home screen: tap Share, then “Add to Home Screen”, and open it from there.",
+      unable: "This browser cannot show them here. Open the app to see what waits.",
+      blocked: "Blocked in the browser's settings for this site. Allow them there, then come back.",
+      never: "This server sends none. Open the app to see what waits.",
+    },
+    silent: "The browser could not reach its push service; some networks and private windows prevent it. All else works: open the app to see what waits, and try again later.",
+    host: "This server does not send to this browser's push service. Whoever runs the server can allow it.",
   },
 
   requests: {

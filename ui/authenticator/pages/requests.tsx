@@ -1,5 +1,6 @@
 // Owns the list of waiting requests.
 
+import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import type { Approval } from "../api.ts";
 import { useNow, type Clock } from "../clock.ts";
@@ -22,6 +23,8 @@ type RequestsProps = {
   /** Applications that were just added, to be told once. */
   added: readonly string[];
   onAddedSeen: () => void;
+  /** Shown below what waits. */
+  children?: ComponentChildren;
 };
 
 /** Requests that are still open at `now`, Unix milliseconds. */
@@ -30,7 +33,7 @@ export function openAt(approvals: readonly Approval[], now: number): readonly Ap
 }
 
 /** What waits for a decision. */
-export function Requests({ live, clock, added, onAddedSeen }: RequestsProps) {
+export function Requests({ live, clock, added, onAddedSeen, children }: RequestsProps) {
   const now = useNow(clock, 1000);
   const waiting = live.approvals && openAt(live.approvals, now);
   const n = waiting?.length ?? 0;
@@ -46,6 +49,7 @@ export function Requests({ live, clock, added, onAddedSeen }: RequestsProps) {
         <Heading key="heading">{texts.requests.heading(n)}</Heading>
         {n === 0 ? <Nothing /> : <List waiting={waiting} now={now} />}
       </div>
+      {children}
     </div>
   );
 }

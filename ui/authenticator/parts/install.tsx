@@ -5,7 +5,8 @@ import { platformOf } from "../enrolment.ts";
 import { texts } from "../texts.ts";
 import { Icon } from "./icons.tsx";
 
-const installed = () =>
+/** Whether the app runs from the home screen. */
+export const onHomeScreen = () =>
   matchMedia("(display-mode: standalone)").matches || ("standalone" in navigator && navigator.standalone === true);
 
 /**
@@ -14,7 +15,7 @@ const installed = () =>
  */
 export function InstallFirst() {
   const apple = ["iphone", "ipad"].includes(platformOf(navigator));
-  if (!apple || installed()) return null;
+  if (!apple || onHomeScreen()) return null;
   return (
     <div class="notice">
       <Icon name="plus" />

@@ -1,0 +1,27 @@
+// Owns what an open page does about notifications. The server leaves a device whose page has read a request
+// to that page, so a page that nobody looks at has the worker say what came; and it takes away what is over.
+
+import type { Approval } from "./api.ts";
+import { requestOf } from "./notification.ts";
+import { load } from "./store.ts";
+
+async function registration(): Promise<ServiceWorkerRegistration | undefined> {
+  if (!("Notification" in globalThis) || Notification.permission !== "granted") return undefined;
+  if ((await load()).notifications !== "on") return undefined;
+  return navigator.serviceWorker.getRegistration();
+}
+
+/** Shows a request that came while the page was hidden. */
+export async function notifyHidden({ uuid, application }: Approval): Promise<void> {
+  const call = { id: uuid, application: application.name };
+  (await registration())?.active?.postMessage(JSON.stringify(call));
+}
+
+/** Takes away the notifications of requests that wait no longer. */
+export async function closeEnded(waiting: readonly Approval[]): Promise<void> {
+  const open = new Set(waiting.map(({ uuid }) => uuid));
+  for (const shown of (await (await registration())?.getNotifications()) ?? []) {
+    const uuid = requestOf(shown.tag);
+    if (uuid && !open.has(uuid)) shown.close();
+  }
+}
