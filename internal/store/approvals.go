@@ -78,11 +78,11 @@ func fieldsFromJSON(s string) ([]receipt.Field, error) {
 
 // CreateApproval inserts a pending approval if the user is there, can answer, and is not being flooded (T-10).
 func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec audit.Record) (kept approval.Approval, jobs []job.Job, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeFor(ctx, c.UserID, func(t *tx) error {
 		kept, jobs = c.Approval, nil
 		// The user's row is taken first, so that two nodes cannot both find room below a limit.
 		var lastApproved int64
-		err := t.queryRow(ctx, `UPDATE users SET removed_at = 0 WHERE id = $1 AND app_id = $2 AND removed_at = 0 RETURNING approved_at`,
+		err := t.queryRow(ctx, `SELECT approved_at FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0 FOR NO KEY UPDATE`,
 			c.UserID, c.AppID).Scan(&lastApproved)
 		if err != nil {
 			return missing(err, tenant.ErrUser)
@@ -103,7 +103,7 @@ func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec aud
 		if err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, `INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo,
+		if err := t.later(ctx, `INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo,
 			match_mode, match_value, nonce, life, created_at, expires_at, updated_at, idempotency_hash, request_hash)
 			VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $15, $17, $18)`,
 			c.UUID, c.ID, c.AppID, c.UserID, c.Content.Application, c.Content.Message, fieldsToJSON(c.Content.Details), fieldsToJSON(c.Hidden),
@@ -207,6 +207,11 @@ func answered(ctx context.Context, q querier, p approvalRow) (approval.Approval,
 func (s *Store) Decide(ctx context.Context, d approval.Decision, cb job.Job, rec audit.Record) (a approval.Approval, jobs []job.Job, err error) {
 	err = s.write(ctx, func(t *tx) error {
 		jobs = nil
+		// The user's row is taken first: who removes a grant or the user holds it too, and comes before or after as a whole.
+		var user found
+		if err := t.ask(ctx, user.look, `SELECT 1 FROM approvals p JOIN users u ON u.id = p.user_id WHERE p.uuid = $1 FOR NO KEY UPDATE OF u`, d.UUID); err != nil {
+			return err
+		}
 		var userID string
 		err := t.queryRow(ctx, `UPDATE approvals SET status = $1, processed_at = $2, updated_at = $2, reason = $3, grant_id = $4, signed = $5, signature = $6
 			WHERE uuid = $7 AND status = 'pending' AND (expires_at = 0 OR expires_at > $2)
@@ -218,7 +223,7 @@ func (s *Store) Decide(ctx context.Context, d approval.Decision, cb job.Job, rec
 			return missing(err, approval.ErrNotPending)
 		}
 		if d.Status == approval.Approved {
-			if _, err := t.exec(ctx, `UPDATE users SET approved_at = $1 WHERE id = $2 AND approved_at < $1`, ms(d.Now), userID); err != nil {
+			if err := t.later(ctx, `UPDATE users SET approved_at = $1 WHERE id = $2 AND approved_at < $1`, ms(d.Now), userID); err != nil {
 				return fmt.Errorf("note the approval: %w", err)
 			}
 		}
@@ -343,8 +348,10 @@ func (s *Store) Expire(ctx context.Context, now time.Time, limit int) (n int, er
 	}
 	err = s.write(ctx, func(t *tx) error {
 		n = 0
-		rows, err := t.query(ctx, `UPDATE approvals SET status = 'expired', processed_at = expires_at, updated_at = expires_at
-			WHERE uuid IN (SELECT uuid FROM approvals WHERE `+over+` ORDER BY expires_at LIMIT $2) AND status = 'pending'
+		// What others hold is being decided, or marked by another node.
+		rows, err := t.query(ctx, `WITH ended AS MATERIALIZED (SELECT uuid FROM approvals WHERE `+over+` ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+			UPDATE approvals SET status = 'expired', processed_at = expires_at, updated_at = expires_at
+			WHERE uuid IN (SELECT uuid FROM ended) AND status = 'pending'
 			RETURNING app_id, uuid`, ms(now), limit)
 		expired, err := collect(rows, err, func(r scanner) (e [2]string, err error) { return e, r.Scan(&e[0], &e[1]) })
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 
 // record writes an audit record in the transaction of what it tells of (INV-10).
 func (t *tx) record(ctx context.Context, r audit.Record) error {
-	_, err := t.exec(ctx, `INSERT INTO audit (id, at, account_id, app_id, actor, action, target, outcome, note)
+	err := t.later(ctx, `INSERT INTO audit (id, at, account_id, app_id, actor, action, target, outcome, note)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		r.ID, ms(r.At), r.AccountID, r.AppID, r.Actor, r.Action, r.Target, r.Outcome, r.Note)
 	if err != nil {

@@ -27,10 +27,24 @@ func (t *tx) insertCallback(ctx context.Context, j job.Job) ([]job.Job, error) {
 	if err != nil {
 		return nil, missing(err, nil)
 	}
-	if held > 0 {
-		return nil, nil
+	if held == 0 {
+		return []job.Job{j}, nil
+	}
+	// Who gave an address meanwhile has released what was held then, but not this one.
+	if given, err := t.lockCallback(ctx, j.AppID); err != nil || !given {
+		return nil, err
+	}
+	if _, err := t.exec(ctx, `UPDATE jobs SET held_until = 0, run_at = $1 WHERE id = $2`, ms(j.RunAt), j.ID); err != nil {
+		return nil, fmt.Errorf("release a callback: %w", err)
 	}
 	return []job.Job{j}, nil
+}
+
+// lockCallback keeps the application's callback address as it is until the transaction ends, and reports whether there is one.
+func (t *tx) lockCallback(ctx context.Context, appID string) (given bool, err error) {
+	var url string
+	err = t.queryRow(ctx, `SELECT callback_url FROM applications WHERE id = $1 FOR SHARE`, appID).Scan(&url)
+	return url != "", err
 }
 
 // Delivery returns what a callback job is about.
@@ -117,13 +131,15 @@ func (t *tx) strike(ctx context.Context, appID string, version int64, now time.T
 // Hold parks one job until an address is given.
 func (s *Store) Hold(ctx context.Context, j job.Job, until time.Time) error {
 	return s.write(ctx, func(t *tx) error {
-		// An address may have been given since the job was looked at: then it stays due.
-		n, err := t.exec(ctx, `UPDATE jobs SET held_until = $1, run_at = $1 WHERE id = $2
-			AND EXISTS (SELECT 1 FROM applications a WHERE a.id = jobs.app_id AND a.callback_url = '')`, ms(until), j.ID)
-		if err != nil || n > 0 {
+		given, err := t.lockCallback(ctx, j.AppID)
+		if err != nil {
 			return err
 		}
-		return t.retryJob(ctx, j.ID, j.CreatedAt)
+		if given { // since the job was looked at: it stays due
+			return t.giveUp(ctx, j, j.CreatedAt)
+		}
+		_, err = t.exec(ctx, `UPDATE jobs SET held_until = $3, run_at = $3 WHERE id = $1 AND run_at = $2 AND held_until = 0`, j.ID, ms(j.RunAt), ms(until))
+		return err
 	})
 }
 

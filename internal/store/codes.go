@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -17,23 +15,30 @@ import (
 // Redeem verifies and spends a code; the order of its statements is that of INV-2.
 func (s *Store) Redeem(ctx context.Context, a otp.Attempt, compare func(otp.Candidates) otp.Verdict) (v otp.Verdict, err error) {
 	var answer error // what the caller is told; it does not undo the counting
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeFor(ctx, a.UserID, func(t *tx) error {
 		v, answer = otp.Verdict{}, nil
-		var one int
-		if err := t.queryRow(ctx, `SELECT 1 FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0`, a.UserID, a.AppID).Scan(&one); err != nil {
-			return missing(err, tenant.ErrUser)
+		var user found
+		if err := t.ask(ctx, user.look, `SELECT 1 FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0`, a.UserID, a.AppID); err != nil {
+			return err
 		}
-		locked, err := t.reserveTry(ctx, "user:"+a.UserID, a.Now)
+		try, err := t.beginTry(ctx, "user:"+a.UserID, a.Now)
+		if err != nil {
+			return err
+		}
+		candidates, err := t.candidates(ctx, a)
+		if err != nil {
+			return err
+		}
+		if !user {
+			return tenant.ErrUser
+		}
+		locked, err := t.endTry(ctx, try)
 		if err != nil {
 			return err
 		}
 		if locked > 0 {
 			answer = otp.ErrBudget.After(locked)
 			return nil
-		}
-		candidates, err := t.candidates(ctx, a)
-		if err != nil {
-			return err
 		}
 		// A savepoint of its own: whatever fails from here on, the try stays counted (INV-3).
 		failed := t.savepoint(func() error {
@@ -60,56 +65,100 @@ func (s *Store) Redeem(ctx context.Context, a otp.Attempt, compare func(otp.Cand
 	return v, err
 }
 
+// try is a wrong code that was counted before anything is compared.
+type try struct {
+	subject      string
+	now          time.Time
+	reserved     found // there was one left
+	wrong, level int64
+}
+
 // reserveTry counts a wrong code before anything is compared. It returns how long the budget stays spent when there is no try left,
 // otherwise 0. The fifth try spends the budget as it is reserved; a right code gives everything back.
 func (t *tx) reserveTry(ctx context.Context, subject string, now time.Time) (time.Duration, error) {
-	var wrong, level int64
-	err := t.queryRow(ctx, `INSERT INTO budgets AS b (subject, wrong, locked_until, level) VALUES ($1, 1, 0, 0)
+	try, err := t.beginTry(ctx, subject, now)
+	if err != nil {
+		return 0, err
+	}
+	return t.endTry(ctx, try)
+}
+
+// beginTry is the first half of reserveTry. What it found is known when a later query was answered.
+func (t *tx) beginTry(ctx context.Context, subject string, now time.Time) (*try, error) {
+	r := &try{subject: subject, now: now}
+	err := t.ask(ctx, func(rows rows) error { return r.reserved.scan(rows, &r.wrong, &r.level) },
+		`INSERT INTO budgets AS b (subject, wrong, locked_until, level) VALUES ($1, 1, 0, 0)
 		ON CONFLICT (subject) DO UPDATE SET wrong = CASE WHEN b.wrong >= $2 THEN 1 ELSE b.wrong + 1 END
 		WHERE b.locked_until <= $3
-		RETURNING wrong, level`, subject, otp.BudgetTries, ms(now)).Scan(&wrong, &level)
-	if errors.Is(err, sql.ErrNoRows) {
-		var until int64
-		err := t.queryRow(ctx, `SELECT locked_until FROM budgets WHERE subject = $1`, subject).Scan(&until)
-		return max(fromMS(until).Sub(now), time.Millisecond), err
-	}
+		RETURNING wrong, level`, subject, otp.BudgetTries, ms(now))
 	if err != nil {
-		return 0, fmt.Errorf("reserve a try: %w", err)
+		return nil, fmt.Errorf("reserve a try: %w", err)
 	}
-	if wrong >= otp.BudgetTries {
-		wait := min(otp.BudgetWait<<min(level, 10), otp.BudgetWaitMax)
-		_, err = t.exec(ctx, `UPDATE budgets SET locked_until = $1, level = level + 1 WHERE subject = $2`, ms(now.Add(wait)), subject)
+	return r, nil
+}
+
+// endTry is the second half.
+func (t *tx) endTry(ctx context.Context, r *try) (time.Duration, error) {
+	if err := t.arrive(); err != nil {
+		return 0, err
 	}
-	return 0, err
+	if !r.reserved {
+		var until int64
+		err := t.queryRow(ctx, `SELECT locked_until FROM budgets WHERE subject = $1`, r.subject).Scan(&until)
+		return max(fromMS(until).Sub(r.now), time.Millisecond), err
+	}
+	if r.wrong >= otp.BudgetTries {
+		wait := min(otp.BudgetWait<<min(r.level, 10), otp.BudgetWaitMax)
+		return 0, t.later(ctx, `UPDATE budgets SET locked_until = $1, level = level + 1 WHERE subject = $2`, ms(r.now.Add(wait)), r.subject)
+	}
+	return 0, nil
+}
+
+// found is whether a query has a row.
+type found bool
+
+func (f *found) look(rows rows) error {
+	*f = found(rows.Next())
+	return rows.Err()
+}
+
+// scan also reads the row.
+func (f *found) scan(rows rows, dest ...any) error {
+	if err := f.look(rows); err != nil || !*f {
+		return err
+	}
+	return rows.Scan(dest...)
 }
 
 // returnTry takes back one reserved try, for a code that was right but spent already: who presents it twice is no guesser.
 func (t *tx) returnTry(ctx context.Context, subject string) error {
-	_, err := t.exec(ctx, `UPDATE budgets SET level = CASE WHEN locked_until > 0 AND wrong >= $1 AND level > 0 THEN level - 1 ELSE level END,
+	return t.later(ctx, `UPDATE budgets SET level = CASE WHEN locked_until > 0 AND wrong >= $1 AND level > 0 THEN level - 1 ELSE level END,
 		wrong = wrong - 1, locked_until = 0 WHERE subject = $2 AND wrong > 0`, otp.BudgetTries, subject)
-	return err
 }
 
 // resetBudget gives everything back, after a right code.
 func (t *tx) resetBudget(ctx context.Context, subject string) error {
-	if _, err := t.exec(ctx, `UPDATE budgets SET wrong = 0, locked_until = 0, level = 0 WHERE subject = $1`, subject); err != nil {
+	if err := t.later(ctx, `UPDATE budgets SET wrong = 0, locked_until = 0, level = 0 WHERE subject = $1`, subject); err != nil {
 		return fmt.Errorf("reset budget: %w", err)
 	}
 	return nil
 }
 
-// candidates reserves a try of each live sent code and returns everything the user's code may match.
+// candidates reserves a try of each live sent code, unless the budget is spent, and returns everything the user's code may match.
 func (t *tx) candidates(ctx context.Context, a otp.Attempt) (c otp.Candidates, err error) {
-	rows, err := t.query(ctx, `SELECT id, secret, last_step, digits, period FROM grants WHERE user_id = $1 AND removed_at = 0`, a.UserID)
-	c.Apps, err = collect(rows, err, func(r scanner) (g otp.AppSecret, err error) {
-		return g, r.Scan(&g.GrantID, &g.Sealed, &g.LastStep, &g.Digits, &g.Period)
-	})
+	err = t.ask(ctx, func(rows rows) (err error) {
+		c.Apps, err = collect(rows, nil, func(r scanner) (g otp.AppSecret, err error) {
+			return g, r.Scan(&g.GrantID, &g.Sealed, &g.LastStep, &g.Digits, &g.Period)
+		})
+		return err
+	}, `SELECT id, secret, last_step, digits, period FROM grants WHERE user_id = $1 AND removed_at = 0`, a.UserID)
 	if err != nil {
 		return c, fmt.Errorf("read app secrets: %w", err)
 	}
-	rows, err = t.query(ctx, `UPDATE sent_codes SET tries_left = tries_left - CASE WHEN used_at = 0 THEN 1 ELSE 0 END
+	rows, err := t.query(ctx, `UPDATE sent_codes SET tries_left = tries_left - CASE WHEN used_at = 0 THEN 1 ELSE 0 END
 		WHERE user_id = $1 AND action = $2 AND created_at > $3 AND expires_at > $4 AND ended_at = 0 AND (tries_left > 0 OR used_at > 0)
-		RETURNING id, hash, used_at`, a.UserID, a.Action, ms(a.Now.Add(-otp.SentLife)), ms(a.Now))
+		AND EXISTS (SELECT 1 FROM budgets b WHERE b.subject = $5 AND b.locked_until <= $4)
+		RETURNING id, hash, used_at`, a.UserID, a.Action, ms(a.Now.Add(-otp.SentLife)), ms(a.Now), "user:"+a.UserID)
 	c.Sent, err = collect(rows, err, func(r scanner) (h otp.SentHash, err error) {
 		var used int64
 		err = r.Scan(&h.ID, &h.Hash, &used)
@@ -128,7 +177,7 @@ func (t *tx) returnOthers(ctx context.Context, sent []otp.SentHash, matched stri
 		if c.Used || c.ID == matched {
 			continue
 		}
-		if _, err := t.exec(ctx, `UPDATE sent_codes SET tries_left = tries_left + 1 WHERE id = $1`, c.ID); err != nil {
+		if err := t.later(ctx, `UPDATE sent_codes SET tries_left = tries_left + 1 WHERE id = $1`, c.ID); err != nil {
 			return fmt.Errorf("take back the try of a sent code: %w", err)
 		}
 	}
@@ -161,7 +210,7 @@ func (t *tx) spend(ctx context.Context, a otp.Attempt, v otp.Verdict) (answer, e
 	if err := t.resetBudget(ctx, "user:"+a.UserID); err != nil {
 		return nil, err
 	}
-	if _, err := t.exec(ctx, `UPDATE users SET confirmed_at = $1 WHERE id = $2 AND confirmed_at = 0`, ms(a.Now), a.UserID); err != nil {
+	if err := t.later(ctx, `UPDATE users SET confirmed_at = $1 WHERE id = $2 AND confirmed_at = 0`, ms(a.Now), a.UserID); err != nil {
 		return nil, fmt.Errorf("confirm user: %w", err)
 	}
 	return nil, t.record(ctx, rec)
@@ -169,14 +218,12 @@ func (t *tx) spend(ctx context.Context, a otp.Attempt, v otp.Verdict) (answer, e
 
 // KeepSentCode keeps a new code and its message job, and ends the older ones of the same action: only the newest works.
 func (s *Store) KeepSentCode(ctx context.Context, k otp.Sending, rec audit.Record) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, k.UserID, func(t *tx) error {
 		// The user's row is taken first, so that two nodes cannot both find room below the limit.
-		n, err := t.exec(ctx, `UPDATE users SET removed_at = 0 WHERE id = $1 AND app_id = $2 AND removed_at = 0`, k.UserID, k.AppID)
+		var one int
+		err := t.queryRow(ctx, `SELECT 1 FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0 FOR NO KEY UPDATE`, k.UserID, k.AppID).Scan(&one)
 		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return tenant.ErrUser
+			return missing(err, tenant.ErrUser)
 		}
 		var sent, oldest int64
 		err = t.queryRow(ctx, `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM sent_codes WHERE user_id = $1 AND created_at > $2`,

@@ -53,7 +53,10 @@ func scanGrant(r scanner) (g device.Grant, err error) {
 
 // CreateTicket keeps a new ticket.
 func (s *Store) CreateTicket(ctx context.Context, k device.StoredTicket, rec audit.Record) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeFor(ctx, k.UserID, func(t *tx) error {
+		if _, err := t.lockUser(ctx, k.UserID); err != nil { // whether it is there, the INSERT asks
+			return err
+		}
 		// Only the newest works: one that was shown to somebody else before is worth nothing once its owner asks (T-20).
 		if _, err := t.exec(ctx, `UPDATE tickets SET used_at = $1 WHERE user_id = $2 AND app_id = $3 AND used_at = 0`,
 			ms(k.CreatedAt), k.UserID, k.AppID); err != nil {
@@ -83,8 +86,11 @@ func (s *Store) Ticket(ctx context.Context, hash string, now time.Time) (i devic
 
 // StartEnrollment keeps an enrolment for any number, and the message job only for a known one.
 func (s *Store) StartEnrollment(ctx context.Context, e device.StoredEnrollment, message job.Job, rec audit.Record) (offered []job.Job, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeFor(ctx, "account:"+e.AccountID, func(t *tx) error {
 		offered = nil
+		if err := t.hold("enrolment of " + e.Phone); err != nil {
+			return err
+		}
 		if err := t.mayEnroll(ctx, e); err != nil {
 			return err
 		}
@@ -157,6 +163,11 @@ func (p prefixed) Scan(dest ...any) error { return p.scanner.Scan(append(p.first
 // EnrollByTicket spends a ticket and makes the device's grant for its user.
 func (s *Store) EnrollByTicket(ctx context.Context, hash string, in device.Enrolling) (d device.Device, grants []device.Grant, err error) {
 	err = s.write(ctx, func(t *tx) error {
+		// The user's row is taken first, as who removes the user does.
+		var user found
+		if err := t.ask(ctx, user.look, `SELECT 1 FROM tickets t JOIN users u ON u.id = t.user_id WHERE t.hash = $1 FOR NO KEY UPDATE OF u`, hash); err != nil {
+			return err
+		}
 		var userID, appID string
 		err := t.queryRow(ctx, `UPDATE tickets SET used_at = $1 WHERE hash = $2 AND used_at = 0 AND expires_at > $1
 			AND EXISTS (SELECT 1 FROM users u WHERE u.id = tickets.user_id AND u.removed_at = 0) RETURNING user_id, app_id`, ms(in.Now), hash).Scan(&userID, &appID)
@@ -240,9 +251,11 @@ func (t *tx) withoutDevice(ctx context.Context, accountID, phone string) (free [
 		return nil, device.ErrNoUser
 	}
 	for _, u := range users {
-		// The user's row is taken first, so that two nodes cannot both find it without a device.
-		if _, err := t.exec(ctx, `UPDATE users SET removed_at = 0 WHERE id = $1 AND removed_at = 0`, u.id); err != nil {
+		// So that two nodes cannot both find it without a device.
+		if there, err := t.lockUser(ctx, u.id); err != nil {
 			return nil, err
+		} else if !there {
+			continue // removed meanwhile
 		}
 		var one int
 		err := t.queryRow(ctx, `SELECT 1 FROM grants WHERE user_id = $1 AND removed_at = 0 LIMIT 1`, u.id).Scan(&one)
@@ -380,11 +393,13 @@ func (s *Store) GrantsBeside(ctx context.Context, deviceID string) ([]device.Gra
 // RemoveGrant ends one of those grants.
 func (s *Store) RemoveGrant(ctx context.Context, deviceID string, grantID int64, now time.Time, rec audit.Record) (g device.Grant, err error) {
 	err = s.write(ctx, func(t *tx) error {
-		g, err = scanGrant(t.queryRow(ctx, `SELECT `+grantColumns+grantTables+`WHERE `+besideDevice+` AND g.id = $2`, deviceID, grantID))
+		g, err = scanGrant(t.queryRow(ctx, `SELECT `+grantColumns+grantTables+`WHERE `+besideDevice+` AND g.id = $2 FOR NO KEY UPDATE OF u`, deviceID, grantID))
 		if err != nil {
 			return missing(err, device.ErrGrant)
 		}
-		n, err := t.exec(ctx, `UPDATE grants SET removed_at = $1 WHERE id = $2 AND removed_at = 0`, ms(now), grantID)
+		// Asked again, now that the user's row is held: two devices that remove each other are one too many.
+		n, err := t.exec(ctx, `UPDATE grants SET removed_at = $3 WHERE id = $2 AND removed_at = 0 AND EXISTS (SELECT 1 FROM grants own
+			WHERE own.device_id = $1 AND own.user_id = grants.user_id AND own.removed_at = 0)`, deviceID, grantID, ms(now))
 		if err != nil {
 			return err
 		}

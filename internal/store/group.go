@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 )
 
 // This file owns the queue of writes, the lanes that take closures from it, and the transaction that a closure sees.
@@ -17,12 +20,14 @@ var errStopped = errors.New("store: closed")
 
 type write struct {
 	ctx  context.Context
+	key  string // writes with the same key run one after another
 	fn   func(*tx) error
 	done chan error // one slot
 }
 
 type group struct {
-	queue   chan write
+	queues  []chan write // a lane each
+	next    atomic.Uint64
 	mu      sync.RWMutex // held for reading while queueing, for writing to stop
 	stopped bool
 	lanes   sync.WaitGroup
@@ -30,9 +35,11 @@ type group struct {
 
 // startGroup starts lanes, each of which hands commit up to most of the writes that wait.
 func startGroup(lanes, most int, commit func([]write)) *group {
-	g := &group{queue: make(chan write, queueSize)}
+	g := &group{}
 	for range lanes {
-		g.lanes.Go(func() { g.run(most, commit) })
+		queue := make(chan write, queueSize/lanes)
+		g.queues = append(g.queues, queue)
+		g.lanes.Go(func() { run(queue, most, commit) })
 	}
 	return g
 }
@@ -41,7 +48,9 @@ func (g *group) stop() {
 	g.mu.Lock()
 	if !g.stopped {
 		g.stopped = true
-		close(g.queue)
+		for _, queue := range g.queues {
+			close(queue)
+		}
 	}
 	g.mu.Unlock()
 	g.lanes.Wait()
@@ -51,7 +60,13 @@ func (g *group) stop() {
 // it sets what it returns anew each time; it may not keep tx, must not wait for anything else, and computes only: what must
 // leave the process leaves after write returned.
 func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
-	w := write{ctx: ctx, fn: fn, done: make(chan error, 1)}
+	return s.writeFor(ctx, "", fn)
+}
+
+// writeFor is write for closures that take the row that key names before all others: they queue up behind each other
+// instead of waiting for the row, each with a connection.
+func (s *Store) writeFor(ctx context.Context, key string, fn func(*tx) error) error {
+	w := write{ctx: ctx, key: key, fn: fn, done: make(chan error, 1)}
 	if err := s.group.enqueue(w); err != nil {
 		return err
 	}
@@ -66,20 +81,31 @@ func (g *group) enqueue(w write) error {
 		return errStopped
 	}
 	select {
-	case g.queue <- w:
+	case g.queues[g.lane(w.key)] <- w:
 		return nil
 	case <-w.ctx.Done():
 		return w.ctx.Err()
 	}
 }
 
-func (g *group) run(most int, commit func([]write)) {
+// lane returns the lane of a key; without one, they take turns.
+func (g *group) lane(key string) uint64 {
+	n := g.next.Add(1)
+	if key != "" {
+		h := fnv.New64a()
+		io.WriteString(h, key)
+		n = h.Sum64()
+	}
+	return n % uint64(len(g.queues))
+}
+
+func run(queue chan write, most int, commit func([]write)) {
 	batch := make([]write, 0, most)
-	for w := range g.queue {
+	for w := range queue {
 		batch = append(batch[:0], w)
 		for more := true; more && len(batch) < most; {
 			select {
-			case w, ok := <-g.queue:
+			case w, ok := <-queue:
 				if more = ok; ok {
 					batch = append(batch, w)
 				}
@@ -95,8 +121,12 @@ func (g *group) run(most int, commit func([]write)) {
 type session interface {
 	query(q string, args []any) (rows, error)
 	exec(q string, args []any) (int64, error) // returns how many rows it changed
-	later(q string, args []any) error         // exec whose count nobody asks for; its error may come with a later statement
-	control(q string) error                   // begins, marks or ends a transaction
+	// later runs a statement whose answer is not needed at once: read gets it, if not nil, before a later statement
+	// returns. Its error may come from there.
+	later(q string, args []any, read func(rows) error) error
+	arrive() error          // waits for all that is on its way
+	control(q string) error // begins, marks or ends a transaction
+	hold(name string) error // waits for others who hold the same name, until the transaction ends
 }
 
 // tx is the running transaction.
@@ -173,11 +203,47 @@ func (t *tx) exec(_ context.Context, q string, args ...any) (int64, error) {
 	return t.on.exec(q, args)
 }
 
-// later runs a statement whose count nobody asks for. On PostgreSQL it travels with the next one, so that it costs no
-// round trip of its own, and its error may come from there.
+// later runs a statement whose answer nobody needs, or not at once: on PostgreSQL it travels with the next one, so that it
+// costs no round trip of its own. Its error may come from there.
 func (t *tx) later(_ context.Context, q string, args ...any) error {
 	if t.lost != nil {
 		return t.lost
 	}
-	return t.on.later(q, args)
+	return t.on.later(q, args, nil)
+}
+
+// ask is later for a query. Read gets the rows before the next statement that is not later or ask returns.
+func (t *tx) ask(_ context.Context, read func(rows) error, q string, args ...any) error {
+	if t.lost != nil {
+		return t.lost
+	}
+	return t.on.later(q, args, read)
+}
+
+// hold keeps others who hold the same name waiting until the transaction ends: for a rule about rows that are not there yet,
+// and so cannot be locked. It must come before the rows are looked for.
+func (t *tx) hold(name string) error {
+	if t.lost != nil {
+		return t.lost
+	}
+	return t.on.hold(name)
+}
+
+// lockUser takes the user's row until the transaction ends, and returns false when the user is not there. Everything about
+// one user's grants, approvals and codes that looks before it writes takes it first, so that no two nodes can look at once.
+func (t *tx) lockUser(ctx context.Context, userID string) (bool, error) {
+	var one int
+	err := t.queryRow(ctx, `SELECT 1 FROM users WHERE id = $1 AND removed_at = 0 FOR NO KEY UPDATE`, userID).Scan(&one)
+	if err = missing(err, errNone); errors.Is(err, errNone) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// arrive returns when everything asked before has been answered.
+func (t *tx) arrive() error {
+	if t.lost != nil {
+		return t.lost
+	}
+	return t.on.arrive()
 }

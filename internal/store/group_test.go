@@ -76,9 +76,9 @@ func holdUp(s *Store) *batch {
 // add queues a write behind those queued already; its outcome is in *err after run.
 func (b *batch) add(ctx context.Context, fn func(*tx) error) (err *error) {
 	err = new(error)
-	waiting := len(b.s.group.queue)
+	waiting := len(b.s.group.queues[0])
 	b.done.Go(func() { *err = b.s.write(ctx, fn) })
-	for len(b.s.group.queue) == waiting {
+	for len(b.s.group.queues[0]) == waiting {
 		runtime.Gosched()
 	}
 	return err
@@ -128,14 +128,14 @@ func TestINV12NothingIsToldBeforeCommit(t *testing.T) {
 	s := openScratch(t)
 	b := holdUp(s)
 	told := make(chan []string, 1) // what others see when the first writer is answered
-	waiting := len(s.group.queue)
+	waiting := len(s.group.queues[0])
 	b.done.Go(func() {
 		if err := s.write(context.Background(), insert("first")); err != nil {
 			t.Error(err)
 		}
 		told <- committed(t, s)
 	})
-	for len(s.group.queue) == waiting {
+	for len(s.group.queues[0]) == waiting {
 		runtime.Gosched()
 	}
 	second := b.add(t.Context(), func(x *tx) error { // the first has run by now, in the same transaction

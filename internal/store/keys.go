@@ -28,6 +28,9 @@ func (s *Store) StoredKeys(ctx context.Context) ([]seal.StoredKey, error) {
 // SealKeys returns the wrapped data keys; make is asked for them when the database has none yet.
 func (s *Store) SealKeys(ctx context.Context, now time.Time, make func() ([]seal.StoredKey, error)) (keys []seal.StoredKey, err error) {
 	err = s.write(ctx, func(t *tx) error {
+		if err := t.hold("seal keys"); err != nil {
+			return err
+		}
 		rows, err := t.query(ctx, storedKeys)
 		keys, err = collect(rows, err, scanKey)
 		if err != nil || len(keys) > 0 {

@@ -158,6 +158,9 @@ func (s *Store) OperatorExists(ctx context.Context, accountID string) (bool, err
 // KeepSetupLink keeps a link for an account without an operator. Older links of the account end: one is out at a time.
 func (s *Store) KeepSetupLink(ctx context.Context, hash, accountID string, expires time.Time, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {
+		if err := t.hold("set up " + accountID); err != nil {
+			return err
+		}
 		if _, err := t.exec(ctx, `DELETE FROM setup_links WHERE account_id = $1`, accountID); err != nil {
 			return fmt.Errorf("end older links: %w", err)
 		}
@@ -182,6 +185,9 @@ func (s *Store) SetupLink(ctx context.Context, hash string, now time.Time) (acco
 // CreateOperator spends the link and keeps the operator.
 func (s *Store) CreateOperator(ctx context.Context, linkHash string, op operator.Stored, ses operator.Session, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {
+		if err := t.hold("set up " + op.AccountID); err != nil {
+			return err
+		}
 		n, err := t.exec(ctx, `UPDATE setup_links SET used_at = $2 WHERE hash = $3 AND account_id = $1 AND used_at = 0 AND expires_at > $2 AND `+nobodySetUp,
 			op.AccountID, ms(op.CreatedAt), linkHash)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,16 +14,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// This file owns PostgreSQL: one pool of connections that write, a lane each, and one of those that read. A closure has a
-// transaction to itself, so that it holds no row longer than it must and locks rows in its own order alone; PostgreSQL
-// groups the flushes of transactions that commit together. What costs is round trips: BEGIN, savepoints, statements whose
-// count nobody asks for, and COMMIT travel with their neighbours.
+// This file owns PostgreSQL: one pool of connections that write, a lane each, and one of those that read. Closures that wait
+// for a lane share a transaction, as on SQLite; those that contend for the same row wait for the same lane. How statements
+// travel is in pipeline.go.
 
 const (
-	lanes     = 8                // closures that run at once
-	tries     = 5                // how often a closure begins, when others or a restart throw it back
-	longest   = 15 * time.Second // a transaction or a read; then its connection is cut off
-	reachable = 5 * time.Second  // to get a connection
+	lanes            = 4                // groups that are written at once: more of them would be smaller ones
+	groupMaxPostgres = 32               // closures in one transaction: PostgreSQL is quick with up to 64 savepoints
+	tries            = 5                // how often a closure begins, when others or a restart throw it back
+	longest          = 15 * time.Second // a transaction or a read; then its connection is cut off
+	reachable        = 5 * time.Second  // to get a connection
 )
 
 type postgres struct{ reads, writes *pgxpool.Pool }
@@ -46,7 +47,7 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 	if err := db.checkVersion(ctx); err != nil {
 		return nil, errors.Join(err, db.close())
 	}
-	return &Store{engine: db, group: startGroup(lanes, 1, db.commit)}, nil
+	return &Store{engine: db, group: startGroup(lanes, groupMaxPostgres, db.commit)}, nil
 }
 
 // postgresConfig reads an address and sets what every connection of ours needs.
@@ -164,181 +165,94 @@ func (r *pgRows) Close() error {
 	return r.Err()
 }
 
-// commit runs each closure in a transaction of its own.
+// commit runs a batch in one transaction, a savepoint each, and tells the writers their outcomes after its flush. What
+// others threw back, and all of a batch that could not be committed for one closure's sake, runs again alone.
 func (db *postgres) commit(batch []write) {
-	for _, w := range batch {
-		w.done <- db.transact(w)
+	if len(batch) == 1 {
+		batch[0].done <- db.alone(batch[0], false)
+		return
+	}
+	// Every node takes rows in the same order, as far as keys tell, so that two batches do not wait for each other.
+	slices.SortStableFunc(batch, func(a, b write) int { return strings.Compare(a.key, b.key) })
+	outcomes, again, err := db.together(batch)
+	for i, w := range batch {
+		switch {
+		case err == nil && !isThrownBack(outcomes[i]):
+			w.done <- outcomes[i]
+		case err != nil && !again:
+			w.done <- err
+		default:
+			w.done <- db.alone(w, true)
+		}
 	}
 }
 
-// transact begins again when that is known to be safe: the database undid the transaction for the sake of others, or
-// the connection was lost before COMMIT was sent. A connection lost after that leaves open whether it came through, and
-// the writer is told of an error.
-func (db *postgres) transact(w write) error {
+// together reports whether all may run again when it fails: nothing is in the database.
+func (db *postgres) together(batch []write) (outcomes []error, again bool, err error) {
+	outcomes = make([]error, len(batch))
+	again, err = db.transaction(false, func(t *tx) error {
+		// Two groups on two nodes may want each other's rows after all: better to run a closure alone soon than to wait for
+		// PostgreSQL to notice.
+		_ = t.control("SET LOCAL lock_timeout = '250ms'")
+		for i, w := range batch {
+			if outcomes[i] = w.ctx.Err(); outcomes[i] == nil {
+				outcomes[i] = t.savepoint(func() error { return w.fn(t) })
+			}
+			if t.lost != nil {
+				return t.lost
+			}
+		}
+		return nil
+	})
+	return outcomes, again, err
+}
+
+// alone runs one closure in a transaction of its own. It begins again when that is known to be safe: the database undid
+// the transaction for the sake of others, or the connection was lost before COMMIT was sent. A connection lost after that
+// leaves open whether it came through, and the writer is told of an error.
+func (db *postgres) alone(w write, careful bool) error {
 	for try := 1; ; try++ {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
-		again, err := db.once(w.fn)
+		again, err := db.transaction(careful, w.fn)
 		if err == nil || try == tries || !again {
 			return err
 		}
+		careful = true
 	}
 }
 
-func (db *postgres) once(fn func(*tx) error) (again bool, err error) {
+// transaction runs fn, and reports whether that may be repeated when it failed.
+func (db *postgres) transaction(careful bool, fn func(*tx) error) (again bool, err error) {
 	conn, release, err := acquire(context.Background(), db.writes)
 	if err != nil {
 		return false, err
 	}
 	defer release() // a connection that is still in a transaction is not used again
-	on := onConnection(conn.Conn())
+	on := onConnection(conn.Conn(), careful)
 	t := &tx{on: on}
 	_ = t.control("BEGIN ISOLATION LEVEL READ COMMITTED")
 	if err := guarded(func() error { return fn(t) }); err != nil {
-		again := isThrownBack(err)
+		again := on.mixedUp || isThrownBack(err)
 		if isLost(conn, err) {
 			again = true
 			db.writes.Reset() // what one connection met, all that were open then will
 		}
-		if on.begun {
-			_ = t.control("ROLLBACK")
-		}
+		_ = on.rollback()
 		return again, err
 	}
 	if err := on.commit(); err != nil {
-		return isThrownBack(err), fmt.Errorf("commit: %w", err)
+		return on.mixedUp || isThrownBack(err), fmt.Errorf("commit: %w", err)
 	}
 	return false, nil
 }
 
-// pgTransaction is a connection in a transaction, and the statements that wait to travel with the next.
-type pgTransaction struct {
-	conn     *pgx.Conn
-	prepared map[string]bool // on conn
-	waiting  *pgx.Batch
-	begun    bool // something was sent
-}
-
-func onConnection(conn *pgx.Conn) *pgTransaction {
-	const key = "prepared"
-	kept := conn.PgConn().CustomData()
-	prepared, ok := kept[key].(map[string]bool)
-	if !ok {
-		prepared = map[string]bool{}
-		kept[key] = prepared
-	}
-	return &pgTransaction{conn: conn, prepared: prepared, waiting: &pgx.Batch{}}
-}
-
-// prepare sees to it that only statements that are prepared travel together. PostgreSQL would fail to prepare another one
-// before the SAVEPOINT in front of it is there, and the whole transaction would fail with it.
-func (t *pgTransaction) prepare(q string) error {
-	if t.prepared[q] {
-		return nil
-	}
-	if err := t.flush(); err != nil {
-		return err
-	}
-	if _, err := t.conn.Prepare(context.Background(), q, q); err != nil {
-		return fmt.Errorf("prepare %.60q: %w", q, err)
-	}
-	t.prepared[q] = true
-	return nil
-}
-
-// flush sends what waits.
-func (t *pgTransaction) flush() error {
-	if t.waiting.Len() == 0 {
-		return nil
-	}
-	return t.send().Close()
-}
-
-// send sends what waits and returns its results.
-func (t *pgTransaction) send() pgx.BatchResults {
-	batch := t.waiting
-	t.waiting, t.begun = &pgx.Batch{}, true
-	return t.conn.SendBatch(context.Background(), batch)
-}
-
-// sendLast sends what waits and q, and returns the results with q's to be read next.
-func (t *pgTransaction) sendLast(q string, args []any) (pgx.BatchResults, error) {
-	if err := t.prepare(q); err != nil {
-		return nil, err
-	}
-	before := t.waiting.Len()
-	t.waiting.Queue(q, args...)
-	results := t.send()
-	for range before {
-		if _, err := results.Exec(); err != nil {
-			results.Close()
-			return nil, err
-		}
-	}
-	return results, nil
-}
-
-func (t *pgTransaction) later(q string, args []any) error {
-	if err := t.prepare(q); err != nil {
-		return err
-	}
-	t.waiting.Queue(q, args...)
-	return nil
-}
-
-// control sends BEGIN and SAVEPOINT with what follows them.
-func (t *pgTransaction) control(q string) error {
-	if strings.HasPrefix(q, "BEGIN") || strings.HasPrefix(q, "SAVEPOINT") {
-		t.waiting.Queue(q)
-		return nil
-	}
-	_, err := t.exec(q, nil)
-	return err
-}
-
-func (t *pgTransaction) query(q string, args []any) (rows, error) {
-	results, err := t.sendLast(q, args)
-	if err != nil {
-		return nil, err
-	}
-	r, err := results.Query()
-	if err != nil {
-		results.Close()
-		return nil, err
-	}
-	return &pgRows{Rows: r, ended: func() { results.Close() }}, nil
-}
-
-func (t *pgTransaction) exec(q string, args []any) (int64, error) {
-	tag, err := t.run(q, args)
-	return tag.RowsAffected(), err
-}
-
-func (t *pgTransaction) run(q string, args []any) (pgconn.CommandTag, error) {
-	results, err := t.sendLast(q, args)
-	if err != nil {
-		return pgconn.CommandTag{}, err
-	}
-	tag, err := results.Exec()
-	return tag, errors.Join(err, results.Close())
-}
-
-func (t *pgTransaction) commit() error {
-	if !t.begun && t.waiting.Len() == 1 { // BEGIN alone: the closure did nothing
-		return nil
-	}
-	tag, err := t.run("COMMIT", nil)
-	if err == nil && tag.String() != "COMMIT" {
-		err = fmt.Errorf("PostgreSQL answered %s: a statement had failed before", tag)
-	}
-	return err
-}
-
-// isThrownBack reports whether the database undid the transaction because of another one.
+// isThrownBack reports whether the database undid the transaction because of another one: they could not be put in an order,
+// waited for each other or for long, or the other one inserted first what this one had not found.
 func isThrownBack(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && e.Severity == "ERROR" && (e.Code == "40001" || e.Code == "40P01")
+	return ok && e.Severity == "ERROR" && (e.Code == "40001" || e.Code == "40P01" || e.Code == "55P03" || e.Code == "23505")
 }
 
 // isLost reports whether the connection is gone, or was refused by a server that stops or starts.

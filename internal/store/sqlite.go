@@ -182,12 +182,24 @@ func (w *sqliteWriter) exec(q string, args []any) (int64, error) {
 	return res.RowsAffected()
 }
 
-func (w *sqliteWriter) later(q string, args []any) error {
-	_, err := w.exec(q, args)
-	return err
+func (w *sqliteWriter) later(q string, args []any, read func(rows) error) error {
+	if read == nil {
+		_, err := w.exec(q, args)
+		return err
+	}
+	r, err := w.query(q, args)
+	if err != nil {
+		return err
+	}
+	return errors.Join(read(r), r.Close())
 }
 
-func (w *sqliteWriter) control(q string) error { return w.later(q, nil) }
+func (w *sqliteWriter) arrive() error { return nil }
+
+// hold needs nothing: there is one writer.
+func (w *sqliteWriter) hold(string) error { return nil }
+
+func (w *sqliteWriter) control(q string) error { return w.later(q, nil, nil) }
 
 var locks = regexp.MustCompile(` FOR (NO KEY )?(UPDATE|SHARE)( OF \w+)?( SKIP LOCKED)?`)
 

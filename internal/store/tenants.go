@@ -16,6 +16,9 @@ import (
 // FirstAccount returns the deployment's account and makes it when there is none.
 func (s *Store) FirstAccount(ctx context.Context, fresh tenant.Account) (a tenant.Account, err error) {
 	err = s.write(ctx, func(t *tx) error {
+		if err := t.hold("first account"); err != nil {
+			return err
+		}
 		var created int64
 		err := t.queryRow(ctx, `SELECT id, name, owner_email, created_at FROM accounts ORDER BY created_at, id LIMIT 1`).
 			Scan(&a.ID, &a.Name, &a.OwnerEmail, &created)
