@@ -96,6 +96,7 @@ func testRotation(t *testing.T, f *fixture) {
 	stop := make(chan struct{})
 	seen := make(chan struct{}, 1)
 	load.Go(func() {
+		defer close(seen)
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
@@ -120,7 +121,12 @@ func testRotation(t *testing.T, f *fixture) {
 		if deaths >= 12 {
 			store.left = 1 << 30
 		}
-		_, err := f.rotation(store, f.Ring.Refresh).DataKey(t.Context())
+		_, err := f.rotation(store, func() error {
+			err := f.Ring.Refresh()
+			<-seen // what waits for an hour sees everything end that was begun with the older key
+			<-seen
+			return err
+		}).DataKey(t.Context())
 		if err == nil {
 			break
 		}
