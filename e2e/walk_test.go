@@ -102,7 +102,7 @@ func TestLogInWithoutDevice(t *testing.T) {
 	cleo.signUp()
 	cleo.desk.click(testid("send-sms"))
 	cleo.enterCode(d.sentCode(cleo.number, 1))
-	cleo.desk.stand(d.LoginURL + "/account")
+	cleo.saveCodes()
 	cleo.logOut(cleo.desk)
 
 	cleo.logIn(cleo.desk)

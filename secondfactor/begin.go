@@ -43,6 +43,7 @@ type Completion struct {
 	Ref       string // of the act, for a step-up
 	DeviceKey string // public key of the device that approved, when the provider sent a receipt
 	Approval  string // UUID of the approval, "" when a code was given
+	Origin    Origin // of the browser
 
 	digest string
 }
@@ -118,7 +119,7 @@ func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer 
 		return
 	}
 	value, hash := newToken()
-	a.ID, a.Browser, a.Origin = rand.Text(), hash, g.origin(r)
+	a.ID, a.Browser, a.Origin = rand.Text(), hash, g.Origin(r)
 	a.State, a.CreatedAt, a.ExpiresAt = Choosing, now, now.Add(life)
 	switch {
 	case a.Trusted != "":

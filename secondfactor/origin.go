@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// origin is what is known of the browser behind a request.
-func (g *Guard) origin(r *http.Request) Origin {
+// Origin is what is known of the browser behind a request: by its own word, and by Config.Address.
+func (g *Guard) Origin(r *http.Request) Origin {
 	return Origin{Browser: Browser(r), Address: g.config.Address(r)}
 }
 

@@ -228,7 +228,7 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 		return g.refuse(w, r, http.StatusForbidden, "This confirmation belongs to another session. Nothing was done.")
 	}
 	done := Completion{
-		Purpose: a.Purpose, User: a.User, AuthyID: a.AuthyID, Method: a.Method, Ref: a.Ref, digest: a.Digest,
+		Purpose: a.Purpose, User: a.User, AuthyID: a.AuthyID, Method: a.Method, Ref: a.Ref, Origin: a.Origin, digest: a.Digest,
 	}
 	if a.Method == Push {
 		switch done.DeviceKey, err = g.confirm(ctx, a); {

@@ -55,14 +55,14 @@ func (g *Guard) trusts(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if err := g.config.Store.RemoveTrusted(ctx, p.ID, id); err != nil {
 		return "", err
 	}
-	g.tell(ctx, Attempt{User: p.ID, Purpose: ForLogin, Origin: g.origin(r)}, Event{Kind: TrustStolen})
+	g.tell(ctx, Attempt{User: p.ID, Purpose: ForLogin, Origin: g.Origin(r)}, Event{Kind: TrustStolen})
 	return "", nil
 }
 
 // rotateTrust gives the browser a new value. Who comes second in a race keeps the old one, which is good for the moment that it takes.
 func (g *Guard) rotateTrust(ctx context.Context, w http.ResponseWriter, r *http.Request, b TrustedBrowser) error {
 	value, hash := newToken()
-	now, from := g.config.Now(), g.origin(r)
+	now, from := g.config.Now(), g.Origin(r)
 	b.Before, b.Hash, b.RotatedAt, b.SeenAt, b.Browser, b.Address = b.Hash, hash, now, now, from.Browser, from.Address
 	switch err := g.config.Store.PutTrusted(ctx, b); {
 	case errors.Is(err, ErrConflict):
@@ -95,7 +95,10 @@ func (g *Guard) answerTrust(w http.ResponseWriter, r *http.Request) error {
 	s := who.session
 	s.TrustAsked = true
 	if r.PostForm.Get("trust") == "yes" {
-		if s.Trusted, err = g.trust(ctx, w, r, s); err != nil {
+		if s.Stamp, err = g.stamp(ctx, s); err == nil {
+			s.Trusted, err = g.trust(ctx, w, r, s)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -106,10 +109,19 @@ func (g *Guard) answerTrust(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// stamp is a person's stamp of now, or without Config.Person that of the log-in.
+func (g *Guard) stamp(ctx context.Context, s Session) (string, error) {
+	if g.config.Person == nil {
+		return s.Stamp, nil
+	}
+	p, err := g.config.Person(ctx, s.User)
+	return p.Stamp, err
+}
+
 // trust makes this browser a trusted one.
 func (g *Guard) trust(ctx context.Context, w http.ResponseWriter, r *http.Request, s Session) (id string, err error) {
 	value, hash := newToken()
-	now, from := g.config.Now(), g.origin(r)
+	now, from := g.config.Now(), g.Origin(r)
 	b := TrustedBrowser{
 		ID: rand.Text(), User: s.User, Stamp: s.Stamp, Hash: hash, RotatedAt: now, Browser: from.Browser, Address: from.Address,
 		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(g.config.Limits.Trust),
@@ -134,12 +146,16 @@ type Place struct {
 
 // TrustedBrowsers lists the browsers that are trusted for a person.
 func (g *Guard) TrustedBrowsers(ctx context.Context, who SignedIn) (list []Place, err error) {
+	stamp, err := g.stamp(ctx, who.session)
+	if err != nil {
+		return nil, err
+	}
 	trusted, err := g.config.Store.TrustedOf(ctx, who.User())
 	if err != nil {
 		return nil, err
 	}
 	for _, b := range trusted {
-		if g.config.Now().Before(b.ExpiresAt) && b.Stamp == who.session.Stamp {
+		if g.config.Now().Before(b.ExpiresAt) && b.Stamp == stamp {
 			list = append(list, Place{b.ID, Origin{b.Browser, b.Address}, b.CreatedAt, b.SeenAt, b.ExpiresAt, b.ID == who.session.Trusted})
 		}
 	}

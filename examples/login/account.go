@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"countersign.dev/client"
 	"countersign.dev/secondfactor"
@@ -14,6 +15,12 @@ import (
 // accountPage is what the page shows.
 type accountPage struct {
 	User          user
+	Notice        string
+	MayTrust      bool // ask whether to trust this browser
+	Skipped       bool // the second factor was not asked for, because the browser is trusted
+	Recovered     bool // a recovery code was used
+	CodesLeft     int
+	Alarm         time.Time // "that was not me", zero for never
 	Devices       []device
 	DevicesFailed bool
 	Events        []event
@@ -23,19 +30,57 @@ type accountPage struct {
 // device is one authenticator.
 type device struct{ Name, Since, Seen string }
 
-// showAccount shows the page. There is no way to call it without a [secondfactor.SignedIn], and only the guard makes one.
-func (a *App) showAccount(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn) {
-	a.renderAccount(w, r, who, http.StatusOK, defaultTransfer())
+// member lets people through who are signed in and have saved their recovery codes. There is no way to call what is behind it without
+// a [secondfactor.SignedIn], and only the guard makes one.
+func (a *App) member(next func(http.ResponseWriter, *http.Request, secondfactor.SignedIn, user)) http.Handler {
+	return a.guard.Require(func(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn) {
+		u, err := a.users.byID(r.Context(), who.User())
+		switch {
+		case err != nil:
+			a.fail(w, r, err)
+		case !u.CodesSaved:
+			http.Redirect(w, r, "/codes", http.StatusSeeOther)
+		default:
+			next(w, r, who, u)
+		}
+	})
 }
 
-func (a *App) renderAccount(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn, code int, form transferForm) {
-	u, err := a.users.byID(r.Context(), who.User())
-	if err != nil {
-		a.fail(w, r, err)
-		return
+// confirmed lets people through who have proved their factor within the last minutes: everything that changes what protects
+// the account stands behind it.
+func (a *App) confirmed(next func(http.ResponseWriter, *http.Request, secondfactor.Confirmed, user)) http.Handler {
+	return a.guard.RequireConfirmed(func(w http.ResponseWriter, r *http.Request, who secondfactor.Confirmed) {
+		u, err := a.users.byID(r.Context(), who.User())
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		next(w, r, who, u)
+	})
+}
+
+func (a *App) showAccount(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn, u user) {
+	form := defaultTransfer()
+	// A transfer that was not approved can be tried again with its values.
+	if t, err := a.users.transfer(r.Context(), u.ID, r.FormValue("transfer")); err == nil && !t.Done {
+		form.Payee, form.Amount, form.Currency = t.Payee, t.AmountText(), t.Currency
 	}
-	page := accountPage{User: u, Transfer: form}
-	if page.Events, err = a.users.events(r.Context(), u.ID); err != nil {
+	a.renderAccount(w, r, who, u, http.StatusOK, form)
+}
+
+func (a *App) renderAccount(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn, u user, code int, form transferForm) {
+	page := accountPage{
+		User: u, Notice: notices[r.FormValue("notice")], MayTrust: who.MayTrust(), Transfer: form,
+		Skipped: who.Method() == secondfactor.Trusted, Recovered: who.Method() == secondfactor.Recovery,
+	}
+	if u.AlarmAt != 0 {
+		page.Alarm = time.Unix(u.AlarmAt, 0).UTC()
+	}
+	var err error
+	if page.CodesLeft, err = a.guard.RecoveryCodesLeft(r.Context(), u.ID); err == nil {
+		page.Events, err = a.users.events(r.Context(), u.ID, 5)
+	}
+	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
@@ -72,9 +117,4 @@ func deviceName(d client.Device) string {
 		return "Device"
 	}
 	return name
-}
-
-// origin says where a request came from, in words for its owner. Only what is known is said.
-func origin(r *http.Request) string {
-	return secondfactor.Browser(r)
 }

@@ -50,15 +50,19 @@ func (b *safeBuffer) String() string {
 	return b.text.String()
 }
 
-func newBank(t *testing.T) *bank {
+func newBank(t *testing.T) *bank { return newBankWith(t, func(*login.Config) {}) }
+
+func newBankWith(t *testing.T, set func(*login.Config)) *bank {
 	t.Helper()
 	b := &bank{t: t, provider: secondfactortest.New(), log: &safeBuffer{}}
-	app, err := login.New(login.Config{
+	config := login.Config{
 		PublicURL: publicURL, Provider: b.provider.Client(t), APIKeys: []string{secondfactortest.APIKey},
 		DB: filepath.Join(t.TempDir(), "bank #1?.db"), AuthenticatorURL: secondfactortest.Origin,
-		Clock:  b.now,
+		Mailbox: true, Clock: b.now,
 		Logger: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	set(&config)
+	app, err := login.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +174,18 @@ func (b *browser) open(email string) {
 	b.bank.provider.AddDevice(b.authyID())
 	b.post("/login/verify/push").expect(t, 303, "/login/verify")
 	b.approve().expect(t, 303, "/account")
+	b.saveCodes()
 	b.get("/account").expect(t, 200, "", "Good day", email)
+}
+
+// saveCodes makes the first recovery codes and says that they are saved.
+func (b *browser) saveCodes() (codes []string) {
+	b.bank.t.Helper()
+	b.get("/account").expect(b.bank.t, 303, "/codes")
+	_, rest, _ := strings.Cut(b.post("/codes").expect(b.bank.t, 200, "").body, `data-testid="codes">`)
+	text, _, _ := strings.Cut(rest, "</pre>")
+	b.post("/codes/saved", "saved", "yes").expect(b.bank.t, 303, "/account?notice=protected")
+	return strings.Fields(text)
 }
 
 func (b *browser) authyID() int64 {

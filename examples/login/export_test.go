@@ -4,3 +4,11 @@ package login
 
 // ReadPhone is readPhone.
 var ReadPhone = readPhone
+
+// Patterns is every page of the application beside the guard's own.
+func (a *App) Patterns() (patterns []string) {
+	for _, r := range a.pageRoutes() {
+		patterns = append(patterns, r.pattern)
+	}
+	return patterns
+}

@@ -6,10 +6,14 @@
 //	login.go      this page: settings, routes, and how the second step is plugged in
 //	signup.go     an account is made; nobody is signed in yet
 //	enrol.go      the second factor is set up, proved once, and only then switched on
+//	codes.go      the recovery codes are shown and saved; now the account is open
 //	signin.go     the password, and what comes after it
 //	account.go    a page that only signed-in people see
 //	transfer.go   an act that must be approved with its exact values
-//	users.go      the tables;  password.go, phone.go, qr.go, page.go: one small thing each
+//	security.go   what protects the account, seen and changed
+//	reset.go      the forgotten password: by mail, and never around the second factor
+//	mail.go       what the owner of an account is told
+//	users.go      the tables;  password.go, waits.go, phone.go, qr.go, page.go: one small thing each
 //
 // # One log-in
 //
@@ -19,17 +23,19 @@
 //  3. The page posts to /login/verify/complete. That asks the provider once more, consumes the approval and makes the session.
 //  4. guard.Require lets the browser see /account.
 //
-// The transfer goes the same way with guard.StepUp, and enrolment with guard.Enrol. Whatever was approved is carried out in one
+// The transfer goes the same way with guard.StepUp, enrolment with guard.Enrol, and a new phone number with guard.Change. Whatever was approved is carried out in one
 // place: [App.completed].
 //
 // # What to change for production
 //
-//   - Serve it by https and say so in PublicURL: then cookies get the __Host- prefix and Secure.
-//   - Limit log-ins and sign-ups per account and per address. Here only the work of hashing is bounded.
-//   - Confirm e-mail addresses, and tell the owner by mail when somebody signs up with an address in use. Here a neutral sentence must do.
+//   - Serve it by https and say so in PublicURL: then cookies get the __Host- prefix and Secure. Behind a proxy set
+//     secondfactor.Config.Address (see secondfactor.ForwardedBy).
+//   - Give it a way to send mail (Config.Mail), and leave Config.Mailbox off.
+//   - Confirm e-mail addresses before an account is of use. Here the address is believed, and its owner is told.
+//   - Limit sign-ups and password resets per address. Here wrong passwords wait per account, and the work of hashing is bounded.
 //   - Prove the phone number by a text message before an authenticator is set up. Here a number that is already known is the only one that
 //     must be proved, so somebody may still be the first to claim a number that is not theirs.
-//   - Give people recovery codes, or another way back when the phone is lost.
+//   - Decide who helps people who lost phone and recovery codes, with a delay and notices that they can stop. Here the page says whom to ask.
 //   - Pin device keys at enrolment (secondfactor.Person.Keys) if the provider is not to be trusted with your people's decisions.
 package login
 
@@ -42,6 +48,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -59,6 +66,9 @@ type Config struct {
 	AuthenticatorURL string         // of the authenticator, for links to it on the waiting page; "" for none
 	Name             string         // of the bank; default Owlgate
 
+	Mail    func(context.Context, Mail) error // sends a mail; without it none are sent
+	Mailbox bool                              // development only: shows the last mails to everybody at /mailbox
+
 	Limits secondfactor.Limits // zero values mean the defaults
 	Clock  func() time.Time    // default time.Now
 	Logger *slog.Logger        // default: nothing is logged
@@ -71,6 +81,8 @@ type App struct {
 	users   *users
 	pages   *template.Template
 	hashing *hashing
+	waits   waits
+	mails   mailbox
 	handler http.Handler
 
 	mu      sync.Mutex // guards tickets
@@ -99,7 +111,10 @@ func New(c Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{config: c, users: users, pages: templates(), hashing: newHashing(runtime.GOMAXPROCS(0)), tickets: map[string]client.Ticket{}}
+	a := &App{
+		config: c, users: users, pages: templates(), hashing: newHashing(runtime.GOMAXPROCS(0)), tickets: map[string]client.Ticket{},
+		waits: waits{by: map[string]patienceWith{}, clock: c.Clock},
+	}
 	if err := a.plugIn(users.db); err != nil {
 		users.db.Close()
 		return nil, err
@@ -115,7 +130,7 @@ func (a *App) plugIn(db *sql.DB) error {
 	}
 	a.guard, err = secondfactor.New(secondfactor.Config{
 		PublicURL: a.config.PublicURL, Name: a.config.Name, Provider: a.config.Provider, APIKeys: a.config.APIKeys, Store: store,
-		Completed: a.completed, AfterLogout: "/?notice=logged-out", Logo: a.config.PublicURL + "/assets/logo.png",
+		Completed: a.completed, Happened: a.happened, Person: a.person, AfterLogout: "/?notice=logged-out", Logo: a.config.PublicURL + "/assets/logo.png",
 		AuthenticatorURL: a.config.AuthenticatorURL, Templates: a.pages,
 		Limits: a.config.Limits, Now: a.config.Clock, Log: a.config.Logger,
 	})
@@ -126,24 +141,66 @@ func (a *App) plugIn(db *sql.DB) error {
 	return nil
 }
 
-// routes is every page of the application. All posts from other origins are refused, here and in the guard's own routes.
+// route is one page: its pattern, and the handler with the gate before it.
+type route struct {
+	pattern string
+	handler http.Handler
+}
+
+// pageRoutes is every page of the application beside the guard's own. What stands before a handler is its gate, and the handler's last argument
+// is what only that gate can give.
+func (a *App) pageRoutes() []route {
+	anybody := func(h http.HandlerFunc) http.Handler { return h }
+	return []route{
+		{"GET /{$}", anybody(a.home)},
+		{"GET /signup", anybody(a.showSignup)},
+		{"POST /signup", anybody(a.signup)},
+		{"GET /login", anybody(a.showLogin)},
+		{"POST /login", anybody(a.login)},
+		{"GET /forgot", anybody(a.showForgot)},
+		{"POST /forgot", anybody(a.forgot)},
+		{"GET /reset", anybody(a.showReset)},
+		{"POST /reset", anybody(a.reset)},
+		{"GET /mailbox", anybody(a.showMailbox)},
+		{"GET /assets/{name}", anybody(a.serveAsset)},
+		{"GET /", anybody(a.notFound)},
+
+		// Whoever gave the password and has no factor yet.
+		{"GET /enrol", a.guard.RequireEnrolling(a.showEnrol)},
+		{"POST /enrol", a.guard.RequireEnrolling(a.enrolAgain)},
+		{"GET /enrol/status", a.guard.RequireEnrolling(a.enrolStatus)},
+
+		// Whoever is signed in.
+		{"GET /account", a.member(a.showAccount)},
+		{"POST /transfer", a.member(a.transfer)},
+		{"GET /transfers/{id}", a.member(a.showTransfer)},
+		{"GET /security", a.member(a.showSecurity)},
+		{"POST /security/trusted", a.member(a.forgetBrowser)},
+		{"POST /security/sessions", a.member(a.signOut)},
+
+		// Whoever proved the factor a moment ago.
+		{"GET /codes", a.confirmed(a.showCodes)},
+		{"POST /codes", a.confirmed(a.makeCodes)},
+		{"POST /codes/saved", a.confirmed(a.savedCodes)},
+		{"GET /security/password", a.confirmed(a.showPassword)},
+		{"POST /security/password", a.confirmed(a.changePassword)},
+		{"GET /security/phone", a.confirmed(a.showPhone)},
+		{"POST /security/phone", a.confirmed(a.changePhone)},
+		{"GET /security/device", a.confirmed(a.showDevice)},
+		{"POST /security/device", a.confirmed(a.addDevice)},
+		{"GET /security/off", a.confirmed(a.showOff)},
+		{"POST /security/off", a.confirmed(a.turnOff)},
+		{"POST /security/alarm", a.confirmed(a.dismissAlarm)},
+	}
+}
+
+// routes mounts everything. All posts from other origins are refused, here and in the guard's own routes.
 func (a *App) routes() http.Handler {
 	mux := http.NewServeMux()
 	a.guard.Routes(mux)
-	page := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, h) }
-	page("GET /{$}", a.home)
-	page("GET /signup", a.showSignup)
-	page("POST /signup", a.signup)
-	page("GET /login", a.showLogin)
-	page("POST /login", a.login)
-	mux.Handle("GET /enrol", a.guard.RequireEnrolling(a.showEnrol))
-	mux.Handle("POST /enrol", a.guard.RequireEnrolling(a.enrolAgain))
-	mux.Handle("GET /enrol/status", a.guard.RequireEnrolling(a.enrolStatus))
-	mux.Handle("GET /account", a.guard.Require(a.showAccount))
-	mux.Handle("POST /transfer", a.guard.Require(a.transfer))
-	mux.Handle("GET /transfers/{id}", a.guard.Require(a.showTransfer))
-	page("GET /assets/{name}", a.serveAsset)
-	page("GET /", a.notFound)
+	for _, r := range a.pageRoutes() {
+		mux.Handle(r.pattern, r.handler)
+	}
 	return a.guard.Protect(mux)
 }
 
@@ -164,19 +221,38 @@ func (a *App) Close() error {
 
 // completed carries out what was approved: once for each attempt, before the browser hears of it. An error undoes the sign-in.
 func (a *App) completed(ctx context.Context, done secondfactor.Completion) error {
+	u, err := a.users.byID(ctx, done.User)
+	if err != nil {
+		return err
+	}
 	switch done.Purpose {
 	case secondfactor.ForEnrol:
-		a.forgetTicket(done.User)
-		return a.users.protect(ctx, done.User, done.AuthyID, done.Method, a.config.Clock())
+		a.forgetTicket(u.ID)
+		if err := a.users.protect(ctx, u.ID, done.AuthyID, done.Method); err != nil {
+			return err
+		}
+		return a.tell(ctx, u, done.Origin, "Two-factor authentication switched on with "+methodName(done.Method), "From now on your password alone opens nothing.")
 	case secondfactor.ForLogin:
-		return a.users.signedIn(ctx, done.User, done.Method, a.config.Clock())
+		if err := a.users.signedIn(ctx, u.ID, done.Method); err != nil {
+			return err
+		}
+		return a.users.record(ctx, u.ID, "Signed in with "+methodName(done.Method), done.Origin, a.config.Clock())
 	case secondfactor.ForStepUp:
 		return a.carryOut(ctx, done)
+	case secondfactor.ForChange:
+		return a.phoneChanged(ctx, u, done)
+	case secondfactor.ForConfirm:
+		return nil // the guard remembers for how long settings are open
 	}
 	return fmt.Errorf("unknown purpose %q", done.Purpose)
 }
 
 // person is what the second step needs to know of a user.
 func person(u user) secondfactor.Person {
-	return secondfactor.Person{ID: u.ID, AuthyID: u.AuthyID, Account: u.Email, Prefer: u.Method}
+	return secondfactor.Person{ID: u.ID, AuthyID: u.AuthyID, Account: u.Email, Prefer: u.Method, Stamp: strconv.FormatInt(u.Stamp, 10)}
+}
+
+func (a *App) person(ctx context.Context, id string) (secondfactor.Person, error) {
+	u, err := a.users.byID(ctx, id)
+	return person(u), err
 }

@@ -42,6 +42,9 @@ func TestStory(t *testing.T) {
 		t.Errorf("asked %q", asked.Message)
 	}
 	b.approve().expect(t, 303, "/account")
+	if codes := b.saveCodes(); len(codes) != 10 {
+		t.Errorf("%d recovery codes", len(codes))
+	}
 	b.get("/account").expect(t, 200, "", "ana@example.com", "+1 ••••••••23", "switched on with an approval", "Android phone")
 
 	b.post("/logout").expect(t, 303, "/?notice=logged-out")
@@ -57,7 +60,7 @@ func TestStory(t *testing.T) {
 
 	b.post("/transfer", "payee", "Jarod's vault", "amount", "1,000,000", "currency", "Galleons").expect(t, 303, "/login/verify")
 	asked = bank.provider.Last(t)
-	want := "[{Request From Jarod} {Amount Request 1,000,000} {Currency Galleons}]"
+	want := "[{Request From Jarod} {To Jarod's vault} {Amount Request 1,000,000} {Currency Galleons}]"
 	if fmt.Sprint(asked.Details) != want || asked.Message != "Request to send money to Jarod's vault" || asked.Logo == "" || asked.Hidden[0].Name != "transfer" {
 		t.Errorf("asked %+v", asked)
 	}
@@ -85,6 +88,7 @@ func TestEnrolByTextMessage(t *testing.T) {
 		t.Fatal("signed in by the check itself")
 	}
 	b.post("/login/verify/complete", "token", code).expect(t, 303, "/account")
+	b.saveCodes()
 	b.get("/account").expect(t, 200, "", "switched on with a text message", "None. You log in with text messages.")
 	// The next log-in begins with what worked last, and sends nothing unasked.
 	b.post("/logout")
@@ -183,6 +187,7 @@ func TestD13_SharedNumberGetsNoTicket(t *testing.T) {
 	}
 	eve.post("/login/verify/push")
 	eve.approve().expect(t, 303, "/account")
+	eve.saveCodes()
 	if !ana.signedIn() || !eve.signedIn() {
 		t.Error("two accounts with one number do not both work")
 	}
@@ -204,7 +209,8 @@ func TestST_TransferNeedsItsApproval(t *testing.T) {
 		case "expire":
 			bank.provider.Expire(asked.UUID)
 		case "cancel":
-			b.post("/login/verify/cancel").expect(t, 303, "/account?notice=cancelled")
+			b.post("/login/verify/cancel").expect(t, 303, "/account?notice=cancelled&transfer="+id)
+			b.get("/account?transfer="+id).expect(t, 200, "", `name="amount" inputmode="numeric" required value="5"`)
 		}
 		if says != "" {
 			b.get("/login/verify").expect(t, 200, "", says, "Nothing was done.")
@@ -222,6 +228,7 @@ func TestST_TransferNeedsItsApproval(t *testing.T) {
 	eve.signup("eve@example.com")
 	eve.post("/login/verify/push")
 	eve.approve()
+	eve.saveCodes()
 	eve.get("/transfers/"+id).expect(t, 404, "")
 }
 
@@ -237,10 +244,14 @@ func TestD26_NothingSecretIsLogged(t *testing.T) {
 	code, _ := bank.provider.Sent(b.authyID())
 	b.post("/authy/verify", "token", code)
 	b.post("/login/verify/complete")
+	codes := b.saveCodes()
 	if !b.signedIn() {
 		t.Fatal("not signed in")
 	}
-	for _, secret := range []string{code, "5550123", "555-0123", "202 555", password, "lusab-", "argon2id", secondfactortest.APIKey, b.cookies["countersign_login"]} {
+	b.post("/forgot", "email", "ana@example.com")
+	_, rest, _ := strings.Cut(b.get("/mailbox").body, "/reset?token=")
+	token, _, _ := strings.Cut(rest, "\n")
+	for _, secret := range []string{codes[0], token, code, "5550123", "555-0123", "202 555", password, "lusab-", "argon2id", secondfactortest.APIKey, b.cookies["countersign_login"]} {
 		if strings.Contains(bank.log.String(), secret) {
 			t.Errorf("%q is in the log", secret)
 		}

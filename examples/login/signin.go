@@ -5,6 +5,8 @@ package login
 import (
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"countersign.dev/secondfactor"
 )
@@ -13,6 +15,7 @@ import (
 type loginForm struct {
 	Email, Next string
 	Wrong       bool
+	Wait        int // minutes until another password is looked at, 0 for none
 	Notice      string
 }
 
@@ -20,6 +23,14 @@ type loginForm struct {
 var notices = map[string]string{
 	"cancelled":  "You cancelled. Nothing was done.",
 	"logged-out": "You are logged out.",
+	"protected":  "Your account is protected. From now on every log-in asks for both keys.",
+	"codes":      "Your new recovery codes are in force. The old ones are void.",
+	"forgotten":  "Forgotten. The next log-in there asks for your second factor.",
+	"signed-out": "Signed out there.",
+	"password":   "Your password is changed. Other browsers were signed out, and none is trusted any more.",
+	"phone":      "Your new number is in force. Devices of the old one are void: add your authenticator again.",
+	"off":        "Two-factor authentication is off, and you are signed out everywhere. Log in to set it up again.",
+	"reset":      "Your password is changed. Log in with it, and with your second factor.",
 }
 
 func (a *App) home(w http.ResponseWriter, r *http.Request) {
@@ -46,6 +57,12 @@ func (a *App) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := loginForm{Email: form.Get("email"), Next: secondfactor.LocalPath(form.Get("next"), "")}
+	if wait := a.waits.left(answer.Email); wait > 0 {
+		answer.Wait = int((wait + time.Minute - 1) / time.Minute)
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
+		a.render(w, r, http.StatusTooManyRequests, "login", answer)
+		return
+	}
 	u, err := a.users.byEmail(r.Context(), answer.Email)
 	if err != nil && !errors.Is(err, errNotFound) {
 		a.fail(w, r, err)
@@ -61,6 +78,7 @@ func (a *App) login(w http.ResponseWriter, r *http.Request) {
 		a.render(w, r, http.StatusUnauthorized, "login", answer)
 		return
 	}
+	a.waits.forget(answer.Email)
 	next := answer.Next
 	if next == "" {
 		next = "/account"
@@ -69,7 +87,7 @@ func (a *App) login(w http.ResponseWriter, r *http.Request) {
 		a.startEnrolment(w, r, u, next)
 		return
 	}
-	if err := a.users.record(r.Context(), u.ID, "Password entered from "+origin(r), a.config.Clock()); err != nil {
+	if err := a.users.record(r.Context(), u.ID, "Password entered", a.origin(r), a.config.Clock()); err != nil {
 		a.fail(w, r, err)
 		return
 	}

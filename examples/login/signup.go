@@ -68,7 +68,7 @@ func readSignup(form url.Values) (u user, password string, answer signupForm, ok
 	if problem := weakPassword(password, answer.Email); problem != "" {
 		answer.Errors["password"] = problem
 	}
-	u = user{ID: rand.Text(), Name: answer.Name, Email: answer.Email, CountryCode: code, Phone: phone}
+	u = user{ID: rand.Text(), Name: answer.Name, Email: answer.Email, CountryCode: code, Phone: phone, Stamp: 1}
 	return u, password, answer, len(answer.Errors) == 0
 }
 
@@ -98,6 +98,7 @@ func (a *App) signup(w http.ResponseWriter, r *http.Request) {
 	}
 	switch err := a.users.add(r.Context(), u, a.config.Clock()); {
 	case errors.Is(err, errTaken):
+		a.send(r.Context(), u.Email, "Somebody signed up with your address", "You have an account already, so nothing was done. If it was you, log in.")
 		answer.Errors[""] = "We could not open an account with these details. If you have one already, log in."
 		a.render(w, r, http.StatusUnprocessableEntity, "signup", answer)
 	case err != nil:

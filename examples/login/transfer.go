@@ -57,11 +57,12 @@ func (t moneyTransfer) AmountText() string {
 func (t moneyTransfer) act(logo string) secondfactor.Act {
 	from, _ := strings.CutSuffix(t.Payee, "'s vault")
 	return secondfactor.Act{
-		Ref: t.ID, ReturnTo: "/transfers/" + t.ID, StartOver: "/account",
+		Ref: t.ID, ReturnTo: "/transfers/" + t.ID, StartOver: "/account?transfer=" + t.ID,
 		Ask: secondfactor.Ask{
 			Message: "Request to send money to " + t.Payee,
 			Details: []client.Field{
 				{Name: "Request From", Value: from},
+				{Name: "To", Value: t.Payee},
 				{Name: "Amount Request", Value: t.AmountText()},
 				{Name: "Currency", Value: t.Currency},
 			},
@@ -94,21 +95,17 @@ func readTransfer(form url.Values) (t moneyTransfer, answer transferForm, ok boo
 }
 
 // transfer notes what is wanted and asks for the approval. Nothing moves.
-func (a *App) transfer(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn) {
+func (a *App) transfer(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn, u user) {
 	form, ok := a.form(w, r)
 	if !ok {
 		return
 	}
 	t, answer, ok := readTransfer(form)
 	if !ok {
-		a.renderAccount(w, r, who, http.StatusUnprocessableEntity, answer)
+		a.renderAccount(w, r, who, u, http.StatusUnprocessableEntity, answer)
 		return
 	}
-	u, err := a.users.byID(r.Context(), who.User())
-	if err == nil {
-		err = a.users.addTransfer(r.Context(), u.ID, t, a.config.Clock())
-	}
-	if err != nil {
+	if err := a.users.addTransfer(r.Context(), u.ID, t, a.config.Clock()); err != nil {
 		a.fail(w, r, err)
 		return
 	}
@@ -124,14 +121,14 @@ func (a *App) carryOut(ctx context.Context, done secondfactor.Completion) error 
 	if !done.Covers(t.act(a.logo())) {
 		return fmt.Errorf("transfer %s is not what was approved", t.ID)
 	}
-	return a.users.doTransfer(ctx, done.User, t, a.config.Clock())
+	return a.users.doTransfer(ctx, done.User, t, done.Origin, a.config.Clock())
 }
 
 // logo is the address of the picture that stands beside a request on the device.
 func (a *App) logo() string { return a.config.PublicURL + "/assets/logo.png" }
 
-func (a *App) showTransfer(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn) {
-	t, err := a.users.transfer(r.Context(), who.User(), r.PathValue("id"))
+func (a *App) showTransfer(w http.ResponseWriter, r *http.Request, _ secondfactor.SignedIn, u user) {
+	t, err := a.users.transfer(r.Context(), u.ID, r.PathValue("id"))
 	switch {
 	case errors.Is(err, errNotFound):
 		a.notFound(w, r)
@@ -168,7 +165,7 @@ func (s *users) transfer(ctx context.Context, userID, id string) (moneyTransfer,
 }
 
 // doTransfer does it if it was not done before, and writes it into the history, both or neither.
-func (s *users) doTransfer(ctx context.Context, userID string, t moneyTransfer, now time.Time) error {
+func (s *users) doTransfer(ctx context.Context, userID string, t moneyTransfer, from secondfactor.Origin, now time.Time) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("do transfer: %w", err)
@@ -179,7 +176,7 @@ func (s *users) doTransfer(ctx context.Context, userID string, t moneyTransfer, 
 		return err
 	}
 	what := "Sent " + t.AmountText() + " " + t.Currency + " to " + t.Payee
-	if _, err := tx.ExecContext(ctx, `INSERT INTO events (user_id, at, what) VALUES ($1, $2, $3)`, userID, now.Unix(), what); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO events (user_id, at, what, origin) VALUES ($1, $2, $3, $4)`, userID, now.Unix(), what, place(from)); err != nil {
 		return fmt.Errorf("do transfer: %w", err)
 	}
 	return tx.Commit()

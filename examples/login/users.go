@@ -31,6 +31,12 @@ CREATE TABLE IF NOT EXISTS users (
 	authy_id     INTEGER NOT NULL DEFAULT 0,
 	protected    INTEGER NOT NULL DEFAULT 0 CHECK (protected = 0 OR protected = 1 AND authy_id > 0),
 	method       TEXT    NOT NULL DEFAULT '',
+	codes_saved  INTEGER NOT NULL DEFAULT 0,  -- the recovery codes were shown and saved
+	stamp        INTEGER NOT NULL DEFAULT 1,  -- counts changes of password and factor
+	alarm_at     INTEGER NOT NULL DEFAULT 0,  -- "that was not me", until the password is changed
+	new_country_code TEXT NOT NULL DEFAULT '', -- a number that is still to be proved
+	new_phone    TEXT    NOT NULL DEFAULT '',
+	new_authy_id INTEGER NOT NULL DEFAULT 0,
 	created_at   INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS users_authy_id ON users (authy_id);
@@ -47,9 +53,17 @@ CREATE TABLE IF NOT EXISTS events (
 	id      INTEGER PRIMARY KEY,
 	user_id TEXT    NOT NULL REFERENCES users (id),
 	at      INTEGER NOT NULL,
-	what    TEXT    NOT NULL
+	what    TEXT    NOT NULL,
+	origin  TEXT    NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_user ON events (user_id, id);
+CREATE TABLE IF NOT EXISTS resets (
+	hash       TEXT    PRIMARY KEY,
+	user_id    TEXT    NOT NULL REFERENCES users (id),
+	created_at INTEGER NOT NULL,
+	used       INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS resets_user ON resets (user_id, created_at);
 `
 
 var (
@@ -68,6 +82,9 @@ type user struct {
 	AuthyID                   int64               // 0 until the provider has registered the number
 	Protected                 bool                // the second factor was proved once
 	Method                    secondfactor.Method // that worked last
+	CodesSaved                bool                // the recovery codes are saved: set-up is complete
+	Stamp                     int64               // changes with the password and the factor
+	AlarmAt                   int64               // when somebody else was at the door, 0 for never
 }
 
 // MaskedPhone shows the last two digits.
@@ -78,8 +95,8 @@ func (u user) MaskedPhone() string {
 
 // event is one line of an account's history.
 type event struct {
-	At   time.Time
-	What string
+	At           time.Time
+	What, Origin string
 }
 
 func openUsers(path string) (*users, error) {
@@ -106,12 +123,12 @@ func openUsers(path string) (*users, error) {
 // fold is the form in which addresses are compared: letter case and spaces around are no difference.
 func fold(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
 
-const userColumns = `id, name, email, password, country_code, phone, authy_id, protected, method`
+const userColumns = `id, name, email, password, country_code, phone, authy_id, protected, method, codes_saved, stamp, alarm_at`
 
 func (s *users) one(ctx context.Context, where string, arg any) (user, error) {
 	var u user
 	err := s.db.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE `+where, arg).
-		Scan(&u.ID, &u.Name, &u.Email, &u.Password, &u.CountryCode, &u.Phone, &u.AuthyID, &u.Protected, &u.Method)
+		Scan(&u.ID, &u.Name, &u.Email, &u.Password, &u.CountryCode, &u.Phone, &u.AuthyID, &u.Protected, &u.Method, &u.CodesSaved, &u.Stamp, &u.AlarmAt)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return user{}, errNotFound
@@ -173,36 +190,83 @@ func (s *users) shared(ctx context.Context, u user) (bool, error) {
 	return n > 0, nil
 }
 
-// protect switches the second factor on, for the provider id with which it was proved.
-func (s *users) protect(ctx context.Context, id string, authyID int64, method secondfactor.Method, now time.Time) error {
+// protect notes that the factor was proved with this provider id: from now on the password alone opens nothing.
+func (s *users) protect(ctx context.Context, id string, authyID int64, method secondfactor.Method) error {
 	result, err := s.db.ExecContext(ctx,
 		`UPDATE users SET protected = 1, method = $1 WHERE id = $2 AND authy_id = $3`, string(method), id, authyID)
-	if err := oneRow(result, err, errMoved, "protect user"); err != nil {
-		return err
-	}
-	return s.record(ctx, id, "Two-factor authentication switched on with "+methodName(method), now)
+	return oneRow(result, err, errMoved, "protect user")
 }
 
-// signedIn notes a log-in.
-func (s *users) signedIn(ctx context.Context, id string, method secondfactor.Method, now time.Time) error {
+// saveCodes notes that the recovery codes are saved, which completes the set-up.
+func (s *users) saveCodes(ctx context.Context, id string) error {
+	result, err := s.db.ExecContext(ctx, `UPDATE users SET codes_saved = 1 WHERE id = $1 AND protected = 1`, id)
+	return oneRow(result, err, errMoved, "save recovery codes")
+}
+
+// unprotect forgets the factor. The next log-in sets up another.
+func (s *users) unprotect(ctx context.Context, id string) error {
+	result, err := s.db.ExecContext(ctx, `UPDATE users SET protected = 0, codes_saved = 0, authy_id = 0, method = '',
+		new_phone = '', new_authy_id = 0, stamp = stamp + 1 WHERE id = $1`, id)
+	return oneRow(result, err, errMoved, "unprotect user")
+}
+
+// wantPhone notes a number that is to be proved, and changePhone takes it once that is done. Until then the old one counts.
+func (s *users) wantPhone(ctx context.Context, id, countryCode, phone string, authyID int64) error {
+	result, err := s.db.ExecContext(ctx, `UPDATE users SET new_country_code = $1, new_phone = $2, new_authy_id = $3 WHERE id = $4 AND protected = 1`,
+		countryCode, phone, authyID, id)
+	return oneRow(result, err, errMoved, "note number")
+}
+
+func (s *users) changePhone(ctx context.Context, id string, authyID int64, method secondfactor.Method) error {
+	result, err := s.db.ExecContext(ctx, `UPDATE users SET country_code = new_country_code, phone = new_phone, authy_id = new_authy_id, method = $1,
+		new_phone = '', new_authy_id = 0, stamp = stamp + 1 WHERE id = $2 AND new_authy_id = $3 AND protected = 1`, string(method), id, authyID)
+	return oneRow(result, err, errMoved, "change number")
+}
+
+// setPassword ends the alarm as well: whoever knew the old one knows nothing now.
+func (s *users) setPassword(ctx context.Context, id, hash string) error {
+	result, err := s.db.ExecContext(ctx, `UPDATE users SET password = $1, alarm_at = 0, stamp = stamp + 1 WHERE id = $2`, hash, id)
+	return oneRow(result, err, errMoved, "set password")
+}
+
+func (s *users) setAlarm(ctx context.Context, id string, at int64) error {
+	result, err := s.db.ExecContext(ctx, `UPDATE users SET alarm_at = $1 WHERE id = $2`, at, id)
+	return oneRow(result, err, errMoved, "set alarm")
+}
+
+// signedIn notes by which method somebody logged in, to begin with it the next time. Only what can be asked for again is worth noting.
+func (s *users) signedIn(ctx context.Context, id string, method secondfactor.Method) error {
+	switch method {
+	case secondfactor.Push, secondfactor.Code, secondfactor.SMS:
+	default:
+		return nil
+	}
 	if _, err := s.db.ExecContext(ctx, `UPDATE users SET method = $1 WHERE id = $2`, string(method), id); err != nil {
 		return fmt.Errorf("note log-in: %w", err)
 	}
-	return s.record(ctx, id, "Signed in with "+methodName(method), now)
+	return nil
 }
 
 // record adds a line to the history. It holds no codes and no numbers.
-func (s *users) record(ctx context.Context, id, what string, now time.Time) error {
-	_, err := s.db.ExecContext(ctx, `INSERT INTO events (user_id, at, what) VALUES ($1, $2, $3)`, id, now.Unix(), what)
+func (s *users) record(ctx context.Context, id, what string, from secondfactor.Origin, now time.Time) error {
+	_, err := s.db.ExecContext(ctx, `INSERT INTO events (user_id, at, what, origin) VALUES ($1, $2, $3, $4)`, id, now.Unix(), what, place(from))
 	if err != nil {
 		return fmt.Errorf("record event: %w", err)
 	}
 	return nil
 }
 
+// place says where something happened. Only what is known is said.
+func place(from secondfactor.Origin) string {
+	if from.Address == "" {
+		return from.Browser
+	}
+	return from.Browser + ", " + from.Address
+}
+
 // events returns the last lines of the history, newest first.
-func (s *users) events(ctx context.Context, id string) (list []event, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT at, what FROM events WHERE user_id = $1 ORDER BY id DESC LIMIT 8`, id)
+func (s *users) events(ctx context.Context, id string, most int) (list []event, err error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT at, what, origin FROM events WHERE user_id = $1 ORDER BY id DESC LIMIT $2`, id, most)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
@@ -210,7 +274,7 @@ func (s *users) events(ctx context.Context, id string) (list []event, err error)
 	for rows.Next() {
 		var e event
 		var at int64
-		if err := rows.Scan(&at, &e.What); err != nil {
+		if err := rows.Scan(&at, &e.What, &e.Origin); err != nil {
 			return nil, fmt.Errorf("read events: %w", err)
 		}
 		e.At = time.Unix(at, 0).UTC()
@@ -225,6 +289,10 @@ func methodName(m secondfactor.Method) string {
 		return "an approval on a device"
 	case secondfactor.SMS:
 		return "a text message"
+	case secondfactor.Recovery:
+		return "a recovery code"
+	case secondfactor.Trusted:
+		return "the password only, in a trusted browser"
 	default:
 		return "a code"
 	}

@@ -210,7 +210,7 @@ func newSample(cfg Config, f *folder, r Ready) (*login.App, error) {
 		return nil, err
 	}
 	app, err := login.New(login.Config{
-		PublicURL: r.LoginURL, Provider: provider, APIKeys: []string{r.APIKey}, DB: f.path(fileSample), AuthenticatorURL: r.AuthenticatorURL, Name: appName,
+		PublicURL: r.LoginURL, Provider: provider, APIKeys: []string{r.APIKey}, DB: f.path(fileSample), AuthenticatorURL: r.AuthenticatorURL, Name: appName, Mailbox: true,
 		Clock: cfg.Now, Logger: cfg.Log,
 	})
 	if err != nil {

@@ -153,6 +153,13 @@ func (p *Provider) AddUser(email, countryCode, phone string) (authyID int64) {
 	return u.id
 }
 
+// Exists reports whether the provider has a user.
+func (p *Provider) Exists(authyID int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.users[authyID] != nil
+}
+
 // AddDevice gives a user an authenticator.
 func (p *Provider) AddDevice(authyID int64) *Device {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -59,6 +59,7 @@ func (p *Provider) routes() *http.ServeMux {
 	}
 	on("add", "POST /protected/json/users/new", p.addUser)
 	on("user", "GET /protected/json/users/{id}/status", p.userStatus)
+	on("remove", "POST /protected/json/users/{id}/remove", p.removeUser)
 	on("verify", "GET /protected/json/verify/{code}/{id}", p.verify)
 	on("sms", "GET /protected/json/sms/{id}", p.sms)
 	on("create", "POST /onetouch/json/users/{id}/approval_requests", p.create)
@@ -130,6 +131,16 @@ func (p *Provider) userStatus(w http.ResponseWriter, r *http.Request) {
 		"authy_id": u.id, "confirmed": false, "registered": len(u.devices) > 0, "country_code": 1, "phone_number": "XXX-XXX-0123",
 		"devices": platforms, "detailed_devices": detailed, "deleted_devices": []string{},
 	}})
+}
+
+func (p *Provider) removeUser(w http.ResponseWriter, r *http.Request) {
+	u, unlock := p.user(w, r)
+	if u == nil {
+		return
+	}
+	defer unlock()
+	delete(p.users, u.id)
+	write(w, 200, map[string]any{"success": true, "message": "User removed from application"})
 }
 
 func (p *Provider) verify(w http.ResponseWriter, r *http.Request) {

@@ -12,11 +12,20 @@
     });
   }
   document.getElementById("problems")?.focus();
+  const text = (id) => document.getElementById(id).textContent.trim();
+  document.querySelectorAll(".only-script").forEach((e) => { e.hidden = false; });
+  document.querySelectorAll("[data-download]").forEach((button) => button.addEventListener("click", () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text(button.dataset.download) + "\n"], { type: "text/plain" }));
+    link.download = button.dataset.name;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }));
+  document.querySelectorAll("[data-print]").forEach((button) => button.addEventListener("click", () => print()));
   document.querySelectorAll("[data-copy]").forEach((button) => {
-    if (!navigator.clipboard) return;
-    button.hidden = false;
+    button.hidden = !navigator.clipboard;
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+      await navigator.clipboard.writeText(text(button.dataset.copy));
       button.textContent = button.dataset.copied;
     });
   });

@@ -1,0 +1,401 @@
+// This file owns the tests of the security page, of what changes a factor or a password, and of every path that could lead to a session (T-21).
+
+package login_test
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign.dev/examples/login"
+	"countersign.dev/secondfactor"
+	"countersign.dev/secondfactor/secondfactortest"
+)
+
+// mailed returns the newest mail whose subject contains a text.
+func (b *bank) mailed(subject string) string {
+	b.t.Helper()
+	for article := range strings.SplitSeq(b.browser().get("/mailbox").body, "<article") {
+		if head, _, _ := strings.Cut(article, "</h2>"); strings.Contains(head, subject) {
+			return article
+		}
+	}
+	b.t.Fatalf("no mail about %q", subject)
+	return ""
+}
+
+// confirm proves the factor once more for a page that wants it.
+func (b *browser) confirm(path string) page {
+	b.bank.t.Helper()
+	b.get(path).expect(b.bank.t, 303, "/login/confirm?next="+strings.ReplaceAll(path, "/", "%2F"))
+	b.post("/login/confirm", "next", path).expect(b.bank.t, 303, "/login/verify")
+	b.approve().expect(b.bank.t, 303, path)
+	return b.get(path).expect(b.bank.t, 200, "")
+}
+
+func TestSU7_CodesAreSavedFirst(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.signup("ana@example.com")
+	bank.provider.AddDevice(b.authyID())
+	b.post("/login/verify/push")
+	b.approve().expect(t, 303, "/account")
+	for _, path := range []string{"/account", "/security", "/transfers/x"} {
+		b.get(path).expect(t, 303, "/codes")
+	}
+	b.post("/transfer", "payee", "x", "amount", "1", "currency", "Knuts").expect(t, 303, "/codes")
+	b.post("/codes/saved", "saved", "yes").expect(t, 303, "/codes?notice=unsaved") // none were made
+	b.get("/codes").expect(t, 200, "", "One step left", "Show my recovery codes")
+	first := b.post("/codes").expect(t, 200, "", "I have saved them", "Download", "Print", "Copy")
+	if cache := first.header.Get("Cache-Control"); cache != "no-store" {
+		t.Errorf("the page with the codes may be cached: %q", cache)
+	}
+	if strings.Contains(b.get("/codes").body, `data-testid="codes">`) {
+		t.Error("the codes can be seen again")
+	}
+	b.post("/codes/saved").expect(t, 303, "/codes?notice=unsaved")
+	b.get("/codes?notice=unsaved").expect(t, 200, "", "tick the box")
+	// SU8: left here, the next log-in asks for the factor, and then goes on here.
+	again := bank.browser()
+	again.login("ana@example.com").expect(t, 303, "/login/verify")
+	again.approve().expect(t, 303, "/account")
+	again.saveCodes()
+	again.get("/account?notice=protected").expect(t, 200, "", "Your account is protected")
+}
+
+func TestRE2_RecoveryLeadsToANewDevice(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.open("ana@example.com")
+	b.post("/codes")
+	_, rest, _ := strings.Cut(b.post("/codes").body, `data-testid="codes">`)
+	text, _, _ := strings.Cut(rest, "</pre>")
+	codes := strings.Fields(text)
+	lost := bank.browser()
+	for i, code := range codes[:8] {
+		lost = bank.browser()
+		lost.login("ana@example.com").expect(t, 303, "/login/verify")
+		lost.get("/login/verify").expect(t, 200, "", "I have lost my phone", "counter beneath the hill")
+		lost.post("/login/verify/recovery", "recovery", code).expect(t, 307, "/login/verify/complete")
+		lost.post("/login/verify/complete").expect(t, 303, "/account")
+		lost.get("/account").expect(t, 200, "", fmt.Sprintf("You used a recovery code; %d are left", 9-i), "/security/device", "/security/off", "Signed in with a recovery code")
+	}
+	bank.mailed("A recovery code was used")
+	lost.get("/security/device").expect(t, 200, "", "Show the code")
+	lost.post("/security/device").expect(t, 200, "", secondfactortest.Origin+"/enroll#lusab", `class="qr"`)
+	// RE4: few are left, and that is said at each log-in.
+	b.post("/logout")
+	b.login("ana@example.com")
+	b.approve()
+	b.get("/account").expect(t, 200, "", "Only 2 recovery codes left")
+}
+
+func TestRB_TrustIsAskedAndShown(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.open("ana@example.com")
+	b.get("/account").expect(t, 200, "", "Trust this browser for 30 days?", `value="no"`)
+	b.post("/login/trust", "trust", "yes", "next", "/account").expect(t, 303, "/account")
+	if strings.Contains(b.get("/account").body, "Trust this browser for 30 days?") {
+		t.Error("asked again")
+	}
+	b.post("/logout")
+	b.login("ana@example.com").expect(t, 303, "/login/verify")
+	b.get("/login/verify").expect(t, 200, "", `data-state="approved"`)
+	b.post("/login/verify/complete").expect(t, 303, "/account")
+	b.get("/account").expect(t, 200, "", "not asked for, because you trust this browser")
+	b.get("/security").expect(t, 200, "", `data-testid="trusted"`, "Firefox on Linux, 192.0.2.1", "this one", "Forget all")
+	b.post("/security/trusted").expect(t, 303, "/security?notice=forgotten")
+	b.get("/security?notice=forgotten").expect(t, 200, "", "Every log-in asks for your second factor")
+	b.post("/logout")
+	b.login("ana@example.com")
+	b.get("/login/verify").expect(t, 200, "", `data-state="push_pending"`)
+	bank.mailed("A browser is trusted")
+}
+
+func TestAC1_SecurityPage(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.open("ana@example.com")
+	got := b.get("/security").expect(t, 200, "", "+1 ••••••••23", "Android phone", `data-testid="codes-left">10<`, "this one", "None. Every log-in asks", "Two-factor authentication switched on", "Firefox on Linux, 192.0.2.1")
+	if strings.Contains(got.body, "5550123") {
+		t.Error("the number is not masked")
+	}
+	bank.browser().get("/security").expect(t, 303, "/login?next=%2Fsecurity")
+}
+
+func TestAC2_ChangePhone(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.open("ana@example.com")
+	old := b.authyID()
+	b.post("/security/phone", "country_code", "1", "phone", "12").expect(t, 422, "", "Enter a phone number")
+	b.post("/security/phone", "country_code", "1", "phone", "2025550123").expect(t, 422, "", "the number you have")
+	// AC3: begun and left: the old one still counts.
+	b.post("/security/phone", "country_code", "1", "phone", "2025550155").expect(t, 303, "/login/verify")
+	b.get("/login/verify").expect(t, 200, "", "Confirm your new number")
+	fresh := bank.provider.AddUser("any", "1", "2025550155")
+	b.post("/authy/verify", "token", "0000000")
+	b.get("/security").expect(t, 200, "", "••23")
+	b.post("/authy/send_token")
+	code, _ := bank.provider.Sent(fresh)
+	b.post("/authy/verify", "token", code).expect(t, 307, "/login/verify/complete")
+	b.post("/login/verify/complete").expect(t, 303, "/security?notice=phone")
+	b.get("/security?notice=phone").expect(t, 200, "", "Your new number is in force", "••55", "The phone number was changed")
+	bank.mailed("The phone number was changed")
+	if bank.provider.Exists(old) {
+		t.Error("the old factor is still at the provider")
+	}
+	b.post("/logout")
+	b.login("ana@example.com").expect(t, 303, "/login/verify")
+	b.post("/authy/send_token")
+	code, _ = bank.provider.Sent(fresh)
+	b.post("/authy/verify", "token", code).expect(t, 307, "/login/verify/complete")
+}
+
+// AC6, D13: the other account with the same number keeps its factor.
+func TestAC6_TurnOff(t *testing.T) {
+	bank := newBank(t)
+	ana, other, eve := bank.browser(), bank.browser(), bank.browser()
+	ana.open("ana@example.com")
+	other.login("ana@example.com")
+	other.approve()
+	other.post("/login/trust", "trust", "yes")
+	eve.signup("eve@example.com")
+	eve.post("/login/verify/push")
+	eve.approve()
+	eve.saveCodes()
+	id := ana.authyID()
+	ana.get("/security/off").expect(t, 200, "", "signed out everywhere", "void at once")
+	ana.post("/security/off").expect(t, 303, "/login?notice=off")
+	ana.get("/login?notice=off").expect(t, 200, "", "is off")
+	bank.mailed("switched off")
+	if ana.signedIn() || other.signedIn() || !eve.signedIn() || !bank.provider.Exists(id) {
+		t.Error("the wrong sessions ended, or the other account lost its factor")
+	}
+	eve.post("/security/off").expect(t, 303, "/login?notice=off")
+	if bank.provider.Exists(id) {
+		t.Error("nobody has the factor any more, and the provider still does")
+	}
+	// AC7: on again, with a new proof and new codes; trust is gone.
+	other.login("ana@example.com").expect(t, 303, "/enrol")
+	other.get("/enrol").expect(t, 200, "", "ticket-words")
+	bank.provider.AddDevice(ana.authyID())
+	other.post("/login/verify/push")
+	other.approve().expect(t, 303, "/account")
+	other.saveCodes()
+	other.get("/security").expect(t, 200, "", `data-testid="codes-left">10<`, "None. Every log-in asks")
+}
+
+func TestAC8_SignOutOthers(t *testing.T) {
+	bank := newBank(t)
+	here, there := bank.browser(), bank.browser()
+	here.open("ana@example.com")
+	there.login("ana@example.com")
+	there.approve()
+	here.get("/security").expect(t, 200, "", "Sign out all other browsers")
+	here.post("/security/sessions").expect(t, 303, "/security?notice=signed-out")
+	if there.signedIn() || !here.signedIn() {
+		t.Error("the wrong one is signed out")
+	}
+}
+
+func TestAC9_PasswordChange(t *testing.T) {
+	bank := newBank(t)
+	here, there := bank.browser(), bank.browser()
+	here.open("ana@example.com")
+	there.login("ana@example.com")
+	there.approve()
+	there.post("/login/trust", "trust", "yes")
+	here.post("/security/password", "old", "wrong", "password", "new horse battery").expect(t, 422, "", "password of now is not right")
+	here.post("/security/password", "old", password, "password", "short").expect(t, 422, "", "at least 8")
+	here.post("/security/password", "old", password, "password", "new horse battery").expect(t, 303, "/security?notice=password")
+	if there.signedIn() || !here.signedIn() {
+		t.Error("the wrong one is signed out")
+	}
+	there.login("ana@example.com").expect(t, 401, "")
+	there.post("/login", "email", "ana@example.com", "password", "new horse battery").expect(t, 303, "/login/verify")
+	there.get("/login/verify").expect(t, 200, "", `data-state="push_pending"`)
+	bank.mailed("The password was changed")
+}
+
+// ST9: after a quarter of an hour every change asks for the factor again.
+func TestST9_SettingsAskAgain(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.open("ana@example.com")
+	bank.pass(16 * time.Minute)
+	for _, pattern := range bank.app.Patterns() {
+		method, path, _ := strings.Cut(pattern, " ")
+		if path == "/security/trusted" || path == "/security/sessions" || !strings.HasPrefix(path, "/security/") && !strings.HasPrefix(path, "/codes") {
+			continue
+		}
+		if got := b.send(method, path, "password=new+horse+battery&old="+strings.ReplaceAll(password, " ", "+")); !strings.HasPrefix(got.location, "/login/confirm") {
+			t.Errorf("%s is open: %d to %s", pattern, got.code, got.location)
+		}
+	}
+	b.confirm("/security/password")
+}
+
+func TestPU6_AlarmUntilThePasswordIsChanged(t *testing.T) {
+	bank := newBank(t)
+	b, thief := bank.browser(), bank.browser()
+	b.open("ana@example.com")
+	thief.login("ana@example.com")
+	bank.provider.DenyBecause(bank.provider.Last(t).UUID, secondfactor.ReasonNotMe)
+	thief.get("/login/verify").expect(t, 200, "", "this was not you")
+	b.post("/logout")
+	b.login("ana@example.com")
+	b.approve()
+	b.get("/account").expect(t, 200, "", `data-testid="alarm"`, "Change your password now", "You said that a request was not yours")
+	bank.mailed("not yours")
+	b.post("/security/password", "old", password, "password", "new horse battery").expect(t, 303, "/security?notice=password")
+	if strings.Contains(b.get("/account").body, `data-testid="alarm"`) {
+		t.Error("the alarm goes on after the password was changed")
+	}
+}
+
+// D10, RE6, T-21: a reset by mail leads to the log-in, where the second factor is asked for.
+func TestD10_ResetSignsNobodyIn(t *testing.T) {
+	bank := newBank(t)
+	b, mailThief := bank.browser(), bank.browser()
+	b.open("ana@example.com")
+	b.post("/login/trust", "trust", "yes")
+	known := mailThief.post("/forgot", "email", "ANA@example.com").expect(t, 200, "", "link is on its way")
+	unknown := mailThief.post("/forgot", "email", "nobody@example.com").expect(t, 200, "")
+	if strings.ReplaceAll(known.body, "ANA@example.com", "") != strings.ReplaceAll(unknown.body, "nobody@example.com", "") {
+		t.Error("the answer tells whether there is an account")
+	}
+	mailThief.post("/forgot", "email", "ana@example.com") // within a minute: no second mail
+	mail := bank.mailed("A new password")
+	if n := strings.Count(bank.browser().get("/mailbox").body, "/reset?token="); n != 1 {
+		t.Errorf("%d links within a minute", n)
+	}
+	_, rest, _ := strings.Cut(mail, "/reset?token=")
+	token, _, _ := strings.Cut(rest, "\n")
+	mailThief.get("/reset?token="+token).expect(t, 200, "", token)
+	mailThief.post("/reset", "token", token, "password", "short").expect(t, 422, "", "at least 8")
+	mailThief.post("/reset", "token", token, "password", "new horse battery").expect(t, 303, "/login?notice=reset")
+	if mailThief.signedIn() || b.signedIn() {
+		t.Error("somebody is signed in after a reset")
+	}
+	mailThief.post("/reset", "token", token, "password", "third horse battery").expect(t, 410, "", "used before")
+	mailThief.post("/login", "email", "ana@example.com", "password", "new horse battery").expect(t, 303, "/login/verify")
+	mailThief.get("/login/verify").expect(t, 200, "", `data-state="push_pending"`)
+	if mailThief.post("/login/verify/complete"); mailThief.signedIn() {
+		t.Error("the second factor was not asked for")
+	}
+	// The trusted browser is not trusted any more.
+	b.post("/login", "email", "ana@example.com", "password", "new horse battery")
+	b.get("/login/verify").expect(t, 200, "", `data-state="push_pending"`)
+}
+
+func TestResetLinkRunsOut(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.open("ana@example.com")
+	b.post("/forgot", "email", "ana@example.com")
+	_, rest, _ := strings.Cut(bank.mailed("A new password"), "/reset?token=")
+	token, _, _ := strings.Cut(rest, "\n")
+	bank.pass(31 * time.Minute)
+	b.post("/reset", "token", token, "password", "new horse battery").expect(t, 410, "")
+	b.post("/reset", "password", "new horse battery").expect(t, 410, "")
+	b.post("/logout")
+	b.login("ana@example.com").expect(t, 303, "/login/verify") // the old password still works
+}
+
+func TestPW3_WrongPasswordsWait(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.open("ana@example.com")
+	b.post("/logout")
+	for _, email := range []string{"ana@example.com", "nobody@example.com"} { // waiting tells nothing about accounts
+		for try := range 5 {
+			if got := b.post("/login", "email", email, "password", "wrong"); got.code != 401 {
+				t.Fatalf("%s, try %d: %d", email, try, got.code)
+			}
+		}
+		got := b.post("/login", "email", " "+strings.ToUpper(email), "password", password).expect(t, 429, "", "Try again in 1 minute")
+		if got.header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+	}
+	bank.pass(time.Minute + time.Second)
+	b.post("/login", "email", "ana@example.com", "password", "wrong").expect(t, 401, "")
+	b.login("ana@example.com").expect(t, 429, "", "Try again in 2 minutes")
+	bank.pass(2*time.Minute + time.Second)
+	b.login("ana@example.com").expect(t, 303, "/login/verify")
+	b.post("/login", "email", "ana@example.com", "password", "wrong").expect(t, 401, "") // counted from the start again
+	b.signup("bob@example.com").expect(t, 303, "/enrol")                                 // another person at the same address
+}
+
+func TestMailboxIsOffUnlessAskedFor(t *testing.T) {
+	bank := newBankWith(t, func(c *login.Config) { c.Mailbox = false })
+	bank.browser().get("/mailbox").expect(t, 404, "")
+}
+
+// T-21, T-23: every page is in one class, and every way to a session or away from a factor passes its gate. A new page fails here until
+// somebody has thought about it.
+func TestT21_EveryPageHasItsGate(t *testing.T) {
+	const (
+		anybody   = "anybody"
+		enrolling = "password given, no factor yet"
+		member    = "signed in"
+		confirmed = "factor proved a moment ago"
+	)
+	classes := map[string]string{
+		"GET /{$}": anybody, "GET /signup": anybody, "POST /signup": anybody, "GET /login": anybody, "POST /login": anybody,
+		"GET /forgot": anybody, "POST /forgot": anybody, "GET /reset": anybody, "POST /reset": anybody, "GET /mailbox": anybody,
+		"GET /assets/{name}": anybody, "GET /": anybody,
+		"GET /enrol": enrolling, "POST /enrol": enrolling, "GET /enrol/status": enrolling,
+		"GET /account": member, "POST /transfer": member, "GET /transfers/{id}": member, "GET /security": member,
+		"POST /security/trusted": member, "POST /security/sessions": member,
+		"GET /codes": confirmed, "POST /codes": confirmed, "POST /codes/saved": confirmed,
+		"GET /security/password": confirmed, "POST /security/password": confirmed, "GET /security/phone": confirmed, "POST /security/phone": confirmed,
+		"GET /security/device": confirmed, "POST /security/device": confirmed, "GET /security/off": confirmed, "POST /security/off": confirmed,
+		"POST /security/alarm": confirmed,
+	}
+	bank := newBank(t)
+	owner := bank.browser()
+	owner.open("ana@example.com")
+	// Everything that half a session can be: nothing, the password only, an enrolment, an ended session, and cookies in each other's place.
+	stranger, half, ended, swapped := bank.browser(), bank.browser(), bank.browser(), bank.browser()
+	half.login("ana@example.com").expect(t, 303, "/login/verify")
+	maps.Copy(ended.cookies, owner.cookies)
+	owner.post("/logout")
+	swapped.cookies["countersign_login"] = half.cookies["countersign_login_pending"]
+	enrolled := bank.browser()
+	for _, pattern := range bank.app.Patterns() {
+		class, known := classes[pattern]
+		if !known {
+			t.Errorf("%s is not classified", pattern)
+			continue
+		}
+		delete(classes, pattern)
+		method, path, _ := strings.Cut(strings.NewReplacer("{$}", "", "{id}", "x", "{name}", "style.css").Replace(pattern), " ")
+		if class == enrolling {
+			bank.pass(time.Minute)
+			enrolled = bank.browser()
+			enrolled.signup(fmt.Sprintf("eve%d@example.com", len(classes))).expect(t, 303, "/enrol")
+		}
+		for who, b := range map[string]*browser{"a stranger": stranger, "half a session": half, "an ended session": ended, "a pending cookie as session": swapped, "an enrolment": enrolled} {
+			got := b.send(method, path, "email=ana%40example.com&password=wrong&token=x&saved=yes")
+			if b.cookies["countersign_login"] != "" && b != swapped && b != ended {
+				t.Errorf("%s gives %s a session", pattern, who)
+			}
+			closed := got.code == 303 && strings.HasPrefix(got.location, "/login")
+			if class != anybody && (class != enrolling || who != "an enrolment") && !closed {
+				t.Errorf("%s is open to %s: %d to %q", pattern, who, got.code, got.location)
+			}
+		}
+	}
+	for pattern := range classes {
+		t.Errorf("%s is classified and not served", pattern)
+	}
+	if got := bank.browser(); got.login("ana@example.com").code != 303 {
+		bank.pass(20 * time.Minute)
+		got.login("ana@example.com").expect(t, 303, "/login/verify")
+	}
+}
