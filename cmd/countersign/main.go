@@ -13,19 +13,25 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"countersign.dev/internal/fault"
 	"countersign.dev/internal/settings"
 )
 
 // cli is the command line.
 type cli struct {
-	Dev     devCmd     `cmd:"" help:"Run everything on this machine, with nothing to configure: provider, authenticator, console and a sample log-in."`
-	Serve   serveCmd   `cmd:"" help:"Run the provider for a company: own database, certificates or proxy. Refuses unsafe settings and says why."`
-	Device  deviceCmd  `cmd:"" help:"Approve requests and show codes in this terminal: the authenticator as a command."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Dev      devCmd         `cmd:"" help:"Run everything on this machine, with nothing to configure: provider, authenticator, console and a sample log-in."`
+	Serve    serveCmd       `cmd:"" help:"Run the provider for a company: own database, certificates or proxy. Refuses unsafe settings and says why."`
+	Migrate  migrateCmd     `cmd:"" help:"Show the version of the database's schema, or bring it up to date."`
+	App      applicationCmd `cmd:"" help:"Create, list and show applications, rotate their keys, set their callbacks."`
+	Operator operatorCmd    `cmd:"" help:"Let the first operator in."`
+	Keys     keysCmd        `cmd:"" help:"Make the key that everything secret is sealed under."`
+	Device   deviceCmd      `cmd:"" help:"Approve requests and show codes in this terminal: the authenticator as a command."`
+	Version  versionCmd     `cmd:"" help:"Print the version."`
 }
 
 // output is where a command prints: results to Out, everything else to Err.
@@ -92,9 +98,14 @@ func failed(err error, stderr io.Writer) int {
 	case errors.Is(err, context.Canceled):
 		err = errors.New("interrupted")
 	}
-	fmt.Fprintln(stderr, "countersign:", err)
+	if refused, meant := errors.AsType[*fault.Error](err); meant {
+		err = errors.New(refused.Detail)
+	}
+	fmt.Fprintln(stderr, "countersign:", strings.Join(strings.FieldsFunc(err.Error(), isControl), " ")) // drivers write paragraphs
 	return 1
 }
+
+func isControl(r rune) bool { return r < ' ' }
 
 // helpFor returns the command whose help explains a usage error.
 func helpFor(err error) string {

@@ -16,7 +16,7 @@ type Record struct {
 	At        time.Time
 	AccountID string
 	AppID     string // "" for what concerns no application
-	Actor     string // "app:<id>", "device:<id>", "operator:<id>", "system", "person" (not yet known)
+	Actor     string // "app:<id>", "device:<id>", "operator:<id>", "command" (somebody at the server's command line), "system", "person" (not yet known)
 	Action    string // dotted, for example "approval.approved"
 	Target    string // "user:<id>", "approval:<uuid>", …
 	Outcome   string // "ok" or the code of the refusal

@@ -166,7 +166,7 @@ type (
 	brokenApprovals struct{ approval.Store }
 )
 
-func (brokenKeys) ApplicationByKeyHash(context.Context, string) (tenant.Application, error) {
+func (brokenKeys) ApplicationByKeyHash(context.Context, string, time.Time) (tenant.Application, error) {
 	return tenant.Application{}, errDisk
 }
 

@@ -34,8 +34,13 @@ func Folder(dir string) (*Claim, error) {
 	return &Claim{lock}, nil
 }
 
-// Close gives the folder back. The claim ends with the process in any case.
-func (c *Claim) Close() error { return c.lock.Close() }
+// Close gives the folder back; nil has none. The claim ends with the process in any case.
+func (c *Claim) Close() error {
+	if c == nil {
+		return nil
+	}
+	return c.lock.Close()
+}
 
 // reasonOf drops the path that os errors repeat.
 func reasonOf(err error) error {

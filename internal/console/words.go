@@ -121,6 +121,8 @@ func who(actor string, ses operator.Session) named {
 		return named{Kind: "Operator", ID: id}
 	case "system":
 		return named{Kind: "Countersign"}
+	case "command":
+		return named{Kind: "The server's command line"}
 	case "person":
 		return named{Kind: "Somebody not yet known"}
 	}

@@ -11,9 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
+	"countersign.dev/internal/admin"
 	"countersign.dev/internal/claim"
 	"countersign.dev/internal/egress"
 	"countersign.dev/internal/server"
@@ -45,6 +45,7 @@ type process struct {
 	server    *server.Server
 	listeners []*server.Listener // of the surfaces
 	ops       *server.Listener
+	commands  *admin.Socket // nil on PostgreSQL, where commands open the database themselves
 }
 
 // Run starts everything, tells ready, and stops when ctx ends. Errors say what to do.
@@ -60,7 +61,7 @@ func Run(ctx context.Context, cfg Config, ready func(Ready) error) (err error) {
 		return err
 	}
 	if p.server, err = server.New(ctx, serverConfig(cfg)); err != nil {
-		return fmt.Errorf("cannot use the database %s: %w", settings.Database(cfg.Settings.DatabasePath()), err)
+		return fmt.Errorf("cannot use the database %s: %w", cfg.Settings.Database, err)
 	}
 	if err := p.start(ctx); err != nil {
 		return errors.Join(err, p.server.Stop(ctx))
@@ -72,22 +73,17 @@ func Run(ctx context.Context, cfg Config, ready func(Ready) error) (err error) {
 	return errors.Join(err, p.stop())
 }
 
-// nobody is the claim of a database that many processes may use.
-type nobody struct{}
-
-func (nobody) Close() error { return nil }
-
-// claimDatabase takes the folder of an SQLite database, which is for one process.
-func claimDatabase(s *settings.Storage) (interface{ Close() error }, error) {
+// claimDatabase takes the folder of an SQLite database, which is for one process, and PostgreSQL as it is.
+func claimDatabase(s *settings.Storage) (*claim.Claim, error) {
 	if s.Database.Postgres() {
-		return nobody{}, nil
+		return nil, nil
 	}
-	c, err := claim.Folder(filepath.Dir(s.DatabasePath()))
+	c, err := claim.Folder(s.Folder())
 	if errors.Is(err, claim.ErrTaken) {
-		return nil, fmt.Errorf("the folder of the database, %w: stop that one first; only PostgreSQL is for more than one at a time", err)
+		return nil, fmt.Errorf("the database's folder %w: stop that one first; only PostgreSQL is for more than one at a time", err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the folder of the database, %w: choose another one with --data or --database, or change its permissions", err)
+		return nil, fmt.Errorf("the database's folder %w: choose another one with --data or --database, or change its permissions", err)
 	}
 	return c, nil
 }
@@ -95,7 +91,7 @@ func claimDatabase(s *settings.Storage) (interface{ Close() error }, error) {
 func serverConfig(cfg Config) server.Config {
 	s := cfg.Settings
 	return server.Config{
-		Database: s.DatabasePath(), Master: s.MasterKey,
+		Database: string(s.Database), Master: s.MasterKey,
 		APIURL: string(s.APIURL), AuthenticatorURL: string(s.AuthenticatorURL), ConsoleURL: string(s.ConsoleURL),
 		OwnerEmail: string(s.OwnerEmail), Egress: egress.Policy{Loopback: s.PrivateCallbacks, Private: s.PrivateCallbacks},
 		Proxies: s.Proxies(), StrangerRate: float64(s.StrangerRate), StrangerBurst: int(s.StrangerBurst), Now: cfg.Now, Log: cfg.Log,
@@ -148,6 +144,13 @@ func (p *process) start(ctx context.Context) error {
 		}
 		p.listeners = append(p.listeners, server.Serve(surface.Name, p.doors[surface.Name], h, secure[surface.Name], p.Log))
 	}
+	if !p.Settings.Database.Postgres() {
+		var err error
+		commands := &admin.Admin{Tenants: p.server.Tenants, Operators: p.server.Operators, Account: p.server.Account}
+		if p.commands, err = admin.Serve(p.Settings.Folder(), commands, p.Log); err != nil {
+			return err
+		}
+	}
 	p.ops = server.Serve("ops", p.doors["ops"], p.server.Ops(), nil, p.Log)
 	return nil
 }
@@ -181,6 +184,9 @@ func (p *process) stop() error {
 	requests, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	server.StopListening(requests, p.listeners...)
+	if p.commands != nil {
+		p.commands.Stop(requests)
+	}
 	jobs, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	err = errors.Join(err, p.server.Stop(jobs))

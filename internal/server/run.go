@@ -83,6 +83,8 @@ func (s *Server) Stop(ctx context.Context) error {
 		s.stopSweep()
 		s.sweeping.Wait()
 	}
-	s.jobs.Stop(ctx)
+	if s.jobs != nil {
+		s.jobs.Stop(ctx)
+	}
 	return s.db.Close()
 }

@@ -79,19 +79,33 @@ type Server struct {
 
 // New opens the database, brings it up to date, and builds every part.
 func New(ctx context.Context, cfg Config) (*Server, error) {
+	s, err := Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(err, s.db.Close())
+	}
+	return s, nil
+}
+
+// Open opens the database for its administration alone: there are the account, its applications and its operators, and
+// nothing runs. It needs the database, the master key, the console's address, the clock and the log.
+func Open(ctx context.Context, cfg Config) (*Server, error) {
 	db, err := store.Open(ctx, store.Config{URL: cfg.Database})
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, db: db, live: live.NewHub()}
-	if err := s.build(ctx); err != nil {
+	if err := s.administer(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
 
-func (s *Server) build(ctx context.Context) error {
-	cfg, db, hub, now := s.cfg, s.db, s.live, s.cfg.Now
+// administer builds what administration needs.
+func (s *Server) administer(ctx context.Context) error {
+	cfg, db, now := s.cfg, s.db, s.cfg.Now
 	keys, err := db.SealKeys(ctx, now(), func() ([]seal.StoredKey, error) { return seal.NewKeys(cfg.Master) })
 	if err != nil {
 		return fmt.Errorf("read the data keys: %w", err)
@@ -106,7 +120,26 @@ func (s *Server) build(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the account: %w", err)
 	}
+	s.Tenants = &tenant.Service{Store: db, Ring: s.ring, Live: s.live, Now: now, Offer: s.leave}
+	s.Operators = operator.New(operator.Config{Store: db, Ring: s.ring, Now: now, AccountID: s.Account.ID, URL: cfg.ConsoleURL})
+	return nil
+}
 
+// leave gives up leased jobs at once, for whoever runs jobs. One that cannot be given up is free when its lease ends.
+func (s *Server) leave(jobs ...job.Job) {
+	for _, j := range jobs {
+		if err := s.db.RetryJob(context.Background(), j.ID, s.cfg.Now()); err != nil {
+			s.cfg.Log.Warn("a job waits for its lease to end", "job", j.ID, "error", err)
+		}
+	}
+}
+
+// build builds all the rest.
+func (s *Server) build(ctx context.Context) error {
+	cfg, db, hub, ring, now := s.cfg, s.db, s.live, s.ring, s.cfg.Now
+	if err := db.SetOwnerEmail(ctx, s.Account.ID, cfg.OwnerEmail); err != nil {
+		return fmt.Errorf("keep the owner's address: %w", err)
+	}
 	messages := &message.Service{Store: db, Ring: ring, Live: hub, Gateways: cfg.Gateways, Now: now, Log: cfg.Log}
 	if cfg.Outbox {
 		messages.ToOutbox()
@@ -125,7 +158,7 @@ func (s *Server) build(ctx context.Context) error {
 	}, now, cfg.Log)
 	worker.Offer = s.jobs.Offer
 
-	s.Tenants = &tenant.Service{Store: db, Ring: ring, Live: hub, Now: now, Offer: s.jobs.Offer}
+	s.Tenants.Offer = s.jobs.Offer
 	worker.Key = s.Tenants.APIKey
 	devices := &device.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID,
@@ -138,7 +171,6 @@ func (s *Server) build(ctx context.Context) error {
 		s.approvals.NewPush = notify.JobFor
 	}
 	codes := &otp.Service{Store: db, Ring: ring, Now: now, NewMessage: messages.CodeJob, Offer: s.jobs.Offer}
-	s.Operators = operator.New(operator.Config{Store: db, Ring: ring, Now: now, AccountID: s.Account.ID, URL: cfg.ConsoleURL})
 	s.mount(devices, codes, messages)
 	return nil
 }

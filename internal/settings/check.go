@@ -12,6 +12,9 @@ import (
 // Check returns everything that is wrong with the settings of a command that opens the database, as Problems, or nil.
 func (s *Storage) Check() error { return s.problems().err() }
 
+// Given returns what is wrong with the values that were given, for a command that needs no master key.
+func (s *Storage) Given() error { return s.given.problems.err() }
+
 func (s *Storage) problems() Problems {
 	found := slices.Clone(s.given.problems)
 	if len(s.MasterKey) == 0 && !found.about("master-key", "master-key-file") {

@@ -8,6 +8,7 @@
 package settings
 
 import (
+	"path/filepath"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -21,7 +22,6 @@ type Storage struct {
 	DatabaseFile  File     `name:"database-file" group:"Storage" placeholder:"FILE" help:"File that holds the database's address, when there is a password in it."`
 	MasterKey     Key      `name:"master-key" group:"Storage" placeholder:"HEX" secret:"" help:"Key that everything secret in the database is sealed under: 64 hex digits. Make one with: countersign keys new FILE"`
 	MasterKeyFile File     `name:"master-key-file" group:"Storage" placeholder:"FILE" help:"File that holds the master key."`
-	OwnerEmail    Email    `name:"owner-email" group:"Storage" placeholder:"ADDRESS" help:"Mail address of the account's owner, who hears of disabled callbacks. Used when the database is new."`
 
 	given given // how the fields came to their values
 }
@@ -57,9 +57,10 @@ type Listeners struct {
 	TrustedProxy []Network `name:"trusted-proxy" group:"Listeners" placeholder:"NETWORK" help:"Address or network (CIDR) of a reverse proxy whose X-Forwarded-For is believed, and that may speak to listeners without a certificate."`
 }
 
-// Outgoing says where our own requests may go.
+// Outgoing says where our own messages and requests go.
 type Outgoing struct {
-	PrivateCallbacks bool `name:"private-callbacks" group:"Outgoing" help:"Let callbacks and logos have addresses in private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7, loopback)."`
+	OwnerEmail       Email `name:"owner-email" group:"Outgoing" placeholder:"ADDRESS" help:"Mail address of the account's owner, who hears of disabled callbacks."`
+	PrivateCallbacks bool  `name:"private-callbacks" group:"Outgoing" help:"Let callbacks and logos have addresses in private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7, loopback)."`
 }
 
 // Running says how the process behaves.
@@ -113,8 +114,14 @@ func (s *Storage) BeforeResolve(ctx *kong.Context) error {
 // AfterApply is called by kong when every field has its value.
 func (s *Storage) AfterApply(ctx *kong.Context) error {
 	s.given.readSecrets(ctx)
+	if s.Database == "" {
+		s.Database = Database(filepath.Join(string(s.Data), "countersign.db"))
+	}
 	return nil
 }
+
+// Folder is where the SQLite database lies.
+func (s *Storage) Folder() string { return filepath.Dir(string(s.Database)) }
 
 // Effective is one setting as it counts.
 type Effective struct {

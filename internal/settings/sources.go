@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -430,12 +429,4 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// DatabasePath is the SQLite file, or the address of the PostgreSQL database.
-func (s *Storage) DatabasePath() string {
-	if s.Database != "" {
-		return string(s.Database)
-	}
-	return filepath.Join(string(s.Data), "countersign.db")
 }

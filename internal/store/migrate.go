@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -51,6 +52,44 @@ func Migrate(ctx context.Context, url string) error {
 		return err
 	}
 	return migrate(ctx, goose.DialectPostgres, db, goose.WithSessionLocker(locker))
+}
+
+// SchemaVersion returns the version of the database's schema, 0 for none, and this program's. It changes nothing.
+func SchemaVersion(ctx context.Context, url string) (current, newest int64, err error) {
+	newest = newestVersion()
+	postgres, err := isPostgres(url)
+	if err != nil {
+		return 0, newest, err
+	}
+	hasSchema, dsn := `SELECT COUNT(*) FROM sqlite_master WHERE name = 'goose_db_version'`, ""
+	var db *sql.DB
+	if postgres {
+		cfg, err := postgresConfig(url)
+		if err != nil {
+			return 0, newest, err
+		}
+		hasSchema = `SELECT COUNT(to_regclass('goose_db_version'))`
+		db = stdlib.OpenDB(*cfg.ConnConfig)
+	} else {
+		if _, err := os.Stat(url); errors.Is(err, fs.ErrNotExist) {
+			return 0, newest, nil
+		}
+		if dsn, err = sqliteAddress(url); err == nil {
+			db, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
+		}
+		if err != nil {
+			return 0, newest, err
+		}
+	}
+	defer db.Close()
+	var tables int
+	if err = db.QueryRowContext(ctx, hasSchema).Scan(&tables); err == nil && tables > 0 {
+		err = db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&current)
+	}
+	if err != nil {
+		err = fmt.Errorf("read the database's version: %w", err)
+	}
+	return current, newest, err
 }
 
 func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, options ...goose.ProviderOption) error {

@@ -30,23 +30,28 @@ type sqlite struct {
 	prepared map[string]*sql.Stmt // of reads; guarded by mu
 }
 
+// sqliteAddress is how the driver is told of the file and of the settings of every connection.
+func sqliteAddress(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	// The string must begin with file:, or SQLite's own options are cut off unseen. Settings go here, because a
+	// PRAGMA given later would stay with one pooled connection only.
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(abs) +
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)", err
+}
+
 // OpenSQLite opens or creates the database file and brings its schema up to date.
 // Only one process may have it open; the caller sees to that.
 func OpenSQLite(ctx context.Context, path string) (*Store, error) {
-	abs, err := filepath.Abs(path)
+	dsn, err := sqliteAddress(path)
 	if err != nil {
 		return nil, err
 	}
 	// Made here, because SQLite would let everybody on the machine read it; its log gets the same mode.
-	file, err := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	file.Close()
-	// The string must begin with file:, or SQLite's own options are cut off unseen. Settings go here, because a
-	// PRAGMA given later would stay with one pooled connection only.
-	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(abs) +
-		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)"
 	writes, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 	"countersign.dev/internal/tenant"
 )
 
-// This file owns accounts, applications and their keys.
+// This file owns accounts and applications.
 
 // FirstAccount returns the deployment's account and makes it when there is none.
 func (s *Store) FirstAccount(ctx context.Context, fresh tenant.Account) (a tenant.Account, err error) {
@@ -34,6 +34,14 @@ func (s *Store) FirstAccount(ctx context.Context, fresh tenant.Account) (a tenan
 	return a, err
 }
 
+// SetOwnerEmail changes who hears of the account's disabled callbacks.
+func (s *Store) SetOwnerEmail(ctx context.Context, accountID, email string) error {
+	return s.write(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, `UPDATE accounts SET owner_email = $2 WHERE id = $1 AND owner_email <> $2`, accountID, email)
+		return err
+	})
+}
+
 const appColumns = `a.id, a.serial, a.account_id, a.name, a.settings, a.callback_url, a.callback_version, a.callback_strikes,
 	a.disabled_at, a.disabled_reason, a.created_at`
 
@@ -50,13 +58,6 @@ func scanApp(r scanner) (a tenant.Application, err error) {
 		return a, fmt.Errorf("settings of application %s: %w", a.ID, err)
 	}
 	return a, nil
-}
-
-// ApplicationByKeyHash returns the application with that API key, or tenant.ErrKey.
-func (s *Store) ApplicationByKeyHash(ctx context.Context, hash string) (tenant.Application, error) {
-	a, err := scanApp(s.queryRow(ctx, `SELECT `+appColumns+` FROM api_keys k JOIN applications a ON a.id = k.app_id
-		WHERE k.hash = $1 AND k.retired_at = 0`, hash))
-	return a, missing(err, tenant.ErrKey)
 }
 
 // Application returns one application of the account, or tenant.ErrApplication.
@@ -106,13 +107,6 @@ func (s *Store) SetSettings(ctx context.Context, accountID, appID string, set te
 		}
 		return t.record(ctx, rec)
 	})
-}
-
-// SigningKey returns the key that signs the application's callbacks: the oldest that is not retired.
-func (s *Store) SigningKey(ctx context.Context, appID string) (k tenant.Key, err error) {
-	err = s.queryRow(ctx, `SELECT id, app_id, hash, sealed FROM api_keys WHERE app_id = $1 AND retired_at = 0 ORDER BY created_at, id LIMIT 1`, appID).
-		Scan(&k.ID, &k.AppID, &k.Hash, &k.Sealed)
-	return k, missing(err, tenant.ErrApplication)
 }
 
 // SetCallbackURL gives the callback a new address, clears what was counted against the old one, and releases held

@@ -24,7 +24,7 @@ import (
 // Store is what this package needs to keep. Methods that take an audit record
 // write it in the transaction of the change (INV-10).
 type Store interface {
-	ApplicationByKeyHash(ctx context.Context, hash string) (Application, error)                   // ErrKey
+	ApplicationByKeyHash(ctx context.Context, hash string, now time.Time) (Application, error)    // ErrKey
 	Application(ctx context.Context, accountID, appID string) (Application, error)                // ErrApplication
 	Applications(ctx context.Context, accountID string) ([]Application, error)                    // by name
 	CreateApplication(ctx context.Context, app Application, key Key, rec audit.Record) error      //
@@ -32,6 +32,11 @@ type Store interface {
 	// SetCallbackURL clears the strikes, raises the version and releases held deliveries; it returns the released jobs, leased to the caller.
 	SetCallbackURL(ctx context.Context, accountID, appID, url string, now time.Time, rec audit.Record) ([]job.Job, error) // ErrApplication
 	SigningKey(ctx context.Context, appID string) (Key, error)                                                            // ErrApplication
+	LiveAPIKeys(ctx context.Context, appID string, now time.Time) ([]KeyInfo, error)                                      // oldest first
+	AddAPIKey(ctx context.Context, key Key, now time.Time, rec audit.Record) error                                        // ErrRotating
+	PromoteAPIKey(ctx context.Context, appID string, ends time.Time, rec audit.Record) error                              // ErrNotRotating
+	FinishAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error                                // ErrNotRotating
+	CancelAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error                                // ErrNotRotating
 	Record(ctx context.Context, rec audit.Record) error
 
 	// AddUser inserts the user, or finds the one with the same phone in the application, brings it back if it
@@ -92,7 +97,7 @@ func (s *Service) Authenticate(ctx context.Context, key string) (Application, er
 	if len(key) == 0 || len(key) > 64 {
 		return Application{}, ErrKey
 	}
-	return s.Store.ApplicationByKeyHash(ctx, s.keyHash(key))
+	return s.Store.ApplicationByKeyHash(ctx, s.keyHash(key), s.Now())
 }
 
 // CreateApplication makes an application with its first API key. Actor is for the audit record.

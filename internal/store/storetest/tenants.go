@@ -21,6 +21,8 @@ var tenantTests = []test{
 	{"data keys are made once", testSealKeys},
 	{"applications", testApplications},
 	{"API keys", testAPIKeys},
+	{"the rotation of an API key", testAPIKeyRotation},
+	{"two rotations at once are one", testAPIKeyRotationRace},
 	{"the settings", testSettings},
 	{"the callback's address", testCallbackURL},
 	{"users are found by phone", testUsers},
@@ -40,6 +42,12 @@ func testFirstAccount(t *testing.T, f *fixture) {
 		return err
 	})
 	wantTally(t, errs, map[error]int{nil: 8})
+
+	must(t, f.Store.SetOwnerEmail(t.Context(), f.Account.ID, "new@example.com"))
+	must(t, f.Store.SetOwnerEmail(t.Context(), "nothing", "x@example.com"))
+	a, err := f.Store.FirstAccount(t.Context(), tenant.Account{})
+	must(t, err)
+	same(t, "the owner's address", a.OwnerEmail, "new@example.com")
 }
 
 func testSealKeys(t *testing.T, f *fixture) {
@@ -97,7 +105,7 @@ func testAPIKeys(t *testing.T, f *fixture) {
 	second, err := f.Store.SigningKey(t.Context(), other.ID)
 	must(t, err)
 	must(t, f.Exec(t.Context(), `UPDATE api_keys SET app_id = $1, created_at = created_at + 1 WHERE id = $2`, app.ID, second.ID))
-	got, err = f.Store.ApplicationByKeyHash(t.Context(), second.Hash)
+	got, err = f.Store.ApplicationByKeyHash(t.Context(), second.Hash, f.now())
 	must(t, err)
 	same(t, "the second key's application", got.ID, app.ID)
 	signs, err := f.Store.SigningKey(t.Context(), app.ID)
@@ -111,6 +119,79 @@ func testAPIKeys(t *testing.T, f *fixture) {
 	same(t, "the key that signs after the older one retired", signs.ID, second.ID)
 	_, err = f.Tenants.Authenticate(t.Context(), key)
 	wantErr(t, "a retired key", err, tenant.ErrKey)
+}
+
+// Through a whole rotation some key of the application is accepted at every moment, and exactly one signs.
+func testAPIKeyRotation(t *testing.T, f *fixture) {
+	app, other := f.App(t, "Bank"), f.App(t, "Shop")
+	first, untouched := f.Key(t, app), f.Key(t, other)
+	stands := func(when, signs string, accepted, refused []string) {
+		t.Helper()
+		same(t, when+": the key that signs", f.Key(t, app), signs)
+		for _, key := range accepted {
+			got, err := f.Tenants.Authenticate(t.Context(), key)
+			must(t, err)
+			same(t, when+": the key's application", got.ID, app.ID)
+		}
+		for _, key := range refused {
+			_, err := f.Tenants.Authenticate(t.Context(), key)
+			wantErr(t, when+": an ended key", err, tenant.ErrKey)
+		}
+		keys, err := f.Tenants.Keys(t.Context(), app)
+		must(t, err)
+		signing := 0
+		for _, k := range keys {
+			if k.Signs {
+				signing++
+			}
+		}
+		same(t, when+": keys", fmt.Sprint(len(keys), " accepted, ", signing, " signs"), fmt.Sprint(len(accepted), " accepted, 1 signs"))
+	}
+	add := func() string {
+		t.Helper()
+		f.Clock.Advance(time.Second)
+		key, err := f.Tenants.AddKey(t.Context(), app, "command")
+		must(t, err)
+		return key
+	}
+	for _, step := range []func(context.Context, tenant.Application, string) error{f.Tenants.PromoteKey, f.Tenants.FinishKey, f.Tenants.CancelKey} {
+		wantErr(t, "a step without a rotation", step(t.Context(), app, "command"), tenant.ErrNotRotating)
+	}
+	second := add()
+	stands("added", first, []string{first, second}, nil)
+	_, err := f.Tenants.AddKey(t.Context(), app, "command")
+	wantErr(t, "a third key", err, tenant.ErrRotating)
+	wantErr(t, "the end of a key that nothing replaced", f.Tenants.FinishKey(t.Context(), app, "command"), tenant.ErrNotRotating)
+
+	must(t, f.Tenants.CancelKey(t.Context(), app, "command"))
+	stands("cancelled", first, []string{first}, []string{second})
+
+	third := add()
+	must(t, f.Tenants.PromoteKey(t.Context(), app, "command"))
+	stands("promoted", third, []string{first, third}, []string{second})
+	wantErr(t, "promoting twice", f.Tenants.PromoteKey(t.Context(), app, "command"), tenant.ErrNotRotating)
+	wantErr(t, "cancelling what was promoted", f.Tenants.CancelKey(t.Context(), app, "command"), tenant.ErrNotRotating)
+	must(t, f.Tenants.FinishKey(t.Context(), app, "command"))
+	stands("finished", third, []string{third}, []string{first, second})
+
+	fourth := add()
+	must(t, f.Tenants.PromoteKey(t.Context(), app, "command"))
+	f.Clock.Advance(tenant.KeepOldKey)
+	stands("forgotten", fourth, []string{fourth}, []string{first, second, third})
+
+	got, err := f.Tenants.Authenticate(t.Context(), untouched)
+	must(t, err)
+	same(t, "the other application's key", got.ID, other.ID)
+	wantErr(t, "a key for nothing", f.Store.AddAPIKey(t.Context(), tenant.Key{ID: "k", AppID: "nothing", Hash: "h"}, f.now(), f.rec(app)), tenant.ErrRotating)
+}
+
+func testAPIKeyRotationRace(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	errs := together(8, func(int) error {
+		_, err := f.Tenants.AddKey(context.Background(), app, "command")
+		return err
+	})
+	wantTally(t, errs, map[error]int{nil: 1, tenant.ErrRotating: 7})
 }
 
 func testSettings(t *testing.T, f *fixture) {

@@ -1,0 +1,329 @@
+// This file owns the commands for whoever runs an installation: `migrate`, `app`, `operator` and `keys`. They take the settings of
+// the database as `serve` does. What they do is in internal/admin.
+
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"countersign.dev/internal/admin"
+	"countersign.dev/internal/claim"
+	"countersign.dev/internal/seal"
+	"countersign.dev/internal/server"
+	"countersign.dev/internal/settings"
+	"countersign.dev/internal/store"
+)
+
+// administer opens the way to the installation, does what do does, and closes it: through the process that has the SQLite
+// database, or on it directly.
+func administer(ctx context.Context, s *settings.Storage, console settings.URL, errs io.Writer, do func(*admin.Client) error) (err error) {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	if !s.Database.Postgres() {
+		own, err := claim.Folder(s.Folder())
+		if errors.Is(err, claim.ErrTaken) {
+			client, err := admin.Dial(ctx, s.Folder())
+			if err != nil {
+				return fmt.Errorf("%s is in use by a countersign that takes no commands (%w): wait until it has started, or stop it", s.Folder(), err)
+			}
+			return do(client)
+		}
+		if err != nil {
+			return fmt.Errorf("the database's folder %w: choose another one with --data or --database, or change its permissions", err)
+		}
+		defer func() { err = errors.Join(err, own.Close()) }()
+	}
+	log := newLog(errs, settings.Running{LogLevel: settings.Level(slog.LevelWarn), LogFormat: "text"})
+	local, err := server.Open(ctx, server.Config{Database: string(s.Database), Master: s.MasterKey, ConsoleURL: string(console), Now: time.Now, Log: log})
+	if err != nil {
+		return fmt.Errorf("cannot use the database %s: %w", s.Database, err)
+	}
+	err = do(admin.Local(&admin.Admin{Tenants: local.Tenants, Operators: local.Operators, Account: local.Account}))
+	return errors.Join(err, local.Stop(ctx))
+}
+
+// applicationCmd is `countersign app`.
+type applicationCmd struct {
+	settings.Storage
+	JSON bool `name:"json" help:"Print JSON."`
+
+	Create   appCreate   `cmd:"" help:"Create an application and print its API key."`
+	List     appList     `cmd:"" help:"List the applications."`
+	Show     appShow     `cmd:"" help:"Show one application, and its API key when asked to."`
+	Rotate   appRotate   `cmd:"" name:"rotate-key" help:"Replace an application's API key in three steps, without an interruption."`
+	Callback appCallback `cmd:"" help:"Set the address that decisions are told to, or turn it off."`
+}
+
+// Help is printed by app --help.
+func (*applicationCmd) Help() string {
+	return `An application is named by its id, its number or its name. While serve runs on SQLite, it is asked to do the work.
+
+    countersign app create "Example Shop"
+    countersign app callback "Example Shop" https://shop.example.com/authy/callback
+
+Exit codes: 0 done, 1 failed, 2 wrong settings or usage.`
+}
+
+// do asks for an act on applications.
+func (c *applicationCmd) do(ctx context.Context, out *output, r admin.Request, result any) error {
+	return administer(ctx, &c.Storage, "", out.Err, func(client *admin.Client) error { return client.Do(ctx, r, result) })
+}
+
+// print asks for an act whose result is an application, and prints it.
+func (c *applicationCmd) print(ctx context.Context, out *output, r admin.Request) error {
+	var app admin.Application
+	if err := c.do(ctx, out, r, &app); err != nil {
+		return err
+	}
+	if c.JSON {
+		return out.json(app)
+	}
+	return printApplication(out, app)
+}
+
+type appCreate struct {
+	Name   string `arg:"" help:"What phones show as the one who asks."`
+	DropIn bool   `name:"drop-in" help:"With the settings that an integration written for Authy expects: long lives, 7-digit codes, no number match."`
+}
+
+func (c *appCreate) Run(ctx context.Context, out *output, app *applicationCmd) error {
+	return app.print(ctx, out, admin.Request{Act: "app.create", Name: c.Name, DropIn: c.DropIn})
+}
+
+type appList struct{}
+
+func (c *appList) Run(ctx context.Context, out *output, app *applicationCmd) error {
+	var apps []admin.Application
+	if err := app.do(ctx, out, admin.Request{Act: "app.list"}, &apps); err != nil {
+		return err
+	}
+	if app.JSON {
+		return out.json(apps)
+	}
+	table := tabwriter.NewWriter(out.Out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tID\tNUMBER\tCALLBACK")
+	for _, a := range apps {
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", a.Name, a.ID, a.Number, callbackOf(a))
+	}
+	return table.Flush()
+}
+
+type appShow struct {
+	App string `arg:"" help:"Its id, number or name."`
+	Key bool   `name:"key" help:"Show the API key too. That is recorded."`
+}
+
+func (c *appShow) Run(ctx context.Context, out *output, app *applicationCmd) error {
+	return app.print(ctx, out, admin.Request{Act: "app.show", App: c.App, Reveal: c.Key})
+}
+
+type appRotate struct {
+	App     string `arg:"" help:"Its id, number or name."`
+	Promote bool   `help:"The new key signs callbacks from now on; the old one is accepted for seven days." xor:"step"`
+	Finish  bool   `help:"The promoted key's predecessor ends now." xor:"step"`
+	Cancel  bool   `help:"The new key ends, and the old one goes on as before." xor:"step"`
+}
+
+// Help is printed by app rotate-key --help.
+func (*appRotate) Help() string {
+	return `1. countersign app rotate-key APP            makes a second key; both are accepted, the old one signs callbacks
+2. give the new key to the application, beside the old one where it checks callbacks
+3. countersign app rotate-key APP --promote  the new key signs; the old one is accepted for seven days more
+4. countersign app rotate-key APP --finish   ends the old key at once, when nobody uses it any more`
+}
+
+func (c *appRotate) Run(ctx context.Context, out *output, app *applicationCmd) error {
+	act := "key.add"
+	switch {
+	case c.Promote:
+		act = "key.promote"
+	case c.Finish:
+		act = "key.finish"
+	case c.Cancel:
+		act = "key.cancel"
+	}
+	return app.print(ctx, out, admin.Request{Act: act, App: c.App})
+}
+
+type appCallback struct {
+	App string `arg:"" help:"Its id, number or name."`
+	URL string `arg:"" optional:"" help:"The new address. It also enables a callback that was disabled."`
+	Off bool   `help:"No callback; what is queued is dropped."`
+}
+
+// Validate refuses both, and neither.
+func (c *appCallback) Validate() error {
+	if (c.URL == "") != c.Off {
+		return errors.New("give the new address, or --off")
+	}
+	return nil
+}
+
+func (c *appCallback) Run(ctx context.Context, out *output, app *applicationCmd) error {
+	return app.print(ctx, out, admin.Request{Act: "app.callback", App: c.App, URL: c.URL})
+}
+
+func callbackOf(a admin.Application) string {
+	switch {
+	case a.DisabledReason != "":
+		return "disabled: " + a.DisabledReason
+	case a.CallbackURL == "":
+		return "none"
+	}
+	return a.CallbackURL
+}
+
+func printApplication(out *output, a admin.Application) error {
+	table := tabwriter.NewWriter(out.Out, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(table, "Name:\t%s\nId:\t%s\nNumber:\t%d\nCallback:\t%s\nNumber match:\t%s\nCreated:\t%s\n",
+		a.Name, a.ID, a.Number, callbackOf(a), a.Match, a.CreatedAt.Format(time.RFC3339))
+	for _, k := range a.Keys {
+		fmt.Fprintf(table, "Key %s:\t%s\n", k.ID, wordsFor(k))
+	}
+	if a.APIKey != "" {
+		fmt.Fprintf(table, "API key:\t%s\n", a.APIKey)
+	}
+	return table.Flush()
+}
+
+// wordsFor says what a key is good for.
+func wordsFor(k admin.Key) string {
+	words := "accepted, made " + k.CreatedAt.Format(time.RFC3339)
+	if k.Signs {
+		words = "signs callbacks, " + words
+	}
+	if k.EndsAt != nil {
+		words += ", ends " + k.EndsAt.Format(time.RFC3339)
+	}
+	return words
+}
+
+// operatorCmd is `countersign operator`.
+type operatorCmd struct {
+	settings.Storage
+	ConsoleURL settings.URL `name:"console-url" group:"Storage" placeholder:"URL" help:"The console's public address."`
+	JSON       bool         `name:"json" help:"Print JSON."`
+
+	Invite operatorInvite `cmd:"" help:"Print a link with which the first operator is set up: once, within a day. Older links end."`
+}
+
+type operatorInvite struct{}
+
+func (c *operatorInvite) Run(ctx context.Context, out *output, operators *operatorCmd) error {
+	if operators.ConsoleURL == "" {
+		return settings.Problems{{Setting: "console-url", Why: "is missing: name the console's public address, as serve is told"}}
+	}
+	var link admin.Link
+	err := administer(ctx, &operators.Storage, operators.ConsoleURL, out.Err, func(client *admin.Client) error {
+		return client.Do(ctx, admin.Request{Act: "operator.invite"}, &link)
+	})
+	if err != nil {
+		return err
+	}
+	if operators.JSON {
+		return out.json(link)
+	}
+	_, err = fmt.Fprintf(out.Out, "%s\nWhoever opens it first becomes the operator. It works once, until %s.\n", link.URL, link.ExpiresAt.Format(time.RFC3339))
+	return err
+}
+
+// keysCmd is `countersign keys`.
+type keysCmd struct {
+	New keysNew `cmd:"" help:"Make a master key in a new file that only its owner can read. Keep a copy away from the database's backups."`
+}
+
+type keysNew struct {
+	File string `arg:"" help:"The file to make. One that is there is never touched."`
+}
+
+func (c *keysNew) Run(out *output) error {
+	file, err := os.OpenFile(c.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already: choose another name, because without the old key its database cannot be read", c.File)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(file, hex.EncodeToString(seal.NewMaster()))
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.Out, "Made %s. Give it to serve as --master-key-file, and keep a copy where the database's backups are not.\n", c.File)
+	return err
+}
+
+// migrateCmd is `countersign migrate`.
+type migrateCmd struct {
+	settings.Storage
+	JSON bool `name:"json" help:"Print JSON."`
+
+	Status migrateStatus `cmd:"" default:"1" help:"Show the version of the database's schema, and this program's."`
+	Up     migrateUp     `cmd:"" help:"Bring the schema up to date. Nodes of the version before go on working on PostgreSQL."`
+}
+
+// schema is what is told of the database's version.
+type schema struct {
+	Database string `json:"database"`
+	Current  int64  `json:"current"` // 0: empty
+	Newest   int64  `json:"newest"`
+}
+
+type migrateStatus struct{}
+
+func (*migrateStatus) Run(ctx context.Context, out *output, m *migrateCmd) error {
+	if err := m.Given(); err != nil {
+		return err
+	}
+	return m.print(ctx, out)
+}
+
+type migrateUp struct{}
+
+func (*migrateUp) Run(ctx context.Context, out *output, m *migrateCmd) error {
+	if err := m.Given(); err != nil {
+		return err
+	}
+	if !m.Database.Postgres() {
+		own, err := claim.Folder(m.Folder())
+		if err != nil {
+			return fmt.Errorf("the database's folder %w: stop that one; serve brings an SQLite database up to date itself when it starts", err)
+		}
+		defer own.Close()
+	}
+	if err := store.Migrate(ctx, string(m.Database)); err != nil {
+		return fmt.Errorf("cannot bring %s up to date: %w", m.Database, err)
+	}
+	return m.print(ctx, out)
+}
+
+func (m *migrateCmd) print(ctx context.Context, out *output) error {
+	current, newest, err := store.SchemaVersion(ctx, string(m.Database))
+	if err != nil {
+		return err
+	}
+	if m.JSON {
+		return out.json(schema{m.Database.String(), current, newest})
+	}
+	words := "up to date"
+	switch {
+	case current == 0:
+		words = "no schema yet: run countersign migrate up"
+	case current < newest:
+		words = "older than this program: run countersign migrate up"
+	case current > newest:
+		words = "newer than this program: use the newer one"
+	}
+	_, err = fmt.Fprintf(out.Out, "%s: version %s of %s, %s\n", m.Database, strconv.FormatInt(current, 10), strconv.FormatInt(newest, 10), words)
+	return err
+}

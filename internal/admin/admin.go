@@ -1,0 +1,274 @@
+// Package admin owns what is done with an installation at its server's command line: applications and their keys, and the
+// link for the first operator.
+//
+// One process at a time may use an SQLite database. So a command asks the process that has it, over a Unix socket in the
+// database's folder, which the file system keeps for its owner (Serve, Dial); with nobody there, or on PostgreSQL, the command does the same
+// itself (Local). Opening the file beside the running process would work most of the time, and break the rule that all
+// writes are acknowledged by one writer.
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+
+	"countersign.dev/internal/fault"
+	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/tenant/operator"
+)
+
+// actor is who does all this, in the audit record.
+const actor = "command"
+
+// Admin does what is asked, in the process that has the database.
+type Admin struct {
+	Tenants   *tenant.Service
+	Operators *operator.Service
+	Account   tenant.Account
+}
+
+// Request is what is asked. Each act reads its own fields.
+type Request struct {
+	Act    string `json:"act"`
+	App    string `json:"app,omitempty"` // id, number or name
+	Name   string `json:"name,omitempty"`
+	DropIn bool   `json:"drop_in,omitempty"` // settings that an old integration expects
+	URL    string `json:"url,omitempty"`
+	Reveal bool   `json:"reveal,omitempty"`
+}
+
+// Application is what is told of an application.
+type Application struct {
+	ID             string    `json:"id"`
+	Number         int64     `json:"app_id"` // as Authy clients know it
+	Name           string    `json:"name"`
+	CallbackURL    string    `json:"callback_url"`
+	DisabledReason string    `json:"callback_disabled_reason,omitempty"`
+	Match          string    `json:"match"`
+	CreatedAt      time.Time `json:"created_at"`
+	Keys           []Key     `json:"keys,omitempty"`
+	APIKey         string    `json:"api_key,omitempty"` // only when it was just made, or asked for
+}
+
+// Key is what is told of an API key.
+type Key struct {
+	ID        string     `json:"id"`
+	CreatedAt time.Time  `json:"created_at"`
+	Signs     bool       `json:"signs"`
+	EndsAt    *time.Time `json:"ends_at,omitempty"`
+}
+
+// Link is a set-up link.
+type Link struct {
+	URL       string    `json:"url"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+var (
+	errAct   = fault.New(fault.Invalid, "act-unknown", "The running countersign does not know this command: it is of another version. Restart it with this one.")
+	errNames = fault.New(fault.Conflict, "name-ambiguous", "Several applications have that name: use the id instead.")
+	errInput = fault.New(fault.Invalid, "request-invalid", "That is not a request of this version.")
+)
+
+// acts are what can be asked.
+var acts = map[string]func(*Admin, context.Context, Request) (any, error){
+	"app.create":      (*Admin).create,
+	"app.list":        (*Admin).list,
+	"app.show":        (*Admin).show,
+	"app.callback":    (*Admin).callback,
+	"key.add":         (*Admin).addKey,
+	"key.promote":     rotation((*tenant.Service).PromoteKey),
+	"key.finish":      rotation((*tenant.Service).FinishKey),
+	"key.cancel":      rotation((*tenant.Service).CancelKey),
+	"operator.invite": (*Admin).invite,
+}
+
+func (a *Admin) do(ctx context.Context, r Request) (any, error) {
+	act := acts[r.Act]
+	if act == nil {
+		return nil, errAct
+	}
+	return act(a, ctx, r)
+}
+
+func (a *Admin) create(ctx context.Context, r Request) (any, error) {
+	set := tenant.NewIntegration()
+	if r.DropIn {
+		set = tenant.DropIn()
+	}
+	app, err := a.Tenants.CreateApplication(ctx, a.Account.ID, r.Name, set, actor)
+	if err != nil {
+		return nil, err
+	}
+	return a.told(ctx, app, true)
+}
+
+func (a *Admin) list(ctx context.Context, _ Request) (any, error) {
+	apps, err := a.Tenants.Store.Applications(ctx, a.Account.ID)
+	out := make([]Application, len(apps))
+	for i, app := range apps {
+		out[i] = view(app)
+	}
+	return out, err
+}
+
+func (a *Admin) show(ctx context.Context, r Request) (any, error) {
+	app, err := a.find(ctx, r.App)
+	if err != nil {
+		return nil, err
+	}
+	return a.told(ctx, app, r.Reveal)
+}
+
+func (a *Admin) callback(ctx context.Context, r Request) (any, error) {
+	app, err := a.find(ctx, r.App)
+	if err == nil {
+		err = a.Tenants.SetCallback(ctx, a.Account.ID, app.ID, r.URL, actor)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.show(ctx, Request{App: app.ID})
+}
+
+func (a *Admin) addKey(ctx context.Context, r Request) (any, error) {
+	app, err := a.find(ctx, r.App)
+	if err != nil {
+		return nil, err
+	}
+	key, err := a.Tenants.AddKey(ctx, app, actor)
+	if err != nil {
+		return nil, err
+	}
+	out, err := a.told(ctx, app, false)
+	out.APIKey = key
+	return out, err
+}
+
+// rotation is an act that takes a rotation one step further.
+func rotation(step func(*tenant.Service, context.Context, tenant.Application, string) error) func(*Admin, context.Context, Request) (any, error) {
+	return func(a *Admin, ctx context.Context, r Request) (any, error) {
+		app, err := a.find(ctx, r.App)
+		if err == nil {
+			err = step(a.Tenants, ctx, app, actor)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return a.told(ctx, app, false)
+	}
+}
+
+func (a *Admin) invite(ctx context.Context, _ Request) (any, error) {
+	url, err := a.Operators.SetupLink(ctx)
+	return Link{URL: url, ExpiresAt: a.Operators.Now().Add(operator.SetupLife)}, err
+}
+
+// find returns the application that is meant by an id, a number or a name.
+func (a *Admin) find(ctx context.Context, which string) (found tenant.Application, err error) {
+	apps, err := a.Tenants.Store.Applications(ctx, a.Account.ID)
+	if err != nil {
+		return found, err
+	}
+	for _, app := range apps {
+		switch {
+		case app.ID == which || strconv.FormatInt(app.Serial, 10) == which:
+			return app, nil
+		case app.Name == which && found.ID != "":
+			return found, errNames
+		case app.Name == which:
+			found = app
+		}
+	}
+	if found.ID == "" {
+		err = tenant.ErrApplication
+	}
+	return found, err
+}
+
+// told is an application with its keys, and with the secret of the one that signs when it is to be shown.
+func (a *Admin) told(ctx context.Context, app tenant.Application, reveal bool) (Application, error) {
+	out := view(app)
+	keys, err := a.Tenants.Keys(ctx, app)
+	if err != nil {
+		return out, err
+	}
+	for _, k := range keys {
+		key := Key{ID: k.ID, CreatedAt: k.CreatedAt, Signs: k.Signs}
+		if !k.EndsAt.IsZero() {
+			key.EndsAt = &k.EndsAt
+		}
+		out.Keys = append(out.Keys, key)
+	}
+	if reveal {
+		out.APIKey, err = a.Tenants.RevealKey(ctx, app, actor)
+	}
+	return out, err
+}
+
+func view(app tenant.Application) Application {
+	return Application{
+		ID: app.ID, Number: app.Serial, Name: app.Name, CallbackURL: app.Callback.URL, DisabledReason: app.Callback.DisabledReason,
+		Match: string(app.Settings.Match), CreatedAt: app.CreatedAt,
+	}
+}
+
+// Client asks for acts.
+type Client struct {
+	ask func(ctx context.Context, request []byte) (answer []byte, err error)
+}
+
+// Local returns a client that does everything in this process.
+func Local(a *Admin) *Client { return &Client{a.answer} }
+
+// Do asks for an act and reads its result into result. Refusals are *fault.Error.
+func (c *Client) Do(ctx context.Context, r Request, result any) error {
+	request, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	text, err := c.ask(ctx, request)
+	if err != nil {
+		return err
+	}
+	var got answer
+	if err := json.Unmarshal(text, &got); err != nil {
+		return errors.New("what answers in the database's folder is no countersign of this version: restart it")
+	}
+	if got.Refused != nil {
+		return got.Refused
+	}
+	return json.Unmarshal(got.Result, result)
+}
+
+// answer is what a request is answered with.
+type answer struct {
+	Result  json.RawMessage `json:"result,omitempty"`
+	Refused *fault.Error    `json:"refused,omitempty"`
+}
+
+// answer does what the request asks. An error is one that nobody meant to report.
+func (a *Admin) answer(ctx context.Context, request []byte) ([]byte, error) {
+	var r Request
+	decoder := json.NewDecoder(bytes.NewReader(request))
+	decoder.DisallowUnknownFields()
+	var result any
+	err := decoder.Decode(&r)
+	if err != nil {
+		err = errInput
+	} else {
+		result, err = a.do(ctx, r)
+	}
+	var out answer
+	if refused, ok := errors.AsType[*fault.Error](err); ok {
+		out.Refused = refused
+	} else if err != nil {
+		return nil, err
+	} else if out.Result, err = json.Marshal(result); err != nil {
+		return nil, err
+	}
+	return json.Marshal(out)
+}
