@@ -7,6 +7,7 @@ require (
 	countersign.dev v0.0.0
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
+	github.com/coder/websocket v1.8.15
 	modernc.org/sqlite v1.61.1
 )
 

@@ -69,10 +69,11 @@ func (s *Service) Deliver(ctx context.Context, j job.Job) error {
 // needless reports whether the device has read of the request by itself. A repetition that the application asked for is
 // sent all the same: the person has not seen it, or not where he was looking.
 func (s *Service) needless(j job.Job, d Delivery) bool {
-	return s.Off || !again(j, d) && !d.FetchedAt.Before(d.CreatedAt)
+	return s.Off || !again(j, d) && d.FetchedAt.After(d.CreatedAt)
 }
 
-func again(j job.Job, d Delivery) bool { return j.CreatedAt.After(d.CreatedAt) }
+// again reports whether the job repeats an earlier one. Rows keep milliseconds, a job that was just made keeps more.
+func again(j job.Job, d Delivery) bool { return j.CreatedAt.UnixMilli() > d.CreatedAt.UnixMilli() }
 
 // headStart returns until when a device with an open stream is left to that. Streams of other nodes are not known
 // here: their devices are pushed to at once, which shows one notification too many and none too few.

@@ -266,6 +266,7 @@ func TestNothingToDeliver(t *testing.T) {
 			must(t, b.Push.Unsubscribe(t.Context(), b.phone.Device))
 		},
 		"fetched": func(t *testing.T, b *bench, _ approval.Approval) {
+			b.Clock.Advance(time.Millisecond)
 			must(t, b.Push.Fetched(t.Context(), b.phone.Device))
 		},
 		"switched off":           func(_ *testing.T, b *bench, _ approval.Approval) { b.Push.Off = true },
@@ -303,6 +304,7 @@ func TestStreamFirst(t *testing.T) {
 	for name, awake := range map[string]bool{"awake": true, "frozen": false} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
+			b.Clock.Advance(300 * time.Microsecond) // rows keep milliseconds
 			stream := b.Live.Subscribe(live.DeviceTopic(b.phone.Device.ID))
 			defer stream.Close()
 			_, j := b.ask(t)
@@ -331,6 +333,7 @@ func TestRenotifyIsPushed(t *testing.T) {
 	stream := b.Live.Subscribe(live.DeviceTopic(b.phone.Device.ID))
 	defer stream.Close()
 	a, first := b.ask(t)
+	b.Clock.Advance(time.Millisecond)
 	must(t, b.Push.Fetched(t.Context(), b.phone.Device))
 	b.deliver(t, first)
 	b.Clock.Advance(30 * time.Second)

@@ -2,7 +2,8 @@
 // use it alike.
 
 import { base64url } from "./canonical.ts";
-import { Problem, type Session } from "./api.ts";
+import { Problem, type PushState, type Session } from "./api.ts";
+import { load, update } from "./store.ts";
 
 /** How long a browser may take to subscribe, milliseconds. Without its push service some never answer. */
 const PATIENCE = 12_000;
@@ -15,21 +16,28 @@ export async function renew(registration: ServiceWorkerRegistration, session: Se
   const state = await session.push();
   if (!state.enabled) return false;
   let subscription = await registration.pushManager.getSubscription();
-  if (subscription && keyOf(subscription) !== state.key) {
+  if (subscription && (keyOf(subscription) !== state.key || (await hasEnded(subscription, state)))) {
     await subscription.unsubscribe();
     subscription = null;
   }
   subscription ??= await inTime(
     registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: state.key }),
   );
-  if ((await hashOf(subscription.endpoint)) === state.endpoint_hash) return true;
+  const hash = await hashOf(subscription.endpoint);
+  if (hash === state.endpoint_hash) return true;
   await session.subscribe({
     endpoint: subscription.endpoint,
     p256dh: partOf(subscription, "p256dh"),
     auth: partOf(subscription, "auth"),
     key: state.key,
   });
+  await update(() => ({ subscribed: hash }));
   return true;
+}
+
+/** The server took it once and has it no more: the push service said that it ended, which not every browser hears. */
+async function hasEnded({ endpoint }: PushSubscription, { endpoint_hash }: PushState): Promise<boolean> {
+  return endpoint_hash === "" && (await load()).subscribed === (await hashOf(endpoint));
 }
 
 /** Ends the subscription, here and there. */

@@ -45,6 +45,8 @@ export interface Kept {
   pending: Pending;
   /** What was decided about notifications here; nothing while it was not asked. */
   notifications: "on" | "off";
+  /** The hash of the subscription that the server took last. */
+  subscribed: string;
 }
 
 const STORE = "kept";
