@@ -209,7 +209,7 @@ func TestAC9_PasswordChange(t *testing.T) {
 	there.login("ana@example.com")
 	there.approve()
 	there.post("/login/trust", "trust", "yes")
-	here.post("/security/password", "old", "wrong", "password", "new horse battery").expect(t, 422, "", "password of now is not right")
+	here.post("/security/password", "old", "wrong", "password", "new horse battery").expect(t, 422, "", "current password is not right")
 	here.post("/security/password", "old", password, "password", "short").expect(t, 422, "", "at least 8")
 	here.post("/security/password", "old", password, "password", "new horse battery").expect(t, 303, "/security?notice=password")
 	if there.signedIn() || !here.signedIn() {
