@@ -76,6 +76,8 @@ const (
 	NoticeNone        Notice = ""
 	NoticeNoDevice    Notice = "no_device"      // the provider knows no device of this user
 	NoticePaused      Notice = "push_paused"    // the provider refuses more requests for now
+	NoticeAskedAgain  Notice = "push_again"     // the device was told of the same request once more
+	NoticeAskedEnough Notice = "push_enough"    // asked for too soon, or often enough
 	NoticeUnreachable Notice = "unreachable"    // the provider did not answer
 	NoticeUnconfirmed Notice = "unconfirmed"    // the provider does not confirm the approval, or its receipt is for something else
 	NoticeWrong       Notice = "code_wrong"     // wrong, used and too old look the same
@@ -126,6 +128,7 @@ type Attempt struct {
 	Match       string    // number to be typed on the device, "" without one
 	Requests    int       // approval requests made
 	RequestEnds time.Time // when the live request runs out, by this clock
+	AskedAt     time.Time // when the device was last told of it
 	RequestOver bool      // the provider said that the request ended without an answer
 	NoDevice    bool      // the provider said that there is nobody to ask
 	Reason      string    // why the request was denied, such as [ReasonNotMe]
@@ -233,6 +236,7 @@ func (a *Attempt) attach(request client.Approval, life time.Duration, now time.T
 	}
 	a.State, a.Notice, a.NoDevice = PushPending, NoticeNone, false
 	a.Request, a.RequestOver, a.RequestEnds = request.UUID, false, now.Add(life)
+	a.AskedAt = now
 	a.Requests++
 	a.Match = ""
 	if request.Match != nil {

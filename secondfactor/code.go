@@ -51,7 +51,8 @@ func (g *Guard) note(w http.ResponseWriter, r *http.Request, a Attempt, change f
 	return nil
 }
 
-// askDevice sends an approval request, or another after the last one ended. While one is alive it does nothing: the device has it.
+// askDevice sends an approval request, or another after the last one ended. While one is alive the device is told of that one again: it
+// stays the same request with the same number, and the device does not show two.
 func (g *Guard) askDevice(w http.ResponseWriter, r *http.Request) error {
 	a, ok, err := g.form(w, r)
 	if !ok {
@@ -66,7 +67,10 @@ func (g *Guard) askDevice(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	now := g.config.Now()
-	if err == nil && a.may(Push, now) && !a.pushLive(now) {
+	if err == nil && a.pushLive(now) {
+		return g.tellAgain(w, r, a)
+	}
+	if err == nil && a.may(Push, now) {
 		if a.awaitsPush() {
 			g.withdraw(a.Request) // its end came by our clock first
 		}
@@ -76,6 +80,45 @@ func (g *Guard) askDevice(w http.ResponseWriter, r *http.Request) error {
 	}
 	g.redirect(w, r, "/login/verify")
 	return nil
+}
+
+// tellAgain tells the device of the live request once more. It is counted before it happens.
+func (g *Guard) tellAgain(w http.ResponseWriter, r *http.Request, a Attempt) error {
+	ctx := context.WithoutCancel(r.Context())
+	early := false
+	a, err := g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
+		if !a.pushLive(now) {
+			return errDecided
+		}
+		if early = now.Before(a.AskedAt.Add(g.config.Limits.PushAgain)); early {
+			a.Notice = NoticeAskedEnough
+			return nil
+		}
+		a.AskedAt, a.Notice = now, NoticeAskedAgain
+		return nil
+	})
+	if err == nil && !early {
+		asking, cancel := context.WithTimeout(ctx, g.config.Limits.Provider)
+		defer cancel()
+		_, cause := g.config.Provider.RenotifyApproval(asking, a.Request)
+		if cause != nil && !errors.Is(cause, client.ErrNotPending) {
+			g.config.Log.WarnContext(ctx, "device not told again", "attempt", a.ID, reason(cause))
+			return g.note(w, r, a, func(a *Attempt, _ time.Time) { a.Notice = againNotice(cause) })
+		}
+	}
+	if err := lateIsFine(err); err != nil {
+		return err
+	}
+	g.redirect(w, r, "/login/verify")
+	return nil
+}
+
+// againNotice says why the device was not told again. A provider that cannot do it leaves the request as it is.
+func againNotice(cause error) Notice {
+	if _, refused := errors.AsType[*client.Error](cause); refused {
+		return NoticeAskedEnough
+	}
+	return NoticeUnreachable
 }
 
 // sendText sends a code by text message. The sending is counted before it happens.

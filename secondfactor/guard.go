@@ -70,6 +70,7 @@ type Limits struct {
 	Login       time.Duration // life of an attempt to log in or to step up; default 10 min
 	Enrol       time.Duration // life of an attempt to enrol; default 30 min
 	Push        time.Duration // life of one approval request; default 120 s, at most 10 min
+	PushAgain   time.Duration // before the device is told of the same request again; default 30 s
 	Unused      time.Duration // how long an approval waits to be consumed; default 60 s
 	Provider    time.Duration // how long a page waits for the provider; default 4 s
 	SMSAgain    time.Duration // between text messages; default 30 s
@@ -93,6 +94,7 @@ func (l *Limits) defaults() {
 	set(&l.Enrol, 30*time.Minute)
 	set(&l.Push, 2*time.Minute)
 	l.Push = min(l.Push, 10*time.Minute)
+	set(&l.PushAgain, 30*time.Second)
 	set(&l.Unused, time.Minute)
 	set(&l.Provider, 4*time.Second)
 	set(&l.SMSAgain, 30*time.Second)

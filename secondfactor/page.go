@@ -39,6 +39,7 @@ type Page struct {
 	SecondsLeft int
 	PushLive    bool   // a device can still answer
 	CanPush     bool   // a device can be asked (again)
+	PushWait    int    // seconds until it can be told of the live request again
 	CanSMS      bool   // a text message can be asked for
 	CanType     bool   // a code is accepted
 	CanRecover  bool   // a recovery code is accepted
@@ -79,6 +80,9 @@ func (g *Guard) page(a Attempt, now time.Time) Page {
 	}
 	if left := g.config.Limits.WrongCodes - a.WrongCodes; a.WrongCodes >= 3 {
 		p.TriesLeft = max(left, 0)
+	}
+	if wait := a.AskedAt.Add(g.config.Limits.PushAgain).Sub(now); p.PushLive && wait > 0 {
+		p.PushWait = seconds(wait)
 	}
 	if wait := a.SentAt.Add(g.config.Limits.SMSAgain).Sub(now); wait > 0 {
 		p.SMSWait = seconds(wait)
@@ -129,12 +133,14 @@ func (p Page) Nothing() bool {
 }
 
 // Serious reports whether the notice should interrupt.
-func (p Page) Serious() bool { return p.Notice != NoticeNone && p.Notice != NoticeSent }
+func (p Page) Serious() bool {
+	return p.Notice != NoticeNone && p.Notice != NoticeSent && p.Notice != NoticeAskedAgain
+}
 
 // Failed reports whether the notice is about something that went wrong, rather than something to know.
 func (p Page) Failed() bool {
 	switch p.Notice {
-	case NoticeIgnored, NoticeNoDevice, NoticeWait, NoticePaused:
+	case NoticeIgnored, NoticeNoDevice, NoticeWait, NoticePaused, NoticeAskedEnough:
 		return false
 	}
 	return p.Serious()

@@ -275,7 +275,8 @@ func TestD22_EveryOutcomeHasAMessage(t *testing.T) {
 	for _, notice := range []secondfactor.Notice{
 		secondfactor.NoticeNoDevice, secondfactor.NoticePaused, secondfactor.NoticeUnreachable, secondfactor.NoticeWrong,
 		secondfactor.NoticeMalformed, secondfactor.NoticeSuspended, secondfactor.NoticeLimited, secondfactor.NoticeSent, secondfactor.NoticeIgnored,
-		secondfactor.NoticeWait, secondfactor.NoticeNotSent, secondfactor.NoticeStale,
+		secondfactor.NoticeWait, secondfactor.NoticeNotSent, secondfactor.NoticeStale, secondfactor.NoticeAskedAgain, secondfactor.NoticeAskedEnough,
+		secondfactor.NoticeNoRecovery, secondfactor.NoticeNoMoreTries,
 	} {
 		a := newApp(t)
 		b := a.browser()
@@ -287,7 +288,7 @@ func TestD22_EveryOutcomeHasAMessage(t *testing.T) {
 		if !found || len(strings.TrimSpace(text)) < 20 {
 			t.Errorf("%s says %q", notice, text)
 		}
-		if serious := notice != secondfactor.NoticeSent; strings.Contains(page, `role="alert"`) != serious {
+		if serious := notice != secondfactor.NoticeSent && notice != secondfactor.NoticeAskedAgain; strings.Contains(page, `role="alert"`) != serious {
 			t.Errorf("%s: alert is not %v", notice, serious)
 		}
 	}

@@ -213,6 +213,37 @@ func TestD10_ResetEndsEverything(t *testing.T) {
 	}
 }
 
+func TestPU9_SendAgain(t *testing.T) {
+	a := newApp(t)
+	a.provider.SetMatch("42")
+	b := a.browser()
+	first := b.login("ana")
+	if page := b.get("/login/verify").body; !strings.Contains(page, `data-testid="push-again" data-wait="30"`) {
+		t.Error("no button to send again, or no countdown")
+	}
+	b.post("/login/verify/push")
+	if page := b.get("/login/verify").body; a.provider.Calls("renotify") != 0 || !strings.Contains(page, "a moment ago") {
+		t.Error("told again at once, or the wait is not said")
+	}
+	a.pass(30 * time.Second)
+	b.post("/login/verify/push")
+	page := b.get("/login/verify").body
+	if a.provider.Calls("renotify") != 1 || a.provider.Count() != 1 || !strings.Contains(page, "It is the same request") || !strings.Contains(page, ">42<") {
+		t.Errorf("told %d times, %d requests", a.provider.Calls("renotify"), a.provider.Count())
+	}
+	a.pass(30 * time.Second)
+	a.provider.Refuse("renotify", "60003")
+	b.post("/login/verify/push")
+	if page := b.get("/login/verify").body; !strings.Contains(page, "often enough") || b.state() != "push_pending" {
+		t.Error("a refusal is not said")
+	}
+	a.provider.Approve(first.UUID)
+	b.get("/login/verify")
+	if b.complete(); !b.signedIn("ana") {
+		t.Error("not signed in")
+	}
+}
+
 func TestPU4_WrongNumber(t *testing.T) {
 	a := newApp(t)
 	b := a.browser()

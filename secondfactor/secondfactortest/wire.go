@@ -65,6 +65,7 @@ func (p *Provider) routes() *http.ServeMux {
 	on("create", "POST /onetouch/json/users/{id}/approval_requests", p.create)
 	on("ticket", "POST /onetouch/json/users/{id}/enrollment_tickets", p.ticket)
 	on("read", "GET /onetouch/json/approval_requests/{uuid}", p.read)
+	on("renotify", "POST /onetouch/json/approval_requests/{uuid}/renotify", p.renotify)
 	on("cancel", "POST /onetouch/json/approval_requests/{uuid}/cancel", p.cancel)
 	return mux
 }
@@ -298,6 +299,19 @@ func (p *Provider) tell(w http.ResponseWriter, uuid string) {
 		return
 	}
 	write(w, 200, map[string]any{"success": true, "approval_request": p.wire(a)})
+}
+
+func (p *Provider) renotify(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch a := p.at(r.PathValue("uuid")); {
+	case a == nil:
+		refuse(w, 404, "60049", "Approval request not found")
+	case a.Status != client.StatusPending:
+		refuse(w, 400, "60079", "Approval request is no longer pending")
+	default:
+		write(w, 200, map[string]any{"success": true, "message": "Devices were told again.", "approval_request": p.wire(a)})
+	}
 }
 
 func (p *Provider) cancel(w http.ResponseWriter, r *http.Request) {
