@@ -78,7 +78,7 @@ type application struct{ id, key string }
 // newApplication creates one with the settings for old integrations, as a developer would.
 func (c *console) newApplication(name string) application {
 	c.d.t.Helper()
-	page := c.post("/applications", url.Values{"name": {name}, "defaults": {"drop-in"}})
+	page := c.post("/applications", url.Values{"name": {name}, "defaults": {"drop-in"}, "countries": {"*"}})
 	id, key := applicationLink.FindStringSubmatch(page), shownKey.FindStringSubmatch(page)
 	if id == nil || key == nil {
 		c.d.t.Fatalf("no id or no key on the page of a new application:\n%s", page)

@@ -11,6 +11,7 @@ import (
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 )
 
@@ -47,6 +48,19 @@ var refusals = map[string]refusal{
 	otp.ErrNoAddress.Code:       {status: 400, code: "60004"},
 	otp.ErrSendMany.Code:        {status: 429, code: "60003"},
 	otp.ErrAction.Code:          {status: 400, code: "60004"},
+	sending.ErrNumber.Code:      {status: 400, code: "60033"},
+	sending.ErrLandline.Code:    {status: 403, code: "60082"},
+	sending.ErrCountry.Code:     {status: 403, code: "60013"},
+	sending.ErrNumMany.Code:     {status: 429, code: "60003"},
+	sending.ErrWait.Code:        {status: 429, code: "60003"},
+	sending.ErrPrefix.Code:      {status: 429, code: "60003"},
+	sending.ErrAddress.Code:     {status: 429, code: "60003"},
+	sending.ErrHour.Code:        {status: 429, code: "60120"},
+	sending.ErrDay.Code:         {status: 429, code: "60010"},
+	sending.ErrCalls.Code:       {status: 429, code: "60012"},
+	sending.ErrMail.Code:        {status: 429, code: "60003"},
+	sending.ErrPaused.Code:      {status: 503, code: "60015"},
+	sending.ErrNoCall.Code:      {status: 503, code: "60014"},
 	approval.ErrUnknown.Code:    {status: 404, code: "60049", bare: true},
 	approval.ErrNoDevice.Code:   {status: 400, code: "60050"},
 	approval.ErrOff.Code:        {status: 403, code: "60065"},

@@ -95,7 +95,7 @@ func (a *API) sendSMS(c call) (any, error) {
 	sent, err := a.Codes.Send(c.ctx, c.app, u, otp.Request{
 		Channel: otp.SMS,
 		Force:   c.params.Bool("force"), Action: c.params.String("action"), ActionMessage: c.params.String("action_message"),
-		Locale: c.params.String("locale"),
+		Locale: c.params.String("locale"), IP: c.params.String("user_ip"),
 	})
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/fault"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 )
@@ -29,12 +30,13 @@ var defaults = map[string]func() tenant.Settings{"new": tenant.NewIntegration, "
 
 // newApplication is the page's own part.
 type newApplication struct {
-	Name, Defaults, Error string
-	New, DropIn           tenant.Settings
+	Name, Defaults, Error     string
+	Countries, CountriesError string
+	New, DropIn               tenant.Settings
 }
 
-func (c *console) newApplicationPage(w http.ResponseWriter, _ *http.Request, ses operator.Session) error {
-	return c.renderNew(w, http.StatusOK, ses, newApplication{Defaults: "new"})
+func (c *console) newApplicationPage(w http.ResponseWriter, r *http.Request, ses operator.Session) error {
+	return c.renderNew(w, http.StatusOK, ses, newApplication{Defaults: "new", Countries: guessCountry(r)})
 }
 
 func (c *console) renderNew(w http.ResponseWriter, status int, ses operator.Session, p newApplication) error {
@@ -43,18 +45,24 @@ func (c *console) renderNew(w http.ResponseWriter, status int, ses operator.Sess
 }
 
 func (c *console) createApplication(w http.ResponseWriter, r *http.Request, ses operator.Session) error {
-	form, err := readForm(w, r, "name", "defaults")
+	form, err := readForm(w, r, "name", "defaults", "countries")
 	if err != nil {
 		return err
 	}
-	settings := defaults[form["defaults"]]
-	if settings == nil {
+	begin := defaults[form["defaults"]]
+	if begin == nil {
 		return errForm
 	}
+	settings, p := begin(), newApplication{Name: form["name"], Defaults: form["defaults"], Countries: form["countries"]}
+	if settings.Sending.Countries, err = sending.ParseCountries(form["countries"]); err != nil {
+		p.CountriesError = err.(*fault.Error).Detail
+		return c.renderNew(w, http.StatusUnprocessableEntity, ses, p)
+	}
 	// People read this name on their devices before they approve, so it is what it looks like.
-	app, err := c.Tenants.CreateApplication(r.Context(), ses.Operator.AccountID, receipt.CleanText(form["name"]), settings(), actor(ses))
+	app, err := c.Tenants.CreateApplication(r.Context(), ses.Operator.AccountID, receipt.CleanText(form["name"]), settings, actor(ses))
 	if errors.Is(err, tenant.ErrName) {
-		return c.renderNew(w, http.StatusUnprocessableEntity, ses, newApplication{Name: form["name"], Defaults: form["defaults"], Error: tenant.ErrName.Detail})
+		p.Error = tenant.ErrName.Detail
+		return c.renderNew(w, http.StatusUnprocessableEntity, ses, p)
 	}
 	if err != nil {
 		return err
@@ -79,6 +87,7 @@ type application struct {
 	CallbackURL  string // as typed, when it was refused
 	CallbackFail string
 	MatchFail    string
+	Sending      sendingCard
 }
 
 func (c *console) applicationPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
@@ -90,11 +99,14 @@ func (c *console) applicationPage(w http.ResponseWriter, r *http.Request, ses op
 			return err
 		}
 	}
-	return c.renderApplication(w, http.StatusOK, ses, app, p)
+	return c.renderApplication(w, r, http.StatusOK, ses, app, p)
 }
 
-func (c *console) renderApplication(w http.ResponseWriter, status int, ses operator.Session, app tenant.Application, p application) error {
+func (c *console) renderApplication(w http.ResponseWriter, r *http.Request, status int, ses operator.Session, app tenant.Application, p application) error {
 	p.App, p.Tab, p.APIURL = app, "overview", c.APIURL
+	if err := c.fillSending(r.Context(), app, &p.Sending); err != nil {
+		return err
+	}
 	if p.CallbackFail == "" {
 		p.CallbackURL = app.Callback.URL
 	}
@@ -114,7 +126,7 @@ func (c *console) showKey(w http.ResponseWriter, r *http.Request, ses operator.S
 	if err != nil {
 		return err
 	}
-	return c.renderApplication(w, http.StatusOK, ses, app, application{Key: key})
+	return c.renderApplication(w, r, http.StatusOK, ses, app, application{Key: key})
 }
 
 func (c *console) setCallback(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
@@ -131,7 +143,7 @@ func (c *console) setCallback(w http.ResponseWriter, r *http.Request, ses operat
 		err = c.Tenants.SetCallback(r.Context(), app.AccountID, app.ID, address, actor(ses))
 	}
 	if errors.Is(err, tenant.ErrCallbackURL) {
-		return c.renderApplication(w, http.StatusUnprocessableEntity, ses, app, application{CallbackURL: form["url"], CallbackFail: tenant.ErrCallbackURL.Detail})
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{CallbackURL: form["url"], CallbackFail: tenant.ErrCallbackURL.Detail})
 	}
 	return c.saved(w, r, app, saved, err)
 }
@@ -147,7 +159,7 @@ func (c *console) setMatch(w http.ResponseWriter, r *http.Request, ses operator.
 	}
 	err = c.Tenants.SetMatch(r.Context(), app, tenant.MatchMode(form["mode"]), digits, actor(ses))
 	if fault.KindOf(err) == fault.Invalid {
-		return c.renderApplication(w, http.StatusUnprocessableEntity, ses, app, application{MatchFail: err.(*fault.Error).Detail})
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{MatchFail: err.(*fault.Error).Detail})
 	}
 	return c.saved(w, r, app, "match", err)
 }

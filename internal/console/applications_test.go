@@ -53,7 +53,7 @@ func onlyApp(t *testing.T, f *fixture) tenant.Application {
 func TestKeyIsShownOnlyWhenAsked(t *testing.T) {
 	f := newFixture(t)
 	b := f.dev(t)
-	to := b.post(t, "/applications", http.StatusSeeOther, "name", "Shop", "defaults", "new").Header.Get("Location")
+	to := b.post(t, "/applications", http.StatusSeeOther, "name", "Shop", "defaults", "new", "countries", "US").Header.Get("Location")
 	app := onlyApp(t, f)
 	key := f.Key(t, app)
 	has := func(a answer) bool { return strings.Contains(a.body, key) }

@@ -22,6 +22,7 @@ import (
 	"countersign.dev/internal/callback"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/message"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 	"countersign.dev/internal/web"
@@ -35,6 +36,7 @@ type Lists interface {
 	Tries(ctx context.Context, appID string, limit int) ([]callback.Try, error)
 	TriesOf(ctx context.Context, appID, uuid string, limit int) ([]callback.Try, error)
 	Audit(ctx context.Context, appID string, limit int) ([]audit.Record, error)
+	SendingState(ctx context.Context, appID string, now time.Time) (sending.State, error)
 	AccountAudit(ctx context.Context, accountID string, limit int) ([]audit.Record, error)
 }
 
@@ -135,6 +137,8 @@ func (c *console) routes() []route {
 		{"POST", "/applications/{app}/key", ofAccount, c.ofApp(c.showKey)},
 		{"POST", "/applications/{app}/callback", ofAccount, c.ofApp(c.setCallback)},
 		{"POST", "/applications/{app}/match", ofAccount, c.ofApp(c.setMatch)},
+		{"POST", "/applications/{app}/sending", ofAccount, c.ofApp(c.setSending)},
+		{"POST", "/applications/{app}/sending/resume", ofAccount, c.ofApp(c.resumeSending)},
 		{"GET", "/applications/{app}/users", ofAccount, c.ofApp(c.usersPage)},
 		{"GET", "/applications/{app}/approvals", ofAccount, c.ofApp(c.approvalsPage)},
 		{"GET", "/applications/{app}/approvals/{uuid}", ofAccount, c.ofApp(c.approvalPage)},

@@ -11,6 +11,7 @@ import (
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/callback"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 )
@@ -20,6 +21,7 @@ import (
 var words = template.FuncMap{
 	"status": status, "reason": reason, "delivery": delivery, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel,
 	"life": life, "took": took, "target": target, "iso": iso, "plainTime": plainTime, "digitsUpTo": func() []int { return []int{2, 3, 4, 5, 6} },
+	"refusedWhy": refusedWhy, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
 	"holdHours": func() int { return int(tenant.HoldFor.Hours()) }, "strikesMax": func() int { return tenant.StrikesToDisable },
 }
 

@@ -18,6 +18,7 @@ import (
 	"countersign.dev/examples/login"
 	"countersign.dev/internal/egress"
 	"countersign.dev/internal/notify"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/server"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
@@ -178,7 +179,9 @@ func seed(ctx context.Context, f *folder, k kept, s *server.Server, loginURL str
 	app, err := s.Tenants.Store.Application(ctx, s.Account.ID, k.Application)
 	if errors.Is(err, tenant.ErrApplication) {
 		// A drop-in one: it speaks the tutorial's API, to clients that know no number match.
-		app, err = s.Tenants.CreateApplication(ctx, s.Account.ID, appName, tenant.DropIn(), "system")
+		settings := tenant.DropIn()
+		settings.Sending = sending.Free() // what is sent ends in the outbox
+		app, err = s.Tenants.CreateApplication(ctx, s.Account.ID, appName, settings, "system")
 		if err == nil {
 			k.Application, k.Callback = app.ID, ""
 			err = f.keep(k)

@@ -17,6 +17,7 @@ import (
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 )
 
@@ -127,6 +128,7 @@ type StoredEnrollment struct {
 	ID, AccountID, Phone, CodeHash string
 	TriesLeft                      int
 	CreatedAt, ExpiresAt           time.Time
+	Send                           sending.Send // what the limits of sending look at, but for the application
 }
 
 // StoredGrant is a grant that is about to be kept.
@@ -154,7 +156,8 @@ type Store interface {
 	CreateTicket(ctx context.Context, t StoredTicket, rec audit.Record) error   // tenant.ErrUser when the user is not, or no longer, the application's
 	Ticket(ctx context.Context, hash string, now time.Time) (TicketInfo, error) // ErrTicket
 
-	// StartEnrollment keeps the enrollment, and the job only when the number belongs to a user of the account.
+	// StartEnrollment keeps the enrollment, and the job only when the number belongs to a user of the account and an application of such
+	// users may send there (T-30). Nothing tells the difference (INV-9).
 	// It reports ErrLimited when the number had MaxCodes in CodesWindow, or MaxCodesDay in a day.
 	StartEnrollment(ctx context.Context, e StoredEnrollment, message job.Job, rec audit.Record) (offered []job.Job, err error)
 
@@ -190,9 +193,9 @@ type Enrolling struct {
 
 // Limits on codes for enrolment by phone number.
 const (
-	MaxCodes    = 5
+	MaxCodes    = 3
 	CodesWindow = 10 * time.Minute
-	MaxCodesDay = 10
+	MaxCodesDay = 8
 	codeTries   = 5
 	codeDigits  = 7
 )
@@ -208,5 +211,7 @@ type Service struct {
 	AccountID string
 	// NewMessage makes the job that sends a code.
 	NewMessage func(out otp.Outgoing, now time.Time) job.Job
-	Offer      func(...job.Job)
+	// Alert makes the notice that sending was paused.
+	Alert func(s sending.Send, owner string, p sending.Pause) job.Job
+	Offer func(...job.Job)
 }

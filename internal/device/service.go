@@ -16,6 +16,7 @@ import (
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 )
 
@@ -54,6 +55,7 @@ func (s *Service) StartPhone(ctx context.Context, phone string) (Enrollment, err
 		ID: rand.Text(), AccountID: s.AccountID, Phone: number, TriesLeft: codeTries, CreatedAt: now, ExpiresAt: now.Add(EnrollmentLife),
 	}
 	e.CodeHash = s.codeHash(e.ID, code)
+	e.Send = sending.Send{ID: e.ID, AccountID: s.AccountID, To: number, Channel: sending.SMS, At: now, Alert: s.Alert}
 	rec := audit.New(now, "", "person", "enrollment.started", "enrollment").Noting("…" + number[len(number)-2:])
 	out := otp.Outgoing{Channel: otp.SMS, Address: number, Code: code, Host: s.host(), ExpiresAt: e.ExpiresAt}
 	offered, err := s.Store.StartEnrollment(ctx, e, s.NewMessage(out, now), rec)

@@ -18,6 +18,7 @@ import (
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 )
 
@@ -100,6 +101,18 @@ func (s *Service) CallbackDisabledJob(app tenant.Application, owner, address, re
 			"To enable it again, enter the address in the console, on the page of %s. Decisions of the next 24 hours are held and will be delivered then.\n",
 			app.Name, address, reason, app.Name),
 	}, now)
+}
+
+// SendingPausedJob returns the job that tells an account's owner that codes are no longer sent somewhere.
+func (s *Service) SendingPausedJob(of sending.Send, owner string, p sending.Pause) job.Job {
+	return s.NewJob(of.AppID, Message{
+		Channel: otp.Email, To: owner, Subject: "Codes of " + of.AppName + " to " + p.Place + " are paused",
+		Body: fmt.Sprintf("Of the last %d codes that %s sent to %s, %d were typed. That is how fraud looks: somebody makes your application send messages "+
+			"to numbers that earn them money. No more codes are sent there until %s; other places go on.\n\n"+
+			"If these are your own people, close the pause in the console, on the page of %s. If they are not, look at who may ask for a code, "+
+			"and name only the countries where your people are.\n",
+			p.Sent, of.AppName, p.Place, p.Typed, p.Until.UTC().Format("15:04 on 2 January (UTC)"), of.AppName),
+	}, of.At)
 }
 
 func jobContext(id string) string { return "jobs.payload:" + id }

@@ -18,6 +18,7 @@ import (
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/seal"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 )
 
@@ -82,7 +83,7 @@ type Store interface {
 	// It reports ErrBudget with RetryAfter (compare is then never called), ErrWrong, ErrUsed, or tenant.ErrUser.
 	Redeem(ctx context.Context, a Attempt, compare func(Candidates) Verdict) (Verdict, error)
 	// KeepSentCode ends the user's older codes of the same action, keeps the new one and its message job. It reports
-	// ErrSendMany when SentMax are reached in SentWindow.
+	// ErrSendMany when SentMax are reached in SentWindow, or the rule of package sending that the message breaks.
 	KeepSentCode(ctx context.Context, s Sending, rec audit.Record) error
 	// HasGrant returns the platform of one of the user's devices, or "" when there is none.
 	HasGrant(ctx context.Context, userID string) (platform string, err error)
@@ -95,7 +96,9 @@ type Service struct {
 	Now   func() time.Time
 	// NewMessage makes the job that sends a code.
 	NewMessage func(out Outgoing, now time.Time) job.Job
-	Offer      func(...job.Job)
+	// Alert makes the notice that sending was paused.
+	Alert func(s sending.Send, owner string, p sending.Pause) job.Job
+	Offer func(...job.Job)
 	// Compared is called once for each comparison, for tests of INV-2; nil is fine.
 	Compared func()
 }

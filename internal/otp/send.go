@@ -9,6 +9,7 @@ import (
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 )
 
@@ -58,6 +59,7 @@ type Sending struct {
 	Channel                                  Channel
 	CreatedAt, ExpiresAt                     time.Time
 	Message                                  job.Job
+	Send                                     sending.Send // what the limits of sending look at
 }
 
 // Request asks for a code (contract sections 4.2 to 4.4).
@@ -65,6 +67,7 @@ type Request struct {
 	Channel                       Channel
 	Force                         bool
 	Action, ActionMessage, Locale string
+	IP                            string // the end user's address, as the application tells it; "" when it does not
 }
 
 // Sent tells what became of it. Ignored: the user has the app, and Force was not set.
@@ -101,6 +104,7 @@ func (s *Service) Send(ctx context.Context, app tenant.Application, u tenant.Use
 		ID: ident.New(now), AppID: app.ID, UserID: u.ID, Address: address, Channel: r.Channel, Action: r.Action,
 		CreatedAt: now, ExpiresAt: out.ExpiresAt, Message: s.NewMessage(out, now),
 	}
+	k.Send = s.limited(app, k, r.IP)
 	k.Hash = s.sentHash(k.ID, out.Code)
 	rec := audit.New(now, app.ID, "app:"+app.ID, "code.sent", "user:"+u.ID).Noting(string(r.Channel) + " to " + tenant.MaskAddress(address))
 	if err := s.Store.KeepSentCode(ctx, k, rec); err != nil {
@@ -108,6 +112,14 @@ func (s *Service) Send(ctx context.Context, app tenant.Application, u tenant.Use
 	}
 	s.Offer(k.Message)
 	return Sent{ID: k.ID}, nil
+}
+
+// limited returns what the limits of sending look at (T-30).
+func (s *Service) limited(app tenant.Application, k Sending, ip string) sending.Send {
+	return sending.Send{
+		ID: k.ID, AccountID: app.AccountID, AppID: app.ID, AppName: app.Name, To: k.Address, Channel: string(k.Channel), IP: ip, At: k.CreatedAt,
+		Limits: app.Settings.Sending, Alert: s.Alert,
+	}
 }
 
 // addressFor returns where the user is reached by the channel, if the application may use it.

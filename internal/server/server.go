@@ -162,7 +162,7 @@ func (s *Server) build(ctx context.Context) error {
 	worker.Key = s.Tenants.APIKey
 	devices := &device.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID,
-		NewMessage: messages.CodeJob, Offer: s.jobs.Offer,
+		NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer,
 	}
 	s.approvals = &approval.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, Logo: logos.Digest, Offer: s.jobs.Offer,
@@ -170,7 +170,7 @@ func (s *Server) build(ctx context.Context) error {
 	if !cfg.Push.Off {
 		s.approvals.NewPush = notify.JobFor
 	}
-	codes := &otp.Service{Store: db, Ring: ring, Now: now, NewMessage: messages.CodeJob, Offer: s.jobs.Offer}
+	codes := &otp.Service{Store: db, Ring: ring, Now: now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer}
 	s.mount(devices, codes, messages)
 	return nil
 }

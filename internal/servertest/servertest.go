@@ -25,6 +25,7 @@ import (
 	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
 )
@@ -89,20 +90,21 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 		Tenants: &tenant.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now, Offer: jobs.Offer},
 		Devices: &device.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
-			NewMessage: messages.CodeJob, Offer: jobs.Offer,
+			NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: jobs.Offer,
 		},
 		Approvals: &approval.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, Offer: jobs.Offer,
 			Logo: func(context.Context, string) string { return "" }, NewPush: notify.JobFor,
 		},
-		Codes: &otp.Service{Store: db, Ring: ring, Now: clock.Now, NewMessage: messages.CodeJob, Offer: jobs.Offer},
+		Codes: &otp.Service{Store: db, Ring: ring, Now: clock.Now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: jobs.Offer},
 	}
 }
 
-// App makes an application with the settings of a new integration, changed by each of change.
+// App makes an application with the settings of a new integration and no limits of sending, changed by each of change.
 func (s *Server) App(t testing.TB, name string, change ...func(*tenant.Settings)) tenant.Application {
 	t.Helper()
 	settings := tenant.NewIntegration()
+	settings.Sending = sending.Free()
 	for _, c := range change {
 		c(&settings)
 	}

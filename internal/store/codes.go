@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"countersign.dev/internal/audit"
+	"countersign.dev/internal/fault"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
 )
@@ -210,6 +211,11 @@ func (t *tx) spend(ctx context.Context, a otp.Attempt, v otp.Verdict) (answer, e
 	if err := t.resetBudget(ctx, "user:"+a.UserID); err != nil {
 		return nil, err
 	}
+	if v.SentID != "" {
+		if err := t.sentTyped(ctx, v.SentID, a.Now); err != nil {
+			return nil, err
+		}
+	}
 	if err := t.later(ctx, `UPDATE users SET confirmed_at = $1 WHERE id = $2 AND confirmed_at = 0`, ms(a.Now), a.UserID); err != nil {
 		return nil, fmt.Errorf("confirm user: %w", err)
 	}
@@ -218,7 +224,9 @@ func (t *tx) spend(ctx context.Context, a otp.Attempt, v otp.Verdict) (answer, e
 
 // KeepSentCode keeps a new code and its message job, and ends the older ones of the same action: only the newest works.
 func (s *Store) KeepSentCode(ctx context.Context, k otp.Sending, rec audit.Record) error {
-	return s.writeFor(ctx, k.UserID, func(t *tx) error {
+	var refused *fault.Error // what the caller is told; it does not undo that the refusal is counted
+	err := s.writeFor(ctx, "account:"+k.Send.AccountID, func(t *tx) error {
+		refused = nil
 		// The user's row is taken first, so that two nodes cannot both find room below the limit.
 		var one int
 		err := t.queryRow(ctx, `SELECT 1 FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0 FOR NO KEY UPDATE`, k.UserID, k.AppID).Scan(&one)
@@ -234,6 +242,9 @@ func (s *Store) KeepSentCode(ctx context.Context, k otp.Sending, rec audit.Recor
 		if sent >= otp.SentMax {
 			return otp.ErrSendMany.After(fromMS(oldest).Add(otp.SentWindow).Sub(k.CreatedAt))
 		}
+		if refused, err = t.admit(ctx, k.Send); err != nil || refused != nil {
+			return err
+		}
 		if _, err := t.exec(ctx, `UPDATE sent_codes SET ended_at = $1 WHERE user_id = $2 AND action = $3 AND created_at > $4 AND ended_at = 0`,
 			ms(k.CreatedAt), k.UserID, k.Action, ms(k.CreatedAt.Add(-otp.SentLife))); err != nil {
 			return fmt.Errorf("end older codes: %w", err)
@@ -248,6 +259,10 @@ func (s *Store) KeepSentCode(ctx context.Context, k otp.Sending, rec audit.Recor
 		}
 		return t.record(ctx, rec)
 	})
+	if err == nil && refused != nil {
+		return refused
+	}
+	return err
 }
 
 // HasGrant returns the platform of the user's newest device, or "".

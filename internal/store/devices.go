@@ -106,7 +106,11 @@ func (s *Store) StartEnrollment(ctx context.Context, e device.StoredEnrollment, 
 		if err != nil {
 			return err
 		}
-		if len(users) > 0 {
+		may, err := t.maySendTo(ctx, users, e)
+		if err != nil {
+			return err
+		}
+		if may {
 			if err := t.insertJob(ctx, message); err != nil {
 				return err
 			}
@@ -115,6 +119,23 @@ func (s *Store) StartEnrollment(ctx context.Context, e device.StoredEnrollment, 
 		return t.record(ctx, rec)
 	})
 	return offered, err
+}
+
+// maySendTo asks whether one of the applications of these users may send a code to their number, and counts it there. The person is told
+// nothing of a refusal, because nobody else could be refused (INV-9).
+func (t *tx) maySendTo(ctx context.Context, users []phoneUser, e device.StoredEnrollment) (bool, error) {
+	for _, u := range users {
+		s := e.Send
+		s.AppID, s.AppName, s.Limits = u.appID, u.appName, u.settings.Sending
+		refused, err := t.admit(ctx, s)
+		if err != nil {
+			return false, err
+		}
+		if refused == nil {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // mayEnroll asks whether the number may be sent one more code (T-30), known or not.
@@ -138,8 +159,8 @@ func (t *tx) mayEnroll(ctx context.Context, e device.StoredEnrollment) error {
 
 // phoneUser is a user of a number, with the code settings of its application.
 type phoneUser struct {
-	id, appID string
-	settings  tenant.Settings
+	id, appID, appName string
+	settings           tenant.Settings
 }
 
 func (t *tx) usersOfPhone(ctx context.Context, accountID, phone string) ([]phoneUser, error) {
@@ -147,7 +168,7 @@ func (t *tx) usersOfPhone(ctx context.Context, accountID, phone string) ([]phone
 		WHERE u.phone = $1 AND u.removed_at = 0 AND a.account_id = $2 ORDER BY u.created_at, u.id`, phone, accountID)
 	return collect(rows, err, func(r scanner) (p phoneUser, err error) {
 		a, err := scanApp(prefixed{r, []any{&p.id}})
-		p.appID, p.settings = a.ID, a.Settings
+		p.appID, p.appName, p.settings = a.ID, a.Name, a.Settings
 		return p, err
 	})
 }
@@ -213,6 +234,9 @@ func (s *Store) EnrollByCode(ctx context.Context, id string, right func(hash str
 				return t.record(ctx, audit.New(in.Now, "", in.Actor, "enrollment.confirmed", "enrollment").Refused(device.ErrCodeWrong.Code))
 			}
 			matched = true
+			if err := t.typed(ctx, accountID, phone, in.Now); err != nil {
+				return err
+			}
 			n, err := t.exec(ctx, `UPDATE enrollments SET used_at = $1 WHERE id = $2 AND used_at = 0`, ms(in.Now), id)
 			if err != nil || n == 0 {
 				return errors.Join(err, device.ErrCodeExpired)

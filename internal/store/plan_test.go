@@ -22,6 +22,7 @@ var scansAllowed = map[string]string{
 	"SCAN ended":                                              "the approvals that were just found to be over, up to a limit",
 	"SCAN due":                                                "the jobs that were just claimed, up to a limit",
 	"SCAN jobs USING INDEX jobs_held":                         "only what is held, which is nearly always nothing",
+	"SCAN newest":                                             "the rows of a subquery with a limit, each found by an index",
 	"SCAN jobs":                                               "when a callback is disabled or turned off; an index on app_id would cost every decision",
 
 	"SCAN seal_keys": "a handful of rows, when one of them leaves",

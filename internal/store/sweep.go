@@ -50,7 +50,11 @@ func (s *Store) Forget(ctx context.Context, now time.Time, limit int) (total int
 		if err != nil {
 			return fmt.Errorf("forget reports: %w", err)
 		}
-		total = enrollments + challenges + sessions + tickets + messages + reports
+		sent, err := t.forgetSending(ctx, now, limit)
+		if err != nil {
+			return err
+		}
+		total = enrollments + challenges + sessions + tickets + messages + reports + sent
 		return nil
 	})
 	return total, err

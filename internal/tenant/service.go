@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/seal"
+	"countersign.dev/internal/sending"
 )
 
 // Store is what this package needs to keep. Methods that take an audit record
@@ -31,12 +33,14 @@ type Store interface {
 	SetSettings(ctx context.Context, accountID, appID string, s Settings, rec audit.Record) error // ErrApplication
 	// SetCallbackURL clears the strikes, raises the version and releases held deliveries; it returns the released jobs, leased to the caller.
 	SetCallbackURL(ctx context.Context, accountID, appID, url string, now time.Time, rec audit.Record) ([]job.Job, error) // ErrApplication
-	SigningKey(ctx context.Context, appID string) (Key, error)                                                            // ErrApplication
-	LiveAPIKeys(ctx context.Context, appID string, now time.Time) ([]KeyInfo, error)                                      // oldest first
-	AddAPIKey(ctx context.Context, key Key, now time.Time, rec audit.Record) error                                        // ErrRotating
-	PromoteAPIKey(ctx context.Context, appID string, ends time.Time, rec audit.Record) error                              // ErrNotRotating
-	FinishAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error                                // ErrNotRotating
-	CancelAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error                                // ErrNotRotating
+	// EndPause closes a breaker of sending, or reports sending.ErrNoPause.
+	EndPause(ctx context.Context, appID, scope, place string, now time.Time, rec audit.Record) error
+	SigningKey(ctx context.Context, appID string) (Key, error)                               // ErrApplication
+	LiveAPIKeys(ctx context.Context, appID string, now time.Time) ([]KeyInfo, error)         // oldest first
+	AddAPIKey(ctx context.Context, key Key, now time.Time, rec audit.Record) error           // ErrRotating
+	PromoteAPIKey(ctx context.Context, appID string, ends time.Time, rec audit.Record) error // ErrNotRotating
+	FinishAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error   // ErrNotRotating
+	CancelAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error   // ErrNotRotating
 	Record(ctx context.Context, rec audit.Record) error
 
 	// AddUser inserts the user, or finds the one with the same phone in the application, brings it back if it
@@ -164,6 +168,23 @@ func (s *Service) SetMatch(ctx context.Context, app Application, mode MatchMode,
 	set.Match, set.MatchDigits = mode, digits
 	rec := audit.New(s.Now(), app.ID, actor, "settings.match", "application:"+app.ID).Noting(fmt.Sprintf("%s, %d digits", mode, digits))
 	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+}
+
+// SetSending gives an application its limits of sending.
+func (s *Service) SetSending(ctx context.Context, app Application, l sending.Limits, actor string) error {
+	if err := l.Check(); err != nil {
+		return err
+	}
+	set := app.Settings
+	set.Sending = l
+	rec := audit.New(s.Now(), app.ID, actor, "settings.sending", "application:"+app.ID).Noting("countries: " + cmp.Or(l.Countries, "none"))
+	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+}
+
+// EndPause lets codes go to a country or prefix again before the pause is over.
+func (s *Service) EndPause(ctx context.Context, app Application, scope, place, actor string) error {
+	now := s.Now()
+	return s.Store.EndPause(ctx, app.ID, scope, place, now, audit.New(now, app.ID, actor, "sending.resumed", scope+":"+place))
 }
 
 // NewUser is what an application tells about someone.

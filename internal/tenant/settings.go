@@ -1,6 +1,10 @@
 package tenant
 
-import "time"
+import (
+	"time"
+
+	"countersign.dev/internal/sending"
+)
 
 // This file owns an application's settings and the two sets of defaults of design section 9.
 
@@ -32,6 +36,8 @@ type Settings struct {
 	CallsOff   bool    `json:"calls_off"`   // no codes by voice call
 	OriginHost string  `json:"origin_host"` // of the site where sent codes are typed: named in text messages, so that browsers fill them in only there
 	OneTouch   bool    `json:"onetouch_enabled"`
+
+	Sending sending.Limits `json:"sending"` // countries, budgets and prices of codes by text, call and mail
 }
 
 // Seconds is a whole number of seconds in settings.

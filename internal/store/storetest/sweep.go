@@ -32,7 +32,7 @@ func testForget(t *testing.T, f *fixture) {
 	f.Clock.Advance(24 * time.Hour)
 	forget("forgotten while the limits of a day look back", 0)
 	f.Clock.Advance(2 * time.Hour)
-	forget("enrollments, a challenge and a ticket", 12)
+	forget("enrollments, a challenge, a ticket and a message that was sent", 13)
 	forget("more enrollments", 10)
 	forget("the last enrollments", 5)
 	forget("forgotten twice", 0)
