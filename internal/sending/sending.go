@@ -77,14 +77,15 @@ const (
 
 // Rules with numbers that no operator changes.
 const (
-	Burst      = 10 * time.Minute // of Limits.NumberBurst
-	BreakAt    = 20               // sent codes before conversion is judged
-	BreakBelow = 20               // percent verified
-	Sample     = 50               // how many of the latest are looked at
-	Mature     = 5 * time.Minute  // a code not typed by then was not typed
-	PauseMin   = time.Hour        // doubles with each pause in a row
-	PauseMax   = 24 * time.Hour
-	Kept       = 25 * time.Hour // what was sent is looked at for a day
+	Burst          = 10 * time.Minute // of Limits.NumberBurst
+	BreakAt        = 20               // sent codes before conversion is judged
+	BreakBelow     = 20               // percent verified
+	Sample         = 50               // how many of the latest are looked at
+	Mature         = 5 * time.Minute  // a code not typed by then was not typed
+	PauseMin       = time.Hour        // doubles with each pause in a row
+	PauseMax       = 24 * time.Hour
+	StrangersShare = 80             // percent of each budget that numbers may use which never typed a code
+	Kept           = 25 * time.Hour // what was sent is looked at for a day
 )
 
 // Past is a message that left earlier.
@@ -126,6 +127,9 @@ type Spent struct {
 
 // History is what the rules look at beside the message itself.
 type History struct {
+	// Known: somebody with this number typed a right code at the application before. Fraud needs ever new numbers, so what it causes for
+	// others who look like it does not shut out who is known.
+	Known   bool
 	Number  []Past // of the last day, newest first, over all applications of the account
 	Prefix  Crowd  // other numbers of the prefix
 	Address Crowd
@@ -148,7 +152,7 @@ func (s Send) Decide(p Place, h History) (*Pause, error) {
 	if err := s.often(l, h); err != nil {
 		return nil, err
 	}
-	if h.Prefix.N >= l.PrefixHour {
+	if !h.Known && h.Prefix.N >= l.PrefixHour {
 		return nil, ErrPrefix.After(h.Prefix.Oldest.Add(Hour).Sub(s.At))
 	}
 	if s.Address() != "" && h.Address.N >= l.AddressHour {
@@ -160,6 +164,9 @@ func (s Send) Decide(p Place, h History) (*Pause, error) {
 		limit Budget
 		err   *fault.Error
 	}{{h.AppDay, l.Day, ErrDay}, {h.CountryDay, l.CountryDay, ErrDay}, {h.AppHour, l.Hour, ErrHour}, {h.CountryHour, l.CountryHour, ErrHour}} {
+		if !h.Known { // the rest is for people who are known
+			b.limit.Messages, b.limit.Cost = b.limit.Messages*StrangersShare/100, b.limit.Cost*StrangersShare/100
+		}
 		if !b.limit.holds(b.used.Budget, price) {
 			if s.Channel == Call {
 				b.err = ErrCalls
@@ -167,7 +174,7 @@ func (s Send) Decide(p Place, h History) (*Pause, error) {
 			return nil, b.err.After(b.used.Ends.Sub(s.At))
 		}
 	}
-	if l.Free {
+	if l.Free || h.Known {
 		return nil, nil
 	}
 	return s.converts(p, h)

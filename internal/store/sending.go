@@ -46,6 +46,11 @@ func (t *tx) admit(ctx context.Context, s sending.Send) (refused *fault.Error, e
 
 // sendHistory reads what the rules look at; every list of it is bounded by a rule.
 func (t *tx) sendHistory(ctx context.Context, s sending.Send, p sending.Place) (h sending.History, err error) {
+	var one int
+	err = t.queryRow(ctx, `SELECT 1 FROM users WHERE app_id = $1 AND phone = $2 AND confirmed_at > 0 AND removed_at = 0`, s.AppID, s.To).Scan(&one)
+	if h.Known = err == nil; missing(err, nil) != nil {
+		return h, err
+	}
 	rows, err := t.query(ctx, `SELECT at, typed FROM sends WHERE account_id = $1 AND number = $2 AND at > $3 ORDER BY at DESC LIMIT $4`,
 		s.AccountID, s.To, ms(s.At.Add(-sending.Day)), s.Limits.Filled().NumberDay)
 	h.Number, err = collect(rows, err, func(r scanner) (past sending.Past, err error) {
@@ -85,8 +90,9 @@ func (t *tx) sendHistory(ctx context.Context, s sending.Send, p sending.Place) (
 		return h, nil
 	}
 	h.Pauses, h.Ratios = map[string]sending.Pause{}, map[string]sending.Ratio{}
-	for _, scope := range []string{sending.ByCountry, sending.ByPrefix} {
-		if err := t.conversion(ctx, s, p, scope, h); err != nil {
+	since := s.At.Add(-sending.Day)
+	for _, scope := range []string{sending.ByCountry, sending.ByPrefix} { // what came before a country's pause counts for its prefixes no more
+		if since, err = t.conversion(ctx, s, p, scope, since, h); err != nil {
 			return h, err
 		}
 	}
@@ -119,9 +125,8 @@ func budget(ctx context.Context, q querier, appID, country string, w window, now
 	return s, missing(err, nil)
 }
 
-// conversion reads the pause of a scope, and how many of the latest codes after it were typed.
-func (t *tx) conversion(ctx context.Context, s sending.Send, p sending.Place, scope string, h sending.History) error {
-	since := s.At.Add(-sending.Day)
+// conversion reads the pause of a scope, and how many of the latest codes after it, or after since, were typed. It returns the later of the two.
+func (t *tx) conversion(ctx context.Context, s sending.Send, p sending.Place, scope string, since time.Time, h sending.History) (time.Time, error) {
 	pause, err := scanPause(t.queryRow(ctx, `SELECT scope, place, until, level, sent, typed FROM send_pauses WHERE app_id = $1 AND scope = $2 AND place = $3`,
 		s.AppID, scope, p.In(scope)))
 	switch {
@@ -131,9 +136,9 @@ func (t *tx) conversion(ctx context.Context, s sending.Send, p sending.Place, sc
 			since = pause.Until
 		}
 	case missing(err, nil) != nil:
-		return err
+		return since, err
 	}
-	const newest = ` AND at > $3 AND at <= $4 ORDER BY at DESC LIMIT $5) AS newest`
+	const newest = ` AND at >= $3 AND at <= $4 ORDER BY at DESC LIMIT $5) AS newest`
 	var r sending.Ratio
 	args := []any{s.AppID, p.In(scope), ms(since), ms(s.At.Add(-sending.Mature)), sending.Sample}
 	if scope == sending.ByCountry {
@@ -142,7 +147,7 @@ func (t *tx) conversion(ctx context.Context, s sending.Send, p sending.Place, sc
 		err = t.queryRow(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(typed), 0) AS BIGINT) FROM (SELECT typed FROM sends WHERE app_id = $1 AND prefix = $2`+newest, args...).Scan(&r.Sent, &r.Typed)
 	}
 	h.Ratios[scope] = r
-	return err
+	return since, err
 }
 
 func scanPause(r scanner) (p sending.Pause, err error) {

@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"Operators", operatorTests},
 		{"Devices", deviceTests},
 		{"Codes", codeTests},
+		{"Sending", sendingTests},
 		{"Approvals", approvalTests},
 		{"Callbacks", callbackTests},
 		{"Jobs", jobTests},
