@@ -26,6 +26,7 @@ import (
 type cli struct {
 	Dev      devCmd         `cmd:"" help:"Run everything on this machine, with nothing to configure: provider, authenticator, console and a sample log-in."`
 	Serve    serveCmd       `cmd:"" help:"Run the provider for a company: own database, certificates or proxy. Refuses unsafe settings and says why."`
+	Copy     copyCmd        `cmd:"" help:"Copy a database into an empty one, of either kind: from SQLite to PostgreSQL, or back."`
 	Migrate  migrateCmd     `cmd:"" help:"Show the version of the database's schema, or bring it up to date."`
 	App      applicationCmd `cmd:"" help:"Create, list and show applications, rotate their keys, set their callbacks."`
 	Operator operatorCmd    `cmd:"" help:"Let the first operator in."`

@@ -77,6 +77,18 @@ func On(t testing.TB, db *store.Store) *Server {
 	return s
 }
 
+// Beside builds another server, on another connection to the same database or on a copy of it. It opens the keys by itself.
+func (s *Server) Beside(t testing.TB, db *store.Store) *Server {
+	t.Helper()
+	keys, err := db.StoredKeys(t.Context())
+	must(t, err)
+	ring, err := seal.Open(s.Master, keys)
+	must(t, err)
+	other := assemble(s.Clock, db, ring, s.Account)
+	other.Master = s.Master
+	return other
+}
+
 func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Account) *Server {
 	hub, jobs := live.NewHub(), &Jobs{}
 	push := &notify.Service{

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"sync/atomic"
 )
 
 // This file is what the conformance suite needs beyond the store's methods: a second account, which nothing makes
@@ -46,6 +47,30 @@ func (s *Store) Rows(ctx context.Context, table string) ([]string, error) {
 	slices.Sort(all)
 	return all, err
 }
+
+// TwoNodes is a store whose calls go to two in turn, as a load balancer's do, and to all lanes whatever their key.
+func TwoNodes(a, b *Store) *Store {
+	g := &group{queues: slices.Concat(a.group.queues, b.group.queues)}
+	g.lane = g.turn
+	return &Store{engine: &inTurn{nodes: [2]engine{a.engine, b.engine}}, group: g}
+}
+
+type inTurn struct {
+	nodes [2]engine
+	turn  atomic.Int64
+}
+
+func (e *inTurn) next() engine { return e.nodes[e.turn.Add(1)%2] }
+
+func (e *inTurn) query(ctx context.Context, q string, args []any) (rows, error) {
+	return e.next().query(ctx, q, args)
+}
+
+func (e *inTurn) ping(ctx context.Context) error { return e.next().ping(ctx) }
+
+func (e *inTurn) oneProcess() bool { return false }
+
+func (e *inTurn) close() error { return nil }
 
 // WithoutLocks is what SQLite is given of a statement.
 func WithoutLocks(q string) string { return withoutLocks(q) }

@@ -27,8 +27,9 @@ type write struct {
 
 type group struct {
 	queues  []chan write // a lane each
-	next    atomic.Uint64
-	mu      sync.RWMutex // held for reading while queueing, for writing to stop
+	inTurn  atomic.Uint64
+	lane    func(key string) uint64 // modulo the lanes
+	mu      sync.RWMutex            // held for reading while queueing, for writing to stop
 	stopped bool
 	lanes   sync.WaitGroup
 }
@@ -36,6 +37,7 @@ type group struct {
 // startGroup starts lanes, each of which hands commit up to most of the writes that wait.
 func startGroup(lanes, most int, commit func([]write)) *group {
 	g := &group{}
+	g.lane = g.byKey
 	for range lanes {
 		queue := make(chan write, queueSize/lanes)
 		g.queues = append(g.queues, queue)
@@ -81,23 +83,24 @@ func (g *group) enqueue(w write) error {
 		return errStopped
 	}
 	select {
-	case g.queues[g.lane(w.key)] <- w:
+	case g.queues[g.lane(w.key)%uint64(len(g.queues))] <- w:
 		return nil
 	case <-w.ctx.Done():
 		return w.ctx.Err()
 	}
 }
 
-// lane returns the lane of a key; without one, they take turns.
-func (g *group) lane(key string) uint64 {
-	n := g.next.Add(1)
-	if key != "" {
-		h := fnv.New64a()
-		io.WriteString(h, key)
-		n = h.Sum64()
+// byKey gives a key always the same lane; writes without one take turns.
+func (g *group) byKey(key string) uint64 {
+	if key == "" {
+		return g.turn(key)
 	}
-	return n % uint64(len(g.queues))
+	h := fnv.New64a()
+	io.WriteString(h, key)
+	return h.Sum64()
 }
+
+func (g *group) turn(string) uint64 { return g.inTurn.Add(1) }
 
 func run(queue chan write, most int, commit func([]write)) {
 	batch := make([]write, 0, most)

@@ -57,9 +57,12 @@ func oldestFirst(jobs []job.Job) []job.Job {
 	return jobs
 }
 
-// FreeLeases makes every leased job due: on SQLite there is one process, so at its start no lease has an owner. What waits for
-// a later attempt goes on waiting, unless that is as near as a lease's end.
+// FreeLeases makes every leased job due where there is one process, so that at its start no lease has an owner. Elsewhere another
+// node may be at work. What waits for a later attempt goes on waiting, unless that is as near as a lease's end.
 func (s *Store) FreeLeases(ctx context.Context, now time.Time) error {
+	if !s.OneProcess() {
+		return nil
+	}
 	return s.write(ctx, func(t *tx) error {
 		_, err := t.exec(ctx, `UPDATE jobs SET run_at = $1 WHERE run_at > $1 AND run_at <= $2 AND held_until = 0`, ms(now), ms(now.Add(job.Lease)))
 		return err

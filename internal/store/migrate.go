@@ -23,7 +23,7 @@ var migrations embed.FS
 var ErrNewer = errors.New("the database was written by a newer version of countersign: use that version, or restore a backup")
 
 // ErrOlder says that the database waits for Migrate.
-var ErrOlder = errors.New("the database has an older version's schema, or none: run countersign migrate first")
+var ErrOlder = errors.New("the database has an older version's schema, or none: run countersign migrate up first")
 
 // Migrate brings the database's schema up to date. Nodes may do so at once: one does, the others wait.
 func Migrate(ctx context.Context, url string) error {
@@ -57,38 +57,15 @@ func Migrate(ctx context.Context, url string) error {
 // SchemaVersion returns the version of the database's schema, 0 for none, and this program's. It changes nothing.
 func SchemaVersion(ctx context.Context, url string) (current, newest int64, err error) {
 	newest = newestVersion()
-	postgres, err := isPostgres(url)
+	s, err := openSide(url)
 	if err != nil {
 		return 0, newest, err
 	}
-	hasSchema, dsn := `SELECT COUNT(*) FROM sqlite_master WHERE name = 'goose_db_version'`, ""
-	var db *sql.DB
-	if postgres {
-		cfg, err := postgresConfig(url)
-		if err != nil {
-			return 0, newest, err
-		}
-		hasSchema = `SELECT COUNT(to_regclass('goose_db_version'))`
-		db = stdlib.OpenDB(*cfg.ConnConfig)
-	} else {
-		if _, err := os.Stat(url); errors.Is(err, fs.ErrNotExist) {
-			return 0, newest, nil
-		}
-		if dsn, err = sqliteAddress(url); err == nil {
-			db, err = sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
-		}
-		if err != nil {
-			return 0, newest, err
-		}
+	defer s.DB.Close()
+	if _, err := os.Stat(url); !s.postgres && errors.Is(err, fs.ErrNotExist) {
+		return 0, newest, nil // asking would make the file
 	}
-	defer db.Close()
-	var tables int
-	if err = db.QueryRowContext(ctx, hasSchema).Scan(&tables); err == nil && tables > 0 {
-		err = db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&current)
-	}
-	if err != nil {
-		err = fmt.Errorf("read the database's version: %w", err)
-	}
+	current, err = s.version(ctx)
 	return current, newest, err
 }
 
@@ -126,4 +103,35 @@ func newestVersion() (newest int64) {
 		}
 	}
 	return newest
+}
+
+// version is that of a database's schema, 0 for none.
+func (s *side) version(ctx context.Context) (version int64, err error) {
+	made, err := s.has(ctx, "goose_db_version")
+	if err == nil && made {
+		err = s.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the database's version: %w", err)
+	}
+	return version, nil
+}
+
+// usable asks whether the schema is the one that this program's statements are written for, and the database whole.
+func (s *side) usable(ctx context.Context) error {
+	version, err := s.version(ctx)
+	if err != nil {
+		return err
+	}
+	switch newest := newestVersion(); {
+	case version < newest:
+		return ErrOlder
+	case version > newest:
+		return ErrNewer
+	}
+	half, err := s.has(ctx, copyState)
+	if half {
+		err = ErrHalfCopied
+	}
+	return err
 }

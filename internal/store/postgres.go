@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // This file owns PostgreSQL: one pool of connections that write, a lane each, and one of those that read. Closures that wait
@@ -44,7 +45,9 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 		db.reads.Close()
 		return nil, err
 	}
-	if err := db.checkVersion(ctx); err != nil {
+	plain := &side{stdlib.OpenDBFromPool(db.reads), true}
+	defer plain.DB.Close()
+	if err := plain.usable(ctx); err != nil {
 		return nil, errors.Join(err, db.close())
 	}
 	return &Store{engine: db, group: startGroup(lanes, groupMaxPostgres, db.commit)}, nil
@@ -72,24 +75,7 @@ const settings = `SET enable_seqscan = off; SET plan_cache_mode = force_generic_
 	SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s';
 	SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`
 
-// checkVersion asks whether the schema is the one that this program's statements are written for.
-func (db *postgres) checkVersion(ctx context.Context) error {
-	var there bool
-	var version int64
-	err := db.reads.QueryRow(ctx, `SELECT to_regclass('goose_db_version') IS NOT NULL`).Scan(&there)
-	if err == nil && there {
-		err = db.reads.QueryRow(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version)
-	}
-	switch newest := newestVersion(); {
-	case err != nil:
-		return fmt.Errorf("read the database's version: %w", err)
-	case version < newest:
-		return ErrOlder
-	case version > newest:
-		return ErrNewer
-	}
-	return nil
-}
+func (db *postgres) oneProcess() bool { return false }
 
 func (db *postgres) ping(ctx context.Context) error { return db.reads.Ping(ctx) }
 

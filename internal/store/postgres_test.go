@@ -3,6 +3,7 @@
 package store_test
 
 import (
+	"context"
 	"testing"
 
 	"countersign.dev/internal/postgrestest"
@@ -10,19 +11,41 @@ import (
 	"countersign.dev/internal/store/storetest"
 )
 
-func TestPostgreSQL(t *testing.T) { storetest.Run(t, openPostgres) }
+// TestPostgreSQL runs the suite on two nodes that share a database.
+func TestPostgreSQL(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) *store.Store {
+		url := postgrestest.Database(t, store.Migrate)
+		return store.TwoNodes(openStore(t, url), openStore(t, url))
+	})
+}
 
-// openPostgres opens a database of its own.
-func openPostgres(t *testing.T) *store.Store {
+// TestPostgreSQLOneNode runs the races alone on one node, whose writes of one user wait for each other in a lane.
+func TestPostgreSQLOneNode(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) *store.Store {
+		return openStore(t, postgrestest.Database(t, store.Migrate))
+	}, "Invariants", "Jobs")
+}
+
+// openStore opens a database until the test ends.
+func openStore(t testing.TB, url string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{URL: postgrestest.Database(t, store.Migrate)})
+	s := opened(t, url)
+	t.Cleanup(func() { closeStore(t, s) })
+	return s
+}
+
+func opened(t testing.TB, url string) *store.Store {
+	t.Helper()
+	s, err := store.Open(context.WithoutCancel(t.Context()), store.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return s
+}
+
+func closeStore(t testing.TB, s *store.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -61,6 +61,10 @@ func OpenSQLite(ctx context.Context, path string) (*Store, error) {
 		writes.Close()
 		return nil, err
 	}
+	if err := (&side{DB: writes}).usable(ctx); err != nil {
+		writes.Close()
+		return nil, err
+	}
 	conn, err := writes.Conn(ctx)
 	if err != nil {
 		writes.Close()
@@ -81,6 +85,8 @@ func OpenSQLite(ctx context.Context, path string) (*Store, error) {
 	}
 	return &Store{engine: db, group: startGroup(1, groupMax, db.commit)}, nil
 }
+
+func (db *sqlite) oneProcess() bool { return true }
 
 func (db *sqlite) ping(ctx context.Context) error { return db.reads.PingContext(ctx) }
 

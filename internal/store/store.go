@@ -30,6 +30,7 @@ type Store struct {
 type engine interface {
 	query(ctx context.Context, q string, args []any) (rows, error) // a read
 	ping(ctx context.Context) error
+	oneProcess() bool
 	close() error
 }
 
@@ -82,6 +83,9 @@ func (s *Store) Close() error {
 
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.engine.ping(ctx) }
+
+// OneProcess reports whether no other process can have the database open: SQLite's, of which the caller sees to that.
+func (s *Store) OneProcess() bool { return s.engine.oneProcess() }
 
 // query runs a read. Statements are prepared once and kept.
 func (s *Store) query(ctx context.Context, q string, args ...any) (rows, error) {

@@ -131,6 +131,10 @@ func testFreeLeases(t *testing.T, f *fixture) {
 	waiting := f.insert(t, f.jobOf(app, job.Message, ""))
 	must(t, f.Store.RetryJob(t.Context(), waiting.ID, f.now().Add(8*time.Hour)))
 	must(t, f.Store.FreeLeases(t.Context(), f.now()))
+	if !f.Store.OneProcess() {
+		same(t, "jobs due when another node starts", len(f.claim(t, 10)), 0)
+		return
+	}
 	jobs := f.claim(t, 10)
 	if len(jobs) != 1 || jobs[0].ID != leased.ID {
 		t.Errorf("due after a restart: %+v, want the leased job alone: restarts must not use a backoff's attempts up", jobs)

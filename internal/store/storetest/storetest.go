@@ -27,8 +27,8 @@ import (
 )
 
 // Run runs the suite. Open returns an empty database that ends with the test, of a store that also has the test methods
-// Exec and Rows (export_test.go in the store's package).
-func Run(t *testing.T, open func(t *testing.T) *store.Store) {
+// Exec and Rows (export_test.go in the store's package). Groups are the names of those to run; none means all.
+func Run(t *testing.T, open func(t *testing.T) *store.Store, groups ...string) {
 	for _, group := range []struct {
 		name  string
 		tests []test
@@ -48,6 +48,9 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"Isolation", isolationTests},
 		{"Model", modelTests},
 	} {
+		if len(groups) > 0 && !slices.Contains(groups, group.name) {
+			continue
+		}
 		t.Run(group.name, func(t *testing.T) {
 			for _, test := range group.tests {
 				t.Run(test.name, func(t *testing.T) {
