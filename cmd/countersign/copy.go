@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
@@ -38,21 +39,14 @@ Exit codes: 0 copied and the same, 1 failed, 2 wrong usage.`
 
 // Run copies.
 func (c *copyCmd) Run(ctx context.Context, out *output) (err error) {
-	for _, d := range []settings.Database{c.From, c.To} {
-		if d.Postgres() {
-			continue
+	claimed, err := c.claim()
+	defer func() {
+		for _, own := range claimed {
+			err = errors.Join(err, own.Close())
 		}
-		own, err := claim.Folder(filepath.Dir(string(d)))
-		switch {
-		case err == nil:
-			defer own.Close()
-		case errors.Is(err, claim.ErrTaken) && filepath.Dir(string(c.From)) == filepath.Dir(string(c.To)) && d == c.To:
-			// by ourselves
-		case errors.Is(err, claim.ErrTaken):
-			return fmt.Errorf("%s is in use by a running countersign: stop it first", d)
-		default:
-			return fmt.Errorf("the folder of %s %w", d, err)
-		}
+	}()
+	if err != nil {
+		return err
 	}
 	copied, err := store.Copy(ctx, string(c.From), string(c.To), c.progress(out))
 	if errors.Is(err, context.Canceled) {
@@ -73,6 +67,26 @@ func (c *copyCmd) Run(ctx context.Context, out *output) (err error) {
 	}
 	fmt.Fprintf(table, "Every table is the same in %s.\n", c.To)
 	return table.Flush()
+}
+
+// claim keeps servers away from SQLite files. PostgreSQL's nobody can claim; the comparison at the end finds out.
+func (c *copyCmd) claim() (map[string]*claim.Claim, error) {
+	claimed := map[string]*claim.Claim{}
+	if _, err := os.Stat(string(c.From)); err != nil && !c.From.Postgres() {
+		return nil, fmt.Errorf("cannot read the source: %w", err)
+	}
+	for _, d := range []settings.Database{c.From, c.To} {
+		folder := filepath.Dir(string(d))
+		if d.Postgres() || claimed[folder] != nil {
+			continue
+		}
+		own, err := claim.Folder(folder)
+		if err != nil {
+			return claimed, fmt.Errorf("the folder of %s: %w", d, err)
+		}
+		claimed[folder] = own
+	}
+	return claimed, nil
 }
 
 // progress tells of a table when it begins to, once a second, and when it is done.

@@ -450,6 +450,9 @@ func (s *side) sum(ctx context.Context, t tableSchema, tell func(rows int64)) (C
 			tell(c.Rows)
 		}
 	}
+	if c.Rows > 0 {
+		tell(c.Rows)
+	}
 	var all []byte
 	for _, part := range sum {
 		all = binary.BigEndian.AppendUint64(all, part)
