@@ -47,7 +47,7 @@ func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, opt
 	return nil
 }
 
-// SMS says how to send a code.
+// SMS says how to send a code, by text message or by call.
 type SMS struct {
 	Force         bool   // send although the user has the app
 	Action        string // what the code is good for; the same must be given to VerifyCode
@@ -67,6 +67,15 @@ type SMSResult struct {
 // SendSMS sends a code to the user's phone. It returns [ErrUserNotFound], [ErrSMSDisabled], [ErrSMSNotSent] when the gateway failed,
 // or [ErrRateLimited].
 func (c *Client) SendSMS(ctx context.Context, authyID int64, sms SMS) (SMSResult, error) {
+	return c.send(ctx, "send SMS", "sms", authyID, sms)
+}
+
+// SendCall has the user's phone rung and a code spoken, with the options, results and errors of [Client.SendSMS].
+func (c *Client) SendCall(ctx context.Context, authyID int64, call SMS) (SMSResult, error) {
+	return c.send(ctx, "send call", "call", authyID, call)
+}
+
+func (c *Client) send(ctx context.Context, name, how string, authyID int64, sms SMS) (SMSResult, error) {
 	query := url.Values{}
 	if sms.Force {
 		query.Set("force", "true")
@@ -80,8 +89,8 @@ func (c *Client) SendSMS(ctx context.Context, authyID int64, sms SMS) (SMSResult
 		Phone   string `json:"cellphone"`
 		Ignored bool   `json:"ignored"`
 	}
-	path := "/protected/json/sms/" + strconv.FormatInt(authyID, 10)
-	if err := c.do(ctx, call{name: "send SMS", method: "GET", path: path, query: query}, &answer); err != nil {
+	path := "/protected/json/" + how + "/" + strconv.FormatInt(authyID, 10)
+	if err := c.do(ctx, call{name: name, method: "GET", path: path, query: query}, &answer); err != nil {
 		return SMSResult{}, err
 	}
 	return SMSResult{Sent: !answer.Ignored, Ignored: answer.Ignored, Phone: answer.Phone, Message: answer.Message}, nil

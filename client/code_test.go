@@ -104,3 +104,12 @@ func TestSendSMS(t *testing.T) {
 		}
 	}
 }
+
+func TestSendCall(t *testing.T) {
+	c, requests := answering(t, 200, `{"success":true,"message":"Call started...","cellphone":"+1-XXX-XXX-XX02"}`)
+	got, err := c.SendCall(t.Context(), 1635, SMS{Force: true, Locale: "de"})
+	if want := (SMSResult{Sent: true, Phone: "+1-XXX-XXX-XX02", Message: "Call started..."}); err != nil || got != want {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	wantAsked(t, *requests, asked{Method: "GET", URI: "/protected/json/call/1635?force=true&locale=de"})
+}

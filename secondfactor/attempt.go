@@ -58,6 +58,7 @@ const (
 	Push     Method = "push"     // approve on a device
 	Code     Method = "code"     // a code from a device
 	SMS      Method = "sms"      // a code sent by text message
+	Call     Method = "call"     // a code spoken by a call
 	Recovery Method = "recovery" // a recovery code; it signs in once, and a new device should follow
 	Trusted  Method = "trusted"  // none: the browser is trusted
 )
@@ -117,6 +118,7 @@ type Attempt struct {
 	Ask       Ask
 	Origin    Origin // where the request to begin came from
 	Recovery  bool   // the person has recovery codes
+	Calls     bool   // calls are offered
 	Trusted   string // id of the trust that stands in for the factor, "" without
 	Ref       string // of the act, for a step-up
 	Digest    string // of the act's exact values, for a step-up
@@ -138,6 +140,7 @@ type Attempt struct {
 	Phone      string // masked, as the provider told it when a text message was sent
 	WrongCodes int
 	Sends      int
+	SentBy     Method // the last code
 	SentAt     time.Time
 	WaitUntil  time.Time // when the provider will listen again, where a notice says that it does not
 
@@ -196,6 +199,10 @@ func (a Attempt) methods(now time.Time) []Method {
 		ways = []Method{SMS, Code}
 	default:
 		ways = []Method{Push, Code, SMS}
+	}
+	// Nobody listens to an amount that is read out: an act is never confirmed by a call.
+	if a.Calls && a.Purpose != ForStepUp && slices.Contains(ways, SMS) {
+		ways = append(ways, Call)
 	}
 	if a.Recovery && a.Purpose == ForLogin {
 		ways = append(ways, Recovery)

@@ -121,25 +121,29 @@ func againNotice(cause error) Notice {
 	return NoticeUnreachable
 }
 
-// sendText sends a code by text message. The sending is counted before it happens.
+// sendText sends a code, by text message or (field by=call) by a call. The sending is counted before it happens.
 func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
 	a, ok, err := g.form(w, r)
 	if !ok {
 		return err
 	}
 	ctx := context.WithoutCancel(r.Context())
+	by := SMS
+	if r.PostForm.Get("by") == string(Call) {
+		by = Call
+	}
 	var refused Notice
 	a, err = g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
 		refused = NoticeNone
 		switch {
-		case !a.may(SMS, now):
+		case !a.may(by, now):
 			return errDecided
 		case a.Sends >= g.config.Limits.Sends:
 			refused = NoticeLimited
 		case now.Before(a.SentAt.Add(g.config.Limits.SMSAgain)):
 			refused = NoticeWait
 		default:
-			a.Sends, a.SentAt = a.Sends+1, now
+			a.Sends, a.SentAt, a.SentBy = a.Sends+1, now, by
 		}
 		a.Notice = refused
 		return nil
@@ -169,9 +173,12 @@ func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
 func (g *Guard) text(ctx context.Context, a Attempt, force bool) (client.SMSResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.config.Limits.Provider)
 	defer cancel()
-	sms := client.SMS{Force: force}
+	sms := client.SMS{Force: force, UserIP: a.Origin.Address}
 	if a.Purpose == ForStepUp {
 		sms.Action, sms.ActionMessage = a.ID, a.Ask.inWords()
+	}
+	if a.SentBy == Call {
+		return g.config.Provider.SendCall(ctx, a.AuthyID, sms)
 	}
 	return g.config.Provider.SendSMS(ctx, a.AuthyID, sms)
 }
@@ -268,7 +275,7 @@ func (g *Guard) reserveTry(ctx context.Context, a Attempt, ways ...Method) (_ At
 func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, error) {
 	asking, cancel := context.WithTimeout(ctx, g.config.Limits.Provider)
 	defer cancel()
-	options := client.CodeOptions{}
+	options := client.CodeOptions{UserIP: a.Origin.Address}
 	if a.Purpose == ForStepUp {
 		options.Action = a.ID
 	}
@@ -283,7 +290,7 @@ func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, er
 	}
 	by := Code
 	if a.Sends > 0 {
-		by = SMS
+		by = a.SentBy
 	}
 	return g.settle(ctx, a, by, said)
 }

@@ -41,6 +41,8 @@ type Page struct {
 	CanPush     bool   // a device can be asked (again)
 	PushWait    int    // seconds until it can be told of the live request again
 	CanSMS      bool   // a text message can be asked for
+	CanCall     bool   // a call can be asked for
+	ByCall      bool   // the last code was spoken by a call
 	CanType     bool   // a code is accepted
 	CanRecover  bool   // a recovery code is accepted
 	CodeFirst   bool   // the code form is the main thing on the page
@@ -61,7 +63,7 @@ type Page struct {
 func (g *Guard) page(a Attempt, now time.Time) Page {
 	p := Page{
 		App: g.config.Name, Base: g.base, Purpose: a.Purpose, Notice: a.Notice, Reason: a.Reason, Attempt: a.tag(), Ask: a.Ask, Match: a.Match,
-		PushLive: a.pushLive(now), CanPush: a.may(Push, now) && !a.pushLive(now), CanSMS: a.may(SMS, now), CanType: a.mayType(now),
+		PushLive: a.pushLive(now), CanPush: a.may(Push, now) && !a.pushLive(now), CanSMS: a.may(SMS, now), CanCall: a.may(Call, now), ByCall: a.SentBy == Call, CanType: a.mayType(now),
 		CanRecover: a.may(Recovery, now), TriesLeft: -1, Phone: a.Phone, StartOver: g.base + a.StartOver, Home: g.base + a.ReturnTo, Next: a.ReturnTo,
 		Clock: a.WrongCodes >= 2 && a.Sends == 0, Wait: inWords(a.WaitUntil.Sub(now)),
 	}

@@ -103,7 +103,7 @@ func (g *Guard) Who(r *http.Request) (SignedIn, error) {
 			return SignedIn{}, err
 		}
 	}
-	proved := s.Method == Push || s.Method == Code || s.Method == SMS
+	proved := s.Method == Push || s.Method == Code || s.Method == SMS || s.Method == Call
 	return SignedIn{s, proved && !s.TrustAsked && s.Trusted == "" && now.Before(s.CreatedAt.Add(trustQuestion))}, nil
 }
 

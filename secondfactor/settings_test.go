@@ -288,6 +288,36 @@ func TestCO6_LockIsTold(t *testing.T) {
 	}
 }
 
+func TestCO1_CallsWhereConfigured(t *testing.T) {
+	plain := newApp(t)
+	b := plain.browser()
+	b.login("ana")
+	b.post("/authy/send_token", "by", "call", "force", "true")
+	if page := b.get("/login/verify").body; strings.Contains(page, "send-call") || plain.provider.Calls("call")+plain.provider.Calls("sms") != 0 {
+		t.Error("a call is offered or made without the setting")
+	}
+	a := newApp(t, func(c *secondfactor.Config) { c.Calls = true })
+	b = a.browser()
+	b.login("ana")
+	b.post("/authy/send_token", "by", "call")
+	if page := b.get("/login/verify").body; !strings.Contains(page, "Nobody was called") || !strings.Contains(page, "Call me anyway") {
+		t.Error("ignored is not said")
+	}
+	b.post("/authy/send_token", "by", "call", "force", "true")
+	if page := b.get("/login/verify").body; !strings.Contains(page, "1-XXX-XXX-XX23 and read you a code") || a.provider.Calls("sms") != 0 {
+		t.Error("the call is not said, or a text was sent")
+	}
+	code, _ := a.provider.Sent(a.people["ana"].AuthyID)
+	b.post("/authy/verify", "token", code)
+	if b.complete(); a.completions()[0].Method != secondfactor.Call || a.who(b).MayTrust() != true {
+		t.Errorf("completed by %s", a.completions()[0].Method)
+	}
+	b.post("/transfer", "amount", "5")
+	if strings.Contains(b.get("/authy/status").body, `"call"`) {
+		t.Error("an act by a call (ST6)")
+	}
+}
+
 func TestCO10_ClockHint(t *testing.T) {
 	a := newApp(t)
 	b := a.browser()

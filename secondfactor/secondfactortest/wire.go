@@ -62,6 +62,7 @@ func (p *Provider) routes() *http.ServeMux {
 	on("remove", "POST /protected/json/users/{id}/remove", p.removeUser)
 	on("verify", "GET /protected/json/verify/{code}/{id}", p.verify)
 	on("sms", "GET /protected/json/sms/{id}", p.sms)
+	on("call", "GET /protected/json/call/{id}", p.sms)
 	on("create", "POST /onetouch/json/users/{id}/approval_requests", p.create)
 	on("ticket", "POST /onetouch/json/users/{id}/enrollment_tickets", p.ticket)
 	on("read", "GET /onetouch/json/approval_requests/{uuid}", p.read)
