@@ -49,7 +49,7 @@ func administer(ctx context.Context, s *settings.Storage, console settings.URL, 
 	if err != nil {
 		return fmt.Errorf("cannot use the database %s: %w", s.Database, err)
 	}
-	err = do(admin.Local(&admin.Admin{Tenants: local.Tenants, Operators: local.Operators, Account: local.Account}))
+	err = do(admin.Local(&admin.Admin{Tenants: local.Tenants, Operators: local.Operators, Push: local.Push, Account: local.Account}))
 	return errors.Join(err, local.Stop(ctx))
 }
 
@@ -240,7 +240,8 @@ func (c *operatorInvite) Run(ctx context.Context, out *output, operators *operat
 
 // keysCmd is `countersign keys`.
 type keysCmd struct {
-	New keysNew `cmd:"" help:"Make a master key in a new file that only its owner can read. Keep a copy away from the database's backups."`
+	RotatePush keysRotatePush `cmd:"" name:"rotate-push" help:"Make a new key for push messages. Each device subscribes with it when the authenticator is next opened there."`
+	New        keysNew        `cmd:"" help:"Make a master key in a new file that only its owner can read. Keep a copy away from the database's backups."`
 }
 
 type keysNew struct {

@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"os"
@@ -113,6 +114,13 @@ func TestAdministration(t *testing.T) {
 				t.Error(link)
 			}
 			has(t, o.run(0, "operator", "invite"), "http://localhost:8303/setup#", "works once")
+			key := parse[admin.PushKey](t, o.run(0, "keys", "rotate-push", "--json"))
+			if point, err := base64.RawURLEncoding.DecodeString(key.Key); err != nil || len(point) != 65 {
+				t.Errorf("%+v, %v", key, err)
+			}
+			if again := o.run(0, "keys", "rotate-push"); strings.Contains(again, key.Key) || !strings.Contains(again, "new key") {
+				t.Errorf("the same key again: %s", again)
+			}
 			has(t, o.run(0, "migrate"), "up to date")
 		})
 	}

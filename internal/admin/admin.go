@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"countersign.dev/internal/fault"
+	"countersign.dev/internal/notify"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 )
@@ -27,6 +28,7 @@ const actor = "command"
 type Admin struct {
 	Tenants   *tenant.Service
 	Operators *operator.Service
+	Push      *notify.Service
 	Account   tenant.Account
 }
 
@@ -67,6 +69,11 @@ type Link struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
+// PushKey is the key that devices subscribe with.
+type PushKey struct {
+	Key string `json:"key"` // base64url of the uncompressed point
+}
+
 var (
 	errAct   = fault.New(fault.Invalid, "act-unknown", "The running countersign does not know this command: it is of another version. Restart it with this one.")
 	errNames = fault.New(fault.Conflict, "name-ambiguous", "Several applications have that name: use the id instead.")
@@ -84,6 +91,7 @@ var acts = map[string]func(*Admin, context.Context, Request) (any, error){
 	"key.finish":      rotation((*tenant.Service).FinishKey),
 	"key.cancel":      rotation((*tenant.Service).CancelKey),
 	"operator.invite": (*Admin).invite,
+	"push.rotate":     (*Admin).rotatePush,
 }
 
 func (a *Admin) do(ctx context.Context, r Request) (any, error) {
@@ -165,6 +173,11 @@ func rotation(step func(*tenant.Service, context.Context, tenant.Application, st
 func (a *Admin) invite(ctx context.Context, _ Request) (any, error) {
 	url, err := a.Operators.SetupLink(ctx)
 	return Link{URL: url, ExpiresAt: a.Operators.Now().Add(operator.SetupLife)}, err
+}
+
+func (a *Admin) rotatePush(ctx context.Context, _ Request) (any, error) {
+	key, err := a.Push.RotateKey(ctx, actor)
+	return PushKey{key}, err
 }
 
 // find returns the application that is meant by an id, a number or a name.

@@ -19,7 +19,7 @@ import (
 func newAdmin(t testing.TB) *Admin {
 	s := servertest.New(t)
 	operators := operator.New(operator.Config{Store: s.Store, Ring: s.Ring, Now: s.Clock.Now, AccountID: s.Account.ID, URL: "http://localhost:8303"})
-	return &Admin{Tenants: s.Tenants, Operators: operators, Account: s.Account}
+	return &Admin{Tenants: s.Tenants, Operators: operators, Push: s.Push, Account: s.Account}
 }
 
 // The socket is for its owner alone, comes back after a kill, and answers what the process itself would.

@@ -376,10 +376,11 @@ func TestRotateKey(t *testing.T) {
 	b := newBench(t)
 	before, err := b.Push.State(t.Context(), b.phone.Device)
 	must(t, err)
-	must(t, b.Push.RotateKey(t.Context(), "operator:test"))
+	rotated, err := b.Push.RotateKey(t.Context(), "operator:test")
+	must(t, err)
 	after, err := b.Push.State(t.Context(), b.phone.Device)
 	must(t, err)
-	if before.EndpointHash == "" || after.Key == before.Key || after.EndpointHash != "" {
+	if before.EndpointHash == "" || after.Key == before.Key || after.Key != rotated || after.EndpointHash != "" {
 		t.Errorf("%+v, then %+v", before, after)
 	}
 	_, j := b.ask(t)

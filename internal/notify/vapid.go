@@ -32,10 +32,21 @@ func (s *Service) Prepare(ctx context.Context) error {
 	return err
 }
 
-// RotateKey makes a new key, which devices use from their next start on.
-func (s *Service) RotateKey(ctx context.Context, actor string) error {
+// RotateKey makes a new key, which devices use from their next start on, and returns its public half.
+func (s *Service) RotateKey(ctx context.Context, actor string) (string, error) {
 	now := s.Now()
-	return s.Store.AddPushKey(ctx, now, s.newKey, audit.New(now, "", actor, "push.key_rotated", "push_key"))
+	if err := s.Store.AddPushKey(ctx, now, s.newKey, audit.New(now, "", actor, "push.key_rotated", "push_key")); err != nil {
+		return "", err
+	}
+	newest, err := s.newestKey(ctx)
+	if err != nil {
+		return "", err
+	}
+	key, err := s.openKey(newest)
+	if err != nil {
+		return "", err
+	}
+	return publicKey(key), nil
 }
 
 func (s *Service) newKey(id int64) StoredKey {

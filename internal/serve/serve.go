@@ -94,7 +94,7 @@ func serverConfig(cfg Config) server.Config {
 		Database: string(s.Database), Master: s.MasterKey,
 		APIURL: string(s.APIURL), AuthenticatorURL: string(s.AuthenticatorURL), ConsoleURL: string(s.ConsoleURL),
 		OwnerEmail: string(s.OwnerEmail), Egress: egress.Policy{Loopback: s.PrivateCallbacks, Private: s.PrivateCallbacks},
-		Proxies: s.Proxies(), StrangerRate: float64(s.StrangerRate), StrangerBurst: int(s.StrangerBurst), Now: cfg.Now, Log: cfg.Log,
+		Push: s.Push.Settings(s.OwnerEmail), Proxies: s.Proxies(), StrangerRate: float64(s.StrangerRate), StrangerBurst: int(s.StrangerBurst), Now: cfg.Now, Log: cfg.Log,
 	}
 }
 
@@ -146,7 +146,7 @@ func (p *process) start(ctx context.Context) error {
 	}
 	if !p.Settings.Database.Postgres() {
 		var err error
-		commands := &admin.Admin{Tenants: p.server.Tenants, Operators: p.server.Operators, Account: p.server.Account}
+		commands := &admin.Admin{Tenants: p.server.Tenants, Operators: p.server.Operators, Push: p.server.Push, Account: p.server.Account}
 		if p.commands, err = admin.Serve(p.Settings.Folder(), commands, p.Log); err != nil {
 			return err
 		}

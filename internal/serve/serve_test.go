@@ -321,3 +321,17 @@ func TestRefusesToStart(t *testing.T) {
 	try("the master key does not open this database's keys: use the key that the database was created with", func(o *settings.Serve) { o.MasterKey = seal.NewMaster() })
 	start(t, s, time.Now) // with the right key, on everything that was given back
 }
+
+// The operator's word on push reaches the sender: who is named, where messages may go, and whether any do.
+func TestPushSettings(t *testing.T) {
+	s := basic(t)
+	s.PushHost, s.PushContact = []settings.PushHost{"push.example.com"}, "https://example.com/contact"
+	got := serverConfig(Config{Settings: s}).Push
+	if got.Off || got.Loopback || got.Contact != "https://example.com/contact" || len(got.Hosts) != 1 || got.Hosts[0] != "push.example.com" {
+		t.Errorf("%+v", got)
+	}
+	s.PushOff, s.PushContact = true, ""
+	if got := serverConfig(Config{Settings: s}).Push; !got.Off || got.Contact != "mailto:owner@example.com" {
+		t.Errorf("%+v", got)
+	}
+}

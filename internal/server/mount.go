@@ -18,7 +18,7 @@ func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *me
 	api := &authyapi.API{Tenants: s.Tenants, Devices: devices, Codes: codes, Approvals: s.approvals, Log: cfg.Log}
 	s.API = web.Log(cfg.Log, cfg.Now, api.Refuse, api.Handler())
 	s.Authenticator = (&deviceapi.API{
-		Devices: devices, Approvals: s.approvals, Push: s.push, Live: s.live, Logos: s.db.Logo, App: ui.Authenticator(), Shared: ui.Shared(),
+		Devices: devices, Approvals: s.approvals, Push: s.Push, Live: s.live, Logos: s.db.Logo, App: ui.Authenticator(), Shared: ui.Shared(),
 		PublicURL: cfg.AuthenticatorURL, Now: cfg.Now, Logger: cfg.Log,
 		Proxies: cfg.Proxies, StrangerRate: cfg.StrangerRate, StrangerBurst: cfg.StrangerBurst,
 	}).Handler()

@@ -64,6 +64,7 @@ type Server struct {
 	Account   tenant.Account
 	Tenants   *tenant.Service
 	Operators *operator.Service
+	Push      *notify.Service
 
 	cfg       Config
 	db        *store.Store
@@ -71,7 +72,6 @@ type Server struct {
 	live      *live.Hub
 	jobs      *job.Runner
 	approvals *approval.Service
-	push      *notify.Service
 	stopSweep context.CancelFunc
 	sweeping  sync.WaitGroup
 	draining  atomic.Bool // set once: the program is about to stop
@@ -122,6 +122,7 @@ func (s *Server) administer(ctx context.Context) error {
 	}
 	s.Tenants = &tenant.Service{Store: db, Ring: s.ring, Live: s.live, Now: now, Offer: s.leave}
 	s.Operators = operator.New(operator.Config{Store: db, Ring: s.ring, Now: now, AccountID: s.Account.ID, URL: cfg.ConsoleURL})
+	s.Push = newPush(cfg, db, s.ring, s.live)
 	return nil
 }
 
@@ -149,12 +150,11 @@ func (s *Server) build(ctx context.Context) error {
 	worker := &callback.Worker{
 		Store: db, Client: client, Body: authyapi.CallbackBody, Mail: messages.CallbackDisabledJob, Now: now, Log: cfg.Log,
 	}
-	s.push = newPush(cfg, db, ring, hub)
-	if err := s.push.Prepare(ctx); err != nil {
+	if err := s.Push.Prepare(ctx); err != nil {
 		return fmt.Errorf("read the push key: %w", err)
 	}
 	s.jobs = job.NewRunner(db, map[job.Kind]job.Handler{
-		job.Callback: worker.Deliver, job.Message: messages.Deliver, job.Push: s.push.Deliver,
+		job.Callback: worker.Deliver, job.Message: messages.Deliver, job.Push: s.Push.Deliver,
 	}, now, cfg.Log)
 	worker.Offer = s.jobs.Offer
 

@@ -31,6 +31,7 @@ type Serve struct {
 	Storage
 	Listeners
 	Outgoing
+	Push
 	Running
 }
 

@@ -120,6 +120,9 @@ var wrongValues = []struct{ setting, value, why string }{
 	{"console-tls-key", "\x00", `"\x00" is not a path: name a file or folder, or leave the setting out`},
 	{"trusted-proxy", "proxy.example.com", `"proxy.example.com" is neither an address nor a network: write it like 10.0.0.5 or 10.0.0.0/24`},
 	{"private-callbacks", "yes", `"yes" is neither true nor false`},
+	{"push-off", "yes", `"yes" is neither true nor false`},
+	{"push-contact", "ops@example.com", `"ops@example.com" is not a contact for push services: write mailto:you@example.com or an https address`},
+	{"push-host", "https://push.example.com/", `"https://push.example.com/" is not a push host: write push.example.com, push.example.com:8443 or *.example.com`},
 	{"stranger-rate", "-1", `"-1" is not a number above 0 and up to 1000000, such as 10 or 0.5`},
 	{"stranger-burst", "0", `"0" is not a whole number from 1 to 1000000`},
 	{"log-level", "loud", `"loud" is not a level: write debug, info, warn or error`},
@@ -150,7 +153,7 @@ func TestWrongValues(t *testing.T) {
 					says(t, err, c.setting+" ("+path+"): "+c.why)
 				}
 			}
-			if c.setting == "private-callbacks" {
+			if c.setting == "private-callbacks" || c.setting == "push-off" {
 				return // a switch on the command line takes "yes" too
 			}
 			_, err := parse(t, append(args, "--"+c.setting+"="+c.value)...)
