@@ -12,8 +12,9 @@ import (
 type person struct {
 	d                             *dev
 	name, email, number, password string
-	desk                          *tab // the browser at the desk
-	hand                          *tab // the phone
+	desk                          *tab     // the browser at the desk
+	hand                          *tab     // the phone
+	codes                         []string // the recovery codes
 }
 
 // newPerson has an empty browser and an empty phone, and no account yet.
@@ -71,6 +72,7 @@ func (p *person) saveCodes() {
 	p.desk.t.Helper()
 	p.desk.stand(p.d.LoginURL + "/codes")
 	p.desk.click(testid("codes-show"))
+	p.codes = strings.Fields(p.desk.see(testid("codes"), "-"))
 	p.desk.click(testid("codes-saved"))
 	p.desk.click(testid("codes-done"))
 	p.desk.stand(p.d.LoginURL + "/account")
@@ -83,11 +85,17 @@ func (p *person) maskedEmail() string { return p.email[strings.Index(p.email, "@
 // logIn gives the password at a desk, up to the waiting page.
 func (p *person) logIn(desk *tab) {
 	desk.t.Helper()
+	p.typePassword(desk)
+	desk.stand(p.d.LoginURL + "/login/verify")
+}
+
+// typePassword fills in the log-in form.
+func (p *person) typePassword(desk *tab) {
+	desk.t.Helper()
 	desk.open(p.d.LoginURL + "/login")
 	desk.fill(named("email"), p.email)
 	desk.fill(named("password"), p.password)
 	desk.click(submit("/login"))
-	desk.stand(p.d.LoginURL + "/login/verify")
 }
 
 // logOut presses the button, and makes sure that nobody is signed in.

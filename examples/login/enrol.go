@@ -124,7 +124,7 @@ func (a *App) showEnrol(w http.ResponseWriter, r *http.Request, who secondfactor
 
 // renderEnrol fills in the page: a ticket, or a device that is there already, or what is in the way of both.
 func (a *App) renderEnrol(w http.ResponseWriter, r *http.Request, u user, page enrolPage) {
-	page.Email, page.Phone, page.Registered = u.Email, u.MaskedPhone(), u.AuthyID != 0
+	page.Email, page.Phone, page.Registered = u.Email, u.ShownPhone(), u.AuthyID != 0
 	page.Countries = countries()
 	if page.CountryCode == "" {
 		page.CountryCode = u.CountryCode

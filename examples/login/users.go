@@ -93,6 +93,14 @@ func (u user) MaskedPhone() string {
 	return "+" + u.CountryCode + " " + strings.Repeat("•", hidden) + u.Phone[hidden:]
 }
 
+// ShownPhone is the whole number while it was only just typed, so that a slip is noticed, and masked once the account was ever protected.
+func (u user) ShownPhone() string {
+	if u.Stamp > 1 || u.Protected {
+		return u.MaskedPhone()
+	}
+	return "+" + u.CountryCode + " " + u.Phone
+}
+
 // event is one line of an account's history.
 type event struct {
 	At           time.Time
