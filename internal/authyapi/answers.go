@@ -185,6 +185,7 @@ type approvalAnswer struct {
 	Device          *answerDevice    `json:"device,omitempty"`         // once answered
 	Cancelled       bool             `json:"cancelled,omitempty"`      // ours
 	Match           *matchAnswer     `json:"match,omitempty"`          // ours
+	Reason          string           `json:"reason,omitempty"`         // ours: why it was denied, as in the callback
 	Receipt         *receipt.Receipt `json:"receipt,omitempty"`        // ours
 }
 
@@ -200,7 +201,7 @@ func approvalAnswerOf(a approval.Approval) approvalAnswer {
 	out := approvalAnswer{
 		AppName: a.Content.Application, AppSerialID: a.AppSerial, AuthyID: a.AuthyID, ID: a.ID, UserEmail: a.UserEmail, AppID: a.AppID,
 		CreatedAt: isoTime(a.CreatedAt), ProcessedAt: isoTimeOrNull(a.ProcessedAt), SecondsToExpire: a.Life, Status: wireStatus(a.Status),
-		UpdatedAt: isoTime(a.UpdatedAt), UserID: a.UserID, UUID: a.UUID, Cancelled: a.Status == approval.Cancelled, Match: matchOf(a), Receipt: a.Receipt(),
+		UpdatedAt: isoTime(a.UpdatedAt), UserID: a.UserID, UUID: a.UUID, Cancelled: a.Status == approval.Cancelled, Match: matchOf(a), Reason: a.Reason, Receipt: a.Receipt(),
 	}
 	if a.Answer != nil {
 		hidden := hash(a.Hidden)

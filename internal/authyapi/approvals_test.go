@@ -249,6 +249,22 @@ func TestMatchParameter(t *testing.T) {
 	}
 }
 
+// PU4: who waits learns that a wrong number denied it, so that the page can say so.
+func TestWrongNumberIsTold(t *testing.T) {
+	s := newSite(t, roomy)
+	phone := s.Phone(t, s.app, s.ana)
+	a := s.post(fmt.Sprintf("/onetouch/json/users/%d/approval_requests", s.ana.AuthyID), "message=m&match=type")
+	uuid := a.uuid(t)
+	if read := s.get("/onetouch/json/approval_requests/" + uuid); read.at(t, "approval_request", "reason") != nil {
+		t.Errorf("while pending: %s", read.body)
+	}
+	value, _ := a.at(t, "approval_request", "match", "value").(string)
+	_, _ = phone.Answer(t, uuid, approval.Approve, value+"0")
+	if read := s.get("/onetouch/json/approval_requests/" + uuid); read.at(t, "approval_request", "status") != "denied" || read.at(t, "approval_request", "reason") != "number-mismatch" {
+		t.Errorf("after a wrong number: %s", read.body)
+	}
+}
+
 // A message over 200 characters is cut, not refused (contract section 5.1): characters, not bytes.
 func TestLongMessage(t *testing.T) {
 	s := newSite(t)
