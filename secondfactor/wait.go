@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -74,7 +75,7 @@ func (g *Guard) streamEvents(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // asks common proxies not to hold the stream back
 	out := stream{w: w, control: http.NewResponseController(w)}
-	out.send("retry: 1000\n\n")
+	out.send(fmt.Sprintf("retry: %d\n\n", 500+rand.IntN(1500))) // ms; each browser at a moment of its own after a restart
 	var told status
 	for out.err == nil {
 		a, err := g.attempt(r)

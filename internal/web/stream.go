@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -23,7 +24,11 @@ type Stream struct {
 	rc *http.ResponseController
 }
 
-// OpenStream begins the answer and tells the browser to come back after a second when it breaks. From here on the
+// again is when a browser comes back whose stream broke: each at a moment of its own, so that a server that
+// starts again is not met by everybody at once.
+func again() time.Duration { return time.Duration(500+rand.IntN(2000)) * time.Millisecond }
+
+// OpenStream begins the answer and tells the browser when to come back if it breaks. From here on the
 // handler cannot answer anything else. The caller must Close the stream.
 func OpenStream(w http.ResponseWriter, r *http.Request) (*Stream, error) {
 	s := &Stream{w: w, rc: http.NewResponseController(w)}
@@ -36,7 +41,7 @@ func OpenStream(w http.ResponseWriter, r *http.Request) (*Stream, error) {
 	}
 	s.rc.SetReadDeadline(time.Time{}) // the server's limit for reading a request is not one for listening
 	w.WriteHeader(http.StatusOK)
-	return s, s.write("retry: 1000\n\n")
+	return s, s.write(fmt.Sprintf("retry: %d\n\n", again().Milliseconds()))
 }
 
 // Event sends an event without data of its own.
