@@ -47,6 +47,10 @@ func TestMain(m *testing.M) {
 				return 1
 			}
 		}
+		if err := trustUs(dir); err != nil {
+			log.Print(err)
+			return 1
+		}
 		raceBinary = cmp.Or(os.Getenv("COUNTERSIGN_RACE_BINARY"), binary)
 		defer closeBrowser()
 		return m.Run()

@@ -11,6 +11,7 @@
 //	command_test.go   `countersign dev` itself                      terminal_test.go  `countersign device`
 //	npm_test.go       the npm client `authy`                        race_test.go      200 codes at once
 //	callback_test.go  a receiver that fails                         tenants_test.go   two applications, one hostile
+//	serve_test.go     `countersign serve`: PostgreSQL, certificates, nginx in front, restarts under load
 //	crash_test.go     kill -9 in a loop                             flush_test.go     the disk flush before the answer
 //
 // The binary comes from COUNTERSIGN_BINARY, and one with the race detector from COUNTERSIGN_RACE_BINARY; without them

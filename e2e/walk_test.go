@@ -15,7 +15,11 @@ import (
 // TestLogIn: sign-up with a ticket, log-in approved, log-out, log-in denied.
 func TestLogIn(t *testing.T) {
 	t.Parallel()
-	d := startDev(t)
+	walkLogIn(t, startDev(t))
+}
+
+func walkLogIn(t *testing.T, d *dev) {
+	t.Helper()
 	ana := enrolled(t, d, "Ana")
 	session := cookies(ana.desk, d.LoginURL)
 	ana.logOut(ana.desk)
@@ -58,7 +62,11 @@ func TestLogIn(t *testing.T) {
 // not approvals.
 func TestLogInByAppCode(t *testing.T) {
 	t.Parallel()
-	d := startDev(t)
+	walkAppCode(t, startDev(t))
+}
+
+func walkAppCode(t *testing.T, d *dev) {
+	t.Helper()
 	ben := enrolled(t, d, "Ben")
 	ben.logOut(ben.desk)
 	ben.logIn(ben.desk)

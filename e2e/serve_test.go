@@ -1,0 +1,463 @@
+// This file proves `countersign serve` as a company would run it: PostgreSQL, certificates, nginx in front, the sample
+// application as a process of its own, and a restart under load that nobody notices.
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"countersign.dev/client"
+	"countersign.dev/internal/postgrestest"
+)
+
+// ours is the certificate that stands for localhost in these tests. This process, the programs that it starts and the browser
+// believe in it; nobody else does.
+var ours struct{ cert, key, pin string }
+
+// trustUs makes the certificate in dir.
+func trustUs(dir string) error {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err1 := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	secret, err2 := x509.MarshalPKCS8PrivateKey(private)
+	public, err3 := x509.MarshalPKIXPublicKey(private.Public())
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	pin := sha256.Sum256(public)
+	ours.cert, ours.key, ours.pin = filepath.Join(dir, "localhost.pem"), filepath.Join(dir, "localhost.key"), base64.StdEncoding.EncodeToString(pin[:])
+	return errors.Join(
+		os.WriteFile(ours.cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644),
+		os.WriteFile(ours.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600),
+		os.Setenv("SSL_CERT_FILE", ours.cert))
+}
+
+// site is a deployment: a database, any number of nodes, nginx in front, the sample application beside it.
+type site struct {
+	t      *testing.T
+	dir    string
+	config string
+	*dev   // its addresses and its person's steps; there is no process behind it
+	nodes  []*node
+	login  string // where the sample listens
+}
+
+// node is a `countersign serve`.
+type node struct {
+	process
+	addr map[string]string // by listener
+}
+
+// process is a program that a site runs.
+type process struct {
+	cmd    *exec.Cmd
+	output *lockedBuffer
+	exited chan struct{}
+}
+
+// freePort returns a port that nobody uses now. Addresses of a deployment must be known before its parts start.
+func freePort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	return port
+}
+
+// newSite makes the database, the keys and the settings of a deployment with n nodes, as docs/operations.md says.
+func newSite(t *testing.T, n int) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir(), dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t)}
+	s.config = filepath.Join(s.dir, "countersign.toml")
+	where := dsnURL(postgrestest.Start(t).URL("postgres"))
+	for _, address := range []*string{&s.APIURL, &s.AuthenticatorURL, &s.ConsoleURL, &s.LoginURL} {
+		*address = "https://localhost:" + freePort(t)
+	}
+	for range n {
+		node := &node{addr: map[string]string{}}
+		for _, name := range []string{"api", "authenticator", "console", "ops"} {
+			node.addr[name] = "127.0.0.1:" + freePort(t)
+		}
+		s.nodes = append(s.nodes, node)
+	}
+	master := filepath.Join(s.dir, "master.key")
+	s.command("keys", "new", master)
+	s.write(s.config, fmt.Sprintf(`database = %q
+master-key-file = %q
+owner-email = "owner@example.com"
+api-url = %q
+authenticator-url = %q
+console-url = %q
+trusted-proxy = ["127.0.0.1"]
+private-callbacks = true
+log-level = "info"
+shutdown-grace = "500ms"
+`, where, master, s.APIURL, s.AuthenticatorURL, s.ConsoleURL))
+	s.command("migrate", "up", "--config", s.config)
+	var app struct {
+		ID     string `json:"id"`
+		APIKey string `json:"api_key"`
+	}
+	if err := json.Unmarshal([]byte(s.command("app", "create", "Owlgate", "--drop-in", "--json", "--config", s.config)), &app); err != nil {
+		t.Fatal(err)
+	}
+	s.APIKey = app.APIKey
+	s.command("app", "callback", app.ID, s.LoginURL+"/authy/callback", "--config", s.config)
+	return s
+}
+
+// dsnURL writes a key=value address as a URL.
+func dsnURL(dsn string) string {
+	q := url.Values{}
+	for _, pair := range strings.Fields(dsn) {
+		name, value, _ := strings.Cut(pair, "=")
+		q.Set(name, value)
+	}
+	name := q.Get("dbname")
+	q.Del("dbname")
+	return "postgres:///" + name + "?" + q.Encode()
+}
+
+func (s *site) write(path, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// environment is that of every program of the site: nothing of the test's own settings.
+func environment(more ...string) []string {
+	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "SSL_CERT_FILE=" + ours.cert}
+	return append(env, more...)
+}
+
+// command runs the binary to its end and returns what it printed.
+func (s *site) command(args ...string) string {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), binary, args...)
+	cmd.Env = environment()
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		s.t.Fatalf("countersign %v: %v\n%s", args, err, &stderr)
+	}
+	return string(out)
+}
+
+// run starts a program that is stopped when the test ends.
+func (s *site) run(name string, env []string, program string, args ...string) process {
+	s.t.Helper()
+	p := process{cmd: exec.Command(program, args...), output: &lockedBuffer{}, exited: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, p.output, p.output
+	if err := p.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended is in ProcessState
+		close(p.exited)
+	}()
+	s.t.Cleanup(func() {
+		p.stop()
+		if s.t.Failed() {
+			s.dev.save(name+".log", p.output.Bytes())
+		}
+		for _, bad := range []string{"WARNING: DATA RACE", "panic:", "fatal error:"} {
+			if strings.Contains(p.output.String(), bad) {
+				s.t.Errorf("%s printed %q:\n%s", name, bad, p.output)
+			}
+		}
+	})
+	return p
+}
+
+// stop ends the program well and waits for it.
+func (p process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.exited:
+	case <-time.After(startWithin):
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+	}
+}
+
+// start starts one node and returns when it is ready.
+func (s *site) start(i int) {
+	s.t.Helper()
+	n := s.nodes[i]
+	args := []string{"serve", "--config", s.config}
+	for name, addr := range n.addr {
+		args = append(args, "--"+name+"-addr", addr)
+	}
+	n.process = s.run(fmt.Sprint("serve", i), environment(), raceBinary, args...)
+	eventually(s.t, startWithin, "a node", func() error {
+		select {
+		case <-n.exited:
+			s.t.Fatalf("serve ended: %s", n.output)
+		default:
+		}
+		answer, err := http.Get("http://" + n.addr["ops"] + "/readyz")
+		if err != nil {
+			return err
+		}
+		answer.Body.Close()
+		return want("readiness", answer.StatusCode, http.StatusOK)
+	})
+}
+
+// proxy starts nginx in front of everything.
+func (s *site) proxy() {
+	s.t.Helper()
+	var servers, upstreams strings.Builder
+	for _, surface := range []struct{ name, public string }{{"api", s.APIURL}, {"authenticator", s.AuthenticatorURL}, {"console", s.ConsoleURL}, {"login", s.LoginURL}} {
+		fmt.Fprintf(&upstreams, "upstream %s {\n", surface.name)
+		if surface.name == "login" {
+			fmt.Fprintf(&upstreams, "server %s;\n", s.login)
+		} else {
+			for _, n := range s.nodes {
+				fmt.Fprintf(&upstreams, "server %s max_fails=0;\n", n.addr[surface.name])
+			}
+		}
+		upstreams.WriteString("}\n")
+		u, err := url.Parse(surface.public)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		fmt.Fprintf(&servers, "server {\nlisten 127.0.0.1:%s ssl;\nlocation / {\nproxy_pass http://%s;\n}\n}\n", u.Port(), surface.name)
+	}
+	config := filepath.Join(s.dir, "nginx.conf")
+	s.write(config, fmt.Sprintf(`daemon off;
+pid %[1]s/nginx.pid;
+error_log stderr warn;
+user root;
+worker_processes 1;
+events { worker_connections 4096; }
+http {
+access_log off;
+client_body_temp_path %[1]s/body;
+proxy_temp_path %[1]s/proxy;
+fastcgi_temp_path %[1]s/fastcgi;
+uwsgi_temp_path %[1]s/uwsgi;
+scgi_temp_path %[1]s/scgi;
+ssl_certificate %[2]s;
+ssl_certificate_key %[3]s;
+proxy_http_version 1.1;
+proxy_set_header Host $http_host;
+proxy_set_header Connection "";
+proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+proxy_buffering off;
+proxy_read_timeout 1h;
+proxy_next_upstream error timeout non_idempotent;
+%[4]s%[5]s}
+`, s.dir, ours.cert, ours.key, &upstreams, &servers))
+	program, err := exec.LookPath("nginx")
+	if err != nil {
+		program = "/usr/sbin/nginx"
+	}
+	s.run("nginx", environment(), program, "-p", s.dir, "-e", "stderr", "-c", config)
+	eventually(s.t, startWithin, "nginx", func() error {
+		answer, err := http.Get(s.APIURL)
+		if err == nil {
+			answer.Body.Close()
+		}
+		return err
+	})
+}
+
+// sample starts the sample application as a process of its own.
+func (s *site) sample() {
+	s.t.Helper()
+	program := filepath.Join(s.dir, "login")
+	build := exec.CommandContext(s.t.Context(), "go", "build", "-buildvcs=false", "-o", program, "./examples/login/cmd/login")
+	build.Dir = ".."
+	if out, err := build.CombinedOutput(); err != nil {
+		s.t.Fatalf("build the sample: %v\n%s", err, out)
+	}
+	s.run("login", environment("AUTHY_API_KEY="+s.APIKey, "AUTHY_API_URL="+s.APIURL, "AUTHENTICATOR_URL="+s.AuthenticatorURL,
+		"PUBLIC_URL="+s.LoginURL, "ADDR="+s.login, "DATA="+filepath.Join(s.dir, "login.db")), program)
+	eventually(s.t, startWithin, "the sample application", func() error {
+		answer, err := http.Get(s.LoginURL + "/")
+		if err != nil {
+			return err
+		}
+		answer.Body.Close()
+		return want("status", answer.StatusCode, http.StatusOK)
+	})
+}
+
+// TestServeWalk: the walk of `dev`, on a deployment: PostgreSQL, nginx with a certificate in front, and the sample application with
+// nothing but its key and addresses.
+func TestServeWalk(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1)
+	s.start(0)
+	s.proxy()
+	s.sample()
+	walkLogIn(t, s.dev)
+	walkAppCode(t, s.dev)
+}
+
+// TestServeStarts: on an existing database a node is ready within 200 ms of being started.
+func TestServeStarts(t *testing.T) {
+	dir := t.TempDir()
+	s := &site{t: t, dir: dir, dev: &dev{t: t}}
+	s.command("keys", "new", filepath.Join(dir, "master.key"))
+	var quickest time.Duration
+	for round := range 6 {
+		began := time.Now()
+		cmd := exec.CommandContext(t.Context(), binary, "serve", "--data", dir, "--master-key-file", filepath.Join(dir, "master.key"), "--owner-email", "o@example.com",
+			"--api-addr", "127.0.0.1:0", "--authenticator-addr", "127.0.0.1:0", "--console-addr", "127.0.0.1:0", "--ops-addr", "127.0.0.1:0",
+			"--api-url", "http://localhost:1", "--authenticator-url", "http://localhost:2", "--console-url", "http://localhost:3", "--shutdown-grace", "1ms")
+		cmd.Env = environment()
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.Contains(line, "is running") {
+			t.Fatalf("%q, %v", line, err)
+		}
+		took := time.Since(began)
+		if round > 0 && (quickest == 0 || took < quickest) { // the first one makes the database
+			quickest = took
+		}
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("stopped with %v", err)
+		}
+	}
+	t.Logf("measured: ready %v after the start, the quickest of five", quickest)
+	if quickest > 200*time.Millisecond {
+		t.Errorf("ready after %v, want 200 ms", quickest)
+	}
+}
+
+// decided waits until an approval is decided, by short long polls: a node may hear of another's decision late.
+func decided(ctx context.Context, c *client.Client, uuid, status string) error {
+	for {
+		got, err := c.WaitApproval(ctx, uuid, 2*time.Second)
+		if err != nil || got.Status != client.StatusPending {
+			return errors.Join(err, want("status", got.Status, status))
+		}
+	}
+}
+
+// TestServeRollingRestart: each node is stopped and started while applications ask and wait and a phone answers. No request fails, and
+// everybody who waits hears of the decision.
+func TestServeRollingRestart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 2)
+	for i := range s.nodes {
+		s.start(i)
+	}
+	s.proxy()
+	c, err := client.New(client.Config{BaseURL: s.APIURL, APIKey: s.APIKey, Retries: -1}) // whatever fails is seen
+	if err != nil {
+		t.Fatal(err)
+	}
+	ana, hand := s.addUser(c), s.newPhone()
+	hand.enrol(c, ana)
+
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	var cycles atomic.Int64
+	failed := func(what string, err error) {
+		if ctx.Err() == nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for range 4 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				asked, err := c.CreateApproval(ctx, ana.id, client.ApprovalRequest{Message: "Log in?"})
+				if err != nil {
+					failed("ask", err)
+					return
+				}
+				told := make(chan error, 1)
+				go func() { told <- decided(ctx, c, asked.UUID, client.StatusApproved) }()
+				if err := hand.tryAnswer(ctx, asked.UUID, "approve"); err != nil {
+					failed("answer", err)
+				}
+				if err := <-told; err != nil {
+					failed("wait", err)
+				}
+				cycles.Add(1)
+			}
+		})
+	}
+	// Somebody waits all along, for a decision that comes after both restarts.
+	late, err := c.CreateApproval(ctx, ana.id, client.ApprovalRequest{Message: "Later?"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lateTold := make(chan error, 1)
+	go func() { lateTold <- decided(t.Context(), c, late.UUID, client.StatusDenied) }()
+
+	for i, n := range s.nodes {
+		before := cycles.Load()
+		eventually(t, waitWithin, "work before the restart", func() error {
+			if cycles.Load() < before+5 {
+				return fmt.Errorf("%d cycles", cycles.Load()-before)
+			}
+			return nil
+		})
+		n.stop()
+		if code := n.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("node %d ended with %d: %s", i, code, n.output)
+		}
+		s.start(i)
+	}
+	before := cycles.Load()
+	eventually(t, waitWithin, "work after the restarts", func() error {
+		if cycles.Load() < before+5 {
+			return fmt.Errorf("%d cycles", cycles.Load()-before)
+		}
+		return nil
+	})
+	stop()
+	all.Wait()
+	hand.answer(late.UUID, "deny")
+	if err := <-lateTold; err != nil {
+		t.Errorf("who waited over the restarts: %v", err)
+	}
+	t.Logf("measured: %d approval cycles over two restarts, none failed", cycles.Load())
+}
