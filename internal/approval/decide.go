@@ -67,6 +67,9 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 		return Approval{}, err
 	}
 	s.Offer(jobs...)
+	if status == Approved {
+		s.Meter.Count(a.AppID, tenant.CountAuths)
+	}
 	s.Live.Wake(live.ApprovalTopic(uuid), live.UserTopic(a.UserID))
 	if reason == ErrMismatch.Code {
 		return decided, ErrMismatch

@@ -48,6 +48,7 @@ type Service struct {
 	Store  Store
 	Ring   *seal.Ring
 	Live   *live.Hub
+	Meter  *tenant.Meter
 	Now    func() time.Time
 	Origin string // the authenticator's public URL, which devices sign
 	// Logo returns the digest of the picture at url as devices will see it, or "" when it cannot be had in time.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/device"
@@ -20,12 +21,13 @@ import (
 	"countersign.dev/internal/tenant"
 )
 
-// API is the surface. All fields but Log's default must be set.
+// API is the surface. All fields must be set.
 type API struct {
 	Tenants   *tenant.Service
 	Devices   *device.Service
 	Codes     *otp.Service
 	Approvals *approval.Service
+	Now       func() time.Time
 	Log       *slog.Logger
 }
 
@@ -52,9 +54,24 @@ var routes = []route{
 	{"GET", "/protected/{format}/users/{id}/status", (*API).userStatus},
 	{"POST", "/protected/{format}/users/{id}/remove", (*API).removeUser},
 	{"POST", "/protected/{format}/users/{id}/delete", (*API).removeUser}, // and users/delete/{id}, see respell
+	{"POST", "/protected/{format}/users/{id}/update", (*API).updateUser},
+	{"POST", "/protected/{format}/users/{id}/register_activity", (*API).registerActivity},
+	{"POST", "/protected/{format}/users/{id}/secret", (*API).createSecret},
+	{"GET", "/protected/{format}/users/{id}/secret/export", (*API).exportSecret},
+	{"GET", "/protected/{format}/users/{id}/phone_number", (*API).exportPhone},
 
 	{"GET", "/protected/{format}/verify/{token}/{id}", (*API).verify},
 	{"GET", "/protected/{format}/sms/{id}", (*API).sendSMS},
+	{"GET", "/protected/{format}/call/{id}", (*API).sendCall},
+	{"POST", "/protected/{format}/email/{id}", (*API).sendEmail},
+
+	{"POST", "/protected/{format}/phones/verification/start", (*API).startVerification},
+	{"GET", "/protected/{format}/phones/verification/check", (*API).checkVerification},
+	{"GET", "/protected/{format}/phones/verification/status", (*API).verificationStatus},
+	{"GET", "/protected/{format}/phones/info", (*API).phoneInfo},
+
+	{"GET", "/protected/{format}/app/details", (*API).appDetails},
+	{"GET", "/protected/{format}/app/stats", (*API).appStats},
 
 	{"POST", "/onetouch/{format}/users/{id}/approval_requests", (*API).createApproval},
 	{"GET", "/onetouch/{format}/approval_requests/{uuid}", (*API).readApproval},
@@ -129,6 +146,7 @@ func (a *API) serve(h handler) http.Handler {
 			a.Refuse(w, r, err)
 			return
 		}
+		a.Tenants.Meter.Count(app.ID, tenant.CountAPICall)
 		answer, err := h(a, call{ctx: r.Context(), r: r, app: app, params: params})
 		if err != nil {
 			a.Refuse(w, r, err)

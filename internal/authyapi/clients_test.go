@@ -192,8 +192,11 @@ func TestAuthyClientAsserts(t *testing.T) {
 
 // Ruby and Rust insist on a message in each answer.
 func TestRustReadsMessages(t *testing.T) {
-	s := newSite(t, roomy)
+	s := newSite(t, roomy, open)
 	for _, u := range usages(s, s.Phone(t, s.app, s.ana)) {
+		if u.name == "secret/export" || u.name == "phone_number" { // later than the client, and without
+			continue
+		}
 		if a := s.ask(u.method, u.target(t)+"?"+u.form, "", ""); a.at(t, "message") == nil || a.at(t, "success") == nil {
 			t.Errorf("%s: %s", u.name, a.body)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/approval"
+	"countersign.dev/internal/otp"
 	"countersign.dev/internal/servertest"
 )
 
@@ -102,6 +103,77 @@ func usages(s *site, phone *servertest.Phone) []usage {
 			return target
 		}, "", "", says(`"status":"pending"`, "told again")},
 		{"enrollment_tickets", "POST", fixed(fmt.Sprintf("/onetouch/json/users/%d/enrollment_tickets", s.ana.AuthyID)), "", "", says("/enroll#")},
+		{"update", "POST", fixed(users + "/update"), "email=ana%40example.com", `{"email":"ana@example.com"}`, says("User was updated successfully")},
+		{
+			"register_activity", "POST", func(*testing.T) string {
+				s.Clock.Advance(time.Second) // so that its record is the newest
+				return users + "/register_activity"
+			}, "type=password_reset&data[reason]=lost&ip=192.0.2.7",
+			`{"type":"password_reset","data":{"reason":"lost"},"user_ip":"192.0.2.7"}`,
+			func(t *testing.T, a answer) {
+				says("Activity was created.")(t, a)
+				if last := s.lastRecord(t); last.Action != "activity.password_reset" || last.Note != "from 192.0.2.7" {
+					t.Errorf("recorded %+v", last)
+				}
+			},
+		},
+		{"secret", "POST", fixed(users + "/secret"), "qr_size=200&label=Ana+%26+Co", `{"qr_size":"200","label":"Ana & Co"}`, says(`{"label":"Ana & Co","issuer":"Bank","qr_code":"data:image/png;base64,`)},
+		{
+			"secret/export", "GET", func(t *testing.T) string {
+				s.generic(t)
+				return users + "/secret/export"
+			}, "", "", says(`{"secret":"`, `"otp":"`),
+		},
+		{"phone_number", "GET", fixed(users + "/phone_number"), "", "", says(`"e164":"+12025550123"`)},
+		{
+			"call", "GET", func(*testing.T) string {
+				s.Clock.Advance(10 * time.Minute)
+				return fmt.Sprint("/protected/json/call/", s.ana.AuthyID)
+			}, "force=true&locale=de", `{"force":true,"locale":"de"}`,
+			func(t *testing.T, a answer) {
+				says("Call started...")(t, a)
+				if m := s.Delivered(t, s.ana.Phone); m.Channel != otp.Voice || m.Language != "de-DE" {
+					t.Errorf("said by %s in %q", m.Channel, m.Language)
+				}
+			},
+		},
+		{
+			"email", "POST", func(*testing.T) string {
+				s.Clock.Advance(10 * time.Minute)
+				return fmt.Sprint("/protected/json/email/", s.ana.AuthyID)
+			}, "force=1", `{"force":1}`, says("Email token was sent"),
+		},
+		{
+			"verification/start", "POST", func(*testing.T) string {
+				s.Clock.Advance(10 * time.Minute)
+				return "/protected/json/phones/verification/start"
+			}, "via=call&country_code=1&phone_number=202-555-0177&code_length=6&locale=fr", `{"via":"call","country_code":"1","phone_number":"(202) 555 0177","code_length":6,"locale":"FR"}`,
+			func(t *testing.T, a answer) {
+				says("Call to +1 202-555-0177 initiated.")(t, a)
+				if m := s.Delivered(t, "+12025550177"); len(m.Code) != 6 || m.Language != "fr-FR" {
+					t.Errorf("sent %q in %q", m.Code, m.Language)
+				}
+			},
+		},
+		{
+			"verification/check", "GET", func(t *testing.T) string {
+				s.verification(t)
+				return "/protected/json/phones/verification/check"
+			}, "country_code=1&phone_number=202.555.0178&verification_code=4711", `{"country_code":1,"phone_number":"2025550178","verification_code":4711}`,
+			says("Verification code is correct."),
+		},
+		{
+			"verification/status", "GET", func(t *testing.T) string {
+				s.verification(t)
+				return "/protected/json/phones/verification/status"
+			}, "country_code=1&phone_number=2025550178", `{"country_code":1,"phone_number":2025550178}`, says(`"status":"pending"`),
+		},
+		{
+			"phones/info", "GET", fixed("/protected/json/phones/info"), "country_code=351&phone_number=912+345+678&user_ip=192.0.2.7",
+			`{"country_code":351,"phone_number":"912345678"}`, says(`"type":"cellphone"`),
+		},
+		{"app/details", "GET", fixed("/protected/json/app/details"), "user_ip=192.0.2.7", `{"user_ip":"192.0.2.7"}`, says("Application information.")},
+		{"app/stats", "GET", fixed("/protected/json/app/stats"), "user_ip=192.0.2.7", `{"user_ip":"192.0.2.7"}`, says("Monthly statistics.")},
 		{"probe", "GET", fixed("/"), "", "", says(`{"message":"Countersign","success":true}`)},
 	}
 }
@@ -197,7 +269,7 @@ func jsonWithKey(text, key string) string {
 }
 
 func TestEveryRouteInEveryEncoding(t *testing.T) {
-	s := newSite(t, roomy)
+	s := newSite(t, roomy, open)
 	for _, u := range usages(s, s.Phone(t, s.app, s.ana)) {
 		for _, e := range encodings {
 			for _, place := range []string{"header", "query", "body"} {
@@ -228,7 +300,7 @@ func TestEveryRouteInEveryEncoding(t *testing.T) {
 
 // The table above has a line for each route.
 func TestUsagesAreComplete(t *testing.T) {
-	s := newSite(t, roomy)
+	s := newSite(t, roomy, open)
 	called := map[string]bool{}
 	for _, u := range usages(s, s.Phone(t, s.app, s.ana)) {
 		r := request(u.method, u.target(t), "", "")

@@ -65,7 +65,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	s := newSite(t)
 	const message = "The requested URL was not found. See the documentation for the addresses of this API."
 	for _, path := range []string{
-		"/protected", "/protected/json", "/protected/json/users", "/protected/json/users/new/more", "/protected/json/phones/verification/start", "/onetouch/json/approval_requests",
+		"/protected", "/protected/json", "/protected/json/users", "/protected/json/users/new/more", "/protected/json/phones", "/onetouch/json/approval_requests",
 		"/dashboard/json/application/webhooks", "/protected/json/verify/123456", "/PROTECTED/json/users/new", "/favicon.ico", "/protected/json/users/1/status/x",
 	} {
 		for _, method := range []string{"GET", "POST"} {

@@ -4,15 +4,19 @@ package authyapi
 
 import (
 	"bytes"
+	"encoding/base32"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"countersign.dev/internal/audit"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/servertest"
 	"countersign.dev/internal/tenant"
@@ -39,12 +43,57 @@ func newSite(t testing.TB, change ...func(*tenant.Settings)) *site {
 }
 
 func (s *site) api() *API {
-	return &API{Tenants: s.Tenants, Devices: s.Devices, Codes: s.Codes, Approvals: s.Approvals, Log: slog.New(slog.NewTextHandler(s.log, nil))}
+	return &API{Tenants: s.Tenants, Devices: s.Devices, Codes: s.Codes, Approvals: s.Approvals, Now: s.Clock.Now, Log: slog.New(slog.NewTextHandler(s.log, nil))}
 }
 
 // roomy lets a test ask as often as it likes.
 func roomy(set *tenant.Settings) {
 	set.WaitingMax, set.UnapprovedHour, set.UnapprovedBurst = 1_000_000, 1_000_000, 0
+}
+
+// open switches on what an application may only do when its operator says so.
+func open(set *tenant.Settings) {
+	set.GenericTokens, set.ExportSecrets, set.ExportPhones, set.CustomCodes = true, true, true, true
+}
+
+// generic gives Ana a secret in another authenticator app, used once, and returns what that app shows.
+func (s *site) generic(t *testing.T) (code func() string) {
+	t.Helper()
+	made, err := s.Codes.NewGeneric(t.Context(), s.app, s.ana, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri, err := url.Parse(made.URI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(uri.Query().Get("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code = func() string { return otp.HOTP(secret, uint64(otp.Step(s.Clock.Now(), 30*time.Second)), 6) }
+	s.get(fmt.Sprintf("/protected/json/verify/%s/%d", code(), s.ana.AuthyID))
+	return code
+}
+
+// verification starts one of +1 202-555-0178 with the code 4711.
+func (s *site) verification(t *testing.T) {
+	t.Helper()
+	s.Clock.Advance(10 * time.Minute) // for the limit on sending
+	a := s.post("/protected/json/phones/verification/start", "country_code=1&phone_number=2025550178&custom_code=4711")
+	if a.status != http.StatusOK {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+}
+
+// lastRecord is the application's newest audit record.
+func (s *site) lastRecord(t *testing.T) audit.Record {
+	t.Helper()
+	records, err := s.Store.Audit(t.Context(), s.app.ID, 1)
+	if err != nil || len(records) == 0 {
+		t.Fatalf("no record, %v", err)
+	}
+	return records[0]
 }
 
 // logged is what was logged, safe for concurrent use.

@@ -1,14 +1,11 @@
 package authyapi
 
 import (
-	"errors"
-
 	"countersign.dev/internal/device"
-	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
 )
 
-// This file owns users and codes: contract sections 3.1 to 3.3, 4.1 and 4.2, and enrolment tickets.
+// This file owns users: contract sections 3.1 to 3.3, and enrolment tickets.
 
 func (a *API) addUser(c call) (any, error) {
 	u, err := a.Tenants.AddUser(c.ctx, c.app, tenant.NewUser{
@@ -49,71 +46,6 @@ func (a *API) removeUser(c call) (any, error) {
 		return nil, err
 	}
 	return done{"User removed from application", true}, nil
-}
-
-func (a *API) verify(c call) (any, error) {
-	u, err := c.user(a)
-	if errors.Is(err, tenant.ErrUser) {
-		return nil, errNobody
-	}
-	if err != nil {
-		return nil, err
-	}
-	verdict, err := a.Codes.Verify(c.ctx, c.app, u, c.r.PathValue("token"), c.params.String("action"))
-	if errors.Is(err, tenant.ErrUser) {
-		return nil, errNobody
-	}
-	if err != nil {
-		return nil, err
-	}
-	d := verifyDevice{OSType: "sms"}
-	if verdict.SentID == "" {
-		grants, err := a.Devices.OfUser(c.ctx, u.ID)
-		if err != nil {
-			return nil, err
-		}
-		for _, g := range grants {
-			if g.ID == verdict.GrantID {
-				d = verifyDeviceOf(g)
-			}
-		}
-	}
-	// The order of the members and the string "true" are compared by clients (contract sections 1.4, 1.6).
-	return struct {
-		Message string       `json:"message"`
-		Token   string       `json:"token"`
-		Success string       `json:"success"`
-		Device  verifyDevice `json:"device"`
-	}{"Token is valid.", "is valid", "true", d}, nil
-}
-
-func (a *API) sendSMS(c call) (any, error) {
-	u, err := c.user(a)
-	if err != nil {
-		return nil, err
-	}
-	sent, err := a.Codes.Send(c.ctx, c.app, u, otp.Request{
-		Channel: otp.SMS,
-		Force:   c.params.Bool("force"), Action: c.params.String("action"), ActionMessage: c.params.String("action_message"),
-		Locale: c.params.String("locale"), IP: c.params.String("user_ip"),
-	})
-	if err != nil {
-		return nil, err
-	}
-	if sent.Ignored {
-		return struct {
-			Message   string `json:"message"`
-			Cellphone string `json:"cellphone"`
-			Device    string `json:"device"`
-			Ignored   bool   `json:"ignored"`
-			Success   bool   `json:"success"`
-		}{"Ignored: SMS is not needed for smartphones. Pass force=true if you want to actually send it anyway.", u.MaskedCell(), deviceName(sent.Platform), true, true}, nil
-	}
-	return struct {
-		Success   bool   `json:"success"`
-		Message   string `json:"message"`
-		Cellphone string `json:"cellphone"`
-	}{true, "SMS token was sent", u.MaskedCell()}, nil
 }
 
 func (a *API) createTicket(c call) (any, error) {

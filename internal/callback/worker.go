@@ -112,16 +112,15 @@ func (w *Worker) try(ctx context.Context, app tenant.Application, a approval.App
 	}
 	start := w.Now()
 	try := Try{ID: ident.New(start), AppID: app.ID, UUID: a.UUID, URL: app.Callback.URL, At: start}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, app.Callback.URL, bytes.NewReader(body))
+	req, err := request(ctx, app, body, params)
 	if err != nil {
 		try.Error = "the address is not a URL"
 		return try, nil
 	}
 	nonce := nonce(start)
-	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Countersign")
 	req.Header.Set(sign.HeaderNonce, nonce)
-	req.Header.Set(sign.HeaderSignature, sign.Sign(key, nonce, http.MethodPost, app.Callback.URL, params))
+	req.Header.Set(sign.HeaderSignature, sign.Sign(key, nonce, req.Method, app.Callback.URL, params))
 	res, err := w.Client.Do(req)
 	if err == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // only its end matters
@@ -133,6 +132,18 @@ func (w *Worker) try(ctx context.Context, app tenant.Application, a approval.App
 		try.Error = reason(res, err)
 	}
 	return try, nil
+}
+
+// request is a POST of the body, or, where the application's settings say so, a GET with what is signed as its query (contract section 6.3).
+func request(ctx context.Context, app tenant.Application, body []byte, params string) (*http.Request, error) {
+	if app.Settings.CallbackGet {
+		return http.NewRequestWithContext(ctx, http.MethodGet, app.Callback.URL+"?"+params, http.NoBody)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, app.Callback.URL, bytes.NewReader(body))
+	if err == nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, err
 }
 
 // nonce is the time in Unix seconds, as it always was (contract section 7.1), with random digits behind a point, so

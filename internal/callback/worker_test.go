@@ -82,6 +82,47 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
+// A callback by GET has the canonical text for a query, signed as such, and no body (contract section 6.3).
+func TestDeliveryByGet(t *testing.T) {
+	r := newRig(t)
+	rc := newReceiver(t, always(http.StatusOK))
+	r.setCallback(t, rc.URL+"/authy")
+	if err := r.Tenants.SetCallbackMethod(t.Context(), r.application(t), true, "operator:test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Tenants.SetCallback(t.Context(), r.Account.ID, r.app.ID, rc.URL+"/authy?tenant=1", "operator:test"); !errors.Is(err, tenant.ErrCallbackQuery) {
+		t.Errorf("an address with a query of its own: %v", err)
+	}
+	a, j := r.decide(t)
+	r.deliver(t, j)
+	got := <-rc.got
+	body, err := authyapi.CallbackBody(r.app, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params, err := sign.Canonical(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Method != "GET" || got.URL.Path != "/authy" || got.URL.RawQuery != params || got.body != "" || got.Header.Get("Content-Type") != "" {
+		t.Errorf("%s %s %v\n%s", got.Method, got.URL, got.Header, got.body)
+	}
+	event, err := r.verifier(t, rc.URL+"/authy").Verify(got.Request)
+	if err != nil || event.UUID != a.UUID || event.Status != sign.Approved || event.AuthyID != r.ana.AuthyID {
+		t.Errorf("%+v, %v", event, err)
+	}
+	if tries := r.tries(t); len(tries) != 1 || tries[0].URL != rc.URL+"/authy" || !tries[0].Delivered() {
+		t.Errorf("kept %+v", tries) // the address without what was told
+	}
+	if err := r.Tenants.SetCallbackMethod(t.Context(), r.application(t), false, "operator:test"); err != nil {
+		t.Fatal(err)
+	}
+	r.setCallback(t, rc.URL+"/authy?tenant=1")
+	if err := r.Tenants.SetCallbackMethod(t.Context(), r.application(t), true, "operator:test"); !errors.Is(err, tenant.ErrCallbackQuery) {
+		t.Errorf("GET for an address with a query of its own: %v", err)
+	}
+}
+
 // One published verifier compares the spelling of the headers (contract section 6.1), which frameworks hide: here are the bytes.
 func TestSpellingOfHeaders(t *testing.T) {
 	r := newRig(t)

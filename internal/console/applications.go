@@ -1,9 +1,11 @@
 package console
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,11 +85,13 @@ type application struct {
 	APIURL       string
 	Key          string // "" is masked
 	Created      bool   // right now, by this operator
-	Saved        string // what was just saved: "callback", "callback-off", "match"
+	Saved        string // what was just saved: "callback", "callback-off", "match", "switches"
 	CallbackURL  string // as typed, when it was refused
+	CallbackGet  bool   // as chosen
 	CallbackFail string
 	MatchFail    string
 	Sending      sendingCard
+	Figures      tenant.Statistics
 }
 
 func (c *console) applicationPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
@@ -108,8 +112,13 @@ func (c *console) renderApplication(w http.ResponseWriter, r *http.Request, stat
 		return err
 	}
 	if p.CallbackFail == "" {
-		p.CallbackURL = app.Callback.URL
+		p.CallbackURL, p.CallbackGet = app.Callback.URL, app.Settings.CallbackGet
 	}
+	var err error
+	if p.Figures, err = c.Tenants.Statistics(r.Context(), app); err != nil {
+		return err
+	}
+	slices.Reverse(p.Figures.Months) // newest first, like everything in the console
 	return c.render(w, status, "application", view{Title: app.Name, Nav: "applications", Operator: ses.Operator, Page: p})
 }
 
@@ -130,22 +139,62 @@ func (c *console) showKey(w http.ResponseWriter, r *http.Request, ses operator.S
 }
 
 func (c *console) setCallback(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
-	form, err := readForm(w, r, "url", "off")
+	form, err := readForm(w, r, "url", "method", "off")
 	if err != nil {
 		return err
 	}
-	address, saved := strings.TrimSpace(form["url"]), "callback"
 	if form["off"] != "" {
-		address, saved = "", "callback-off"
+		return c.saved(w, r, app, "callback-off", c.Tenants.SetCallback(r.Context(), app.AccountID, app.ID, "", actor(ses)))
 	}
-	err = tenant.ErrCallbackURL
-	if address != "" || form["off"] != "" {
-		err = c.Tenants.SetCallback(r.Context(), app.AccountID, app.ID, address, actor(ses))
+	get := form["method"] == http.MethodGet
+	err = c.saveCallback(r.Context(), app, strings.TrimSpace(form["url"]), get, actor(ses))
+	if errors.Is(err, tenant.ErrCallbackURL) || errors.Is(err, tenant.ErrCallbackQuery) {
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{
+			CallbackURL: form["url"], CallbackGet: get, CallbackFail: err.(*fault.Error).Detail,
+		})
 	}
-	if errors.Is(err, tenant.ErrCallbackURL) {
-		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{CallbackURL: form["url"], CallbackFail: tenant.ErrCallbackURL.Detail})
+	return c.saved(w, r, app, "callback", err)
+}
+
+// saveCallback saves address and method in the order in which the one never contradicts the other.
+func (c *console) saveCallback(ctx context.Context, app tenant.Application, address string, get bool, actor string) error {
+	if address == "" {
+		return tenant.ErrCallbackURL
 	}
-	return c.saved(w, r, app, saved, err)
+	if get == app.Settings.CallbackGet {
+		return c.Tenants.SetCallback(ctx, app.AccountID, app.ID, address, actor)
+	}
+	if !get {
+		if err := c.Tenants.SetCallbackMethod(ctx, app, false, actor); err != nil {
+			return err
+		}
+		return c.Tenants.SetCallback(ctx, app.AccountID, app.ID, address, actor)
+	}
+	if strings.Contains(address, "?") {
+		return tenant.ErrCallbackQuery
+	}
+	if err := c.Tenants.SetCallback(ctx, app.AccountID, app.ID, address, actor); err != nil {
+		return err
+	}
+	app.Callback.URL = address
+	return c.Tenants.SetCallbackMethod(ctx, app, true, actor)
+}
+
+// setSwitches saves what the application may do.
+func (c *console) setSwitches(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	names := make([]string, len(tenant.Switches))
+	for i, sw := range tenant.Switches {
+		names[i] = sw.Name
+	}
+	form, err := readForm(w, r, names...)
+	if err != nil {
+		return err
+	}
+	on := map[string]bool{}
+	for name, value := range form {
+		on[name] = value != ""
+	}
+	return c.saved(w, r, app, "switches", c.Tenants.SetSwitches(r.Context(), app, on, actor(ses)))
 }
 
 func (c *console) setMatch(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 )
@@ -204,6 +205,71 @@ func TestNumberMatch(t *testing.T) {
 	for _, form := range [][]string{{"mode", "type", "digits", "1"}, {"mode", "type", "digits", "7"}, {"mode", "scan", "digits", "3"}, {"mode", "type"}, {}} {
 		mustSay(t, b.post(t, page+"/match", 422, form...), "2 to 6 digits")
 	}
+}
+
+func TestCallbackMethod(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app := f.App(t, "Shop")
+	page := "/applications/" + app.ID
+	b.follow(t, page+"/callback", "url", "https://shop.example.com/hook?a=1", "method", "POST")
+	mustSay(t, b.post(t, page+"/callback", 422, "url", "https://shop.example.com/hook?a=1", "method", "GET"), "no query of its own")
+	saved := b.follow(t, page+"/callback", "url", "https://shop.example.com/hook", "method", "GET")
+	if set := onlyApp(t, f); !set.Settings.CallbackGet || set.Callback.URL != "https://shop.example.com/hook" || !strings.Contains(saved.body, `value="GET" checked`) {
+		t.Errorf("saved %+v", set)
+	}
+	mustSay(t, b.post(t, page+"/callback", 422, "url", "https://shop.example.com/hook?a=1", "method", "GET"), "no query of its own")
+	b.follow(t, page+"/callback", "url", "https://shop.example.com/hook?a=1", "method", "POST")
+	if set := onlyApp(t, f); set.Settings.CallbackGet || set.Callback.URL != "https://shop.example.com/hook?a=1" {
+		t.Errorf("saved %+v", set)
+	}
+}
+
+func TestSwitches(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app := f.App(t, "Shop")
+	page := "/applications/" + app.ID
+	first := b.get(t, page, 200)
+	for _, sw := range tenant.Switches {
+		mustSay(t, first, switchWords[sw.Name].Title)
+		if on := strings.Contains(first.body, `name="`+sw.Name+`" value="on" checked`); on != sw.On(tenant.NewIntegration()) {
+			t.Errorf("%s is shown as %v", sw.Name, on)
+		}
+	}
+	if len(switchWords) != len(tenant.Switches) {
+		t.Error("there are words for other switches")
+	}
+	for _, sw := range tenant.Switches { // each alone, and so the others off
+		mustSay(t, b.follow(t, page+"/switches", sw.Name, "on"), "What Shop may do is saved.")
+		set := onlyApp(t, f).Settings
+		for _, other := range tenant.Switches {
+			if other.On(set) != (other.Name == sw.Name) {
+				t.Errorf("%s alone is saved, and %s is %v", sw.Name, other.Name, other.On(set))
+			}
+		}
+	}
+	b.post(t, page+"/switches", 400, "match", "on")
+	f.Clock.Advance(time.Second)
+	b.follow(t, page+"/switches", "export_phones", "on", "any_code_at_once", "on")
+	records, err := f.Store.Audit(t.Context(), app.ID, 1)
+	if err != nil || records[0].Action != "settings.switches" || records[0].Note != "export_phones on" || !strings.HasPrefix(records[0].Actor, "operator:") {
+		t.Errorf("recorded %+v, %v", records, err)
+	}
+}
+
+func TestFigures(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app := f.App(t, "Shop")
+	mustSay(t, b.get(t, "/applications/"+app.ID, 200), "Nothing was counted yet", "0 users now")
+	u := f.User(t, app, "bob@example.com", "202-555-0123")
+	if _, err := f.Codes.Send(t.Context(), app, u, otp.Request{Channel: otp.SMS}); err != nil {
+		t.Fatal(err)
+	}
+	f.Clock.Advance(31 * 24 * time.Hour)
+	f.User(t, app, "eve@example.com", "202-555-0199")
+	mustSay(t, f.dev(t).get(t, "/applications/"+app.ID, 200), "2 users now", "June 2026 0 0 0 1 0 May 2026 0 1 0 1 0")
 }
 
 func TestApprovalsShowHowTheyEnded(t *testing.T) {

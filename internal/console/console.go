@@ -139,6 +139,7 @@ func (c *console) routes() []route {
 		{"POST", "/applications/{app}/match", ofAccount, c.ofApp(c.setMatch)},
 		{"POST", "/applications/{app}/sending", ofAccount, c.ofApp(c.setSending)},
 		{"POST", "/applications/{app}/sending/resume", ofAccount, c.ofApp(c.resumeSending)},
+		{"POST", "/applications/{app}/switches", ofAccount, c.ofApp(c.setSwitches)},
 		{"GET", "/applications/{app}/users", ofAccount, c.ofApp(c.usersPage)},
 		{"GET", "/applications/{app}/approvals", ofAccount, c.ofApp(c.approvalsPage)},
 		{"GET", "/applications/{app}/approvals/{uuid}", ofAccount, c.ofApp(c.approvalPage)},

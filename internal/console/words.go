@@ -21,7 +21,7 @@ import (
 var words = template.FuncMap{
 	"status": status, "reason": reason, "delivery": delivery, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel,
 	"life": life, "took": took, "target": target, "iso": iso, "plainTime": plainTime, "digitsUpTo": func() []int { return []int{2, 3, 4, 5, 6} },
-	"refusedWhy": refusedWhy, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
+	"switches": switches, "refusedWhy": refusedWhy, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
 	"holdHours": func() int { return int(tenant.HoldFor.Hours()) }, "strikesMax": func() int { return tenant.StrikesToDisable },
 }
 
@@ -174,3 +174,30 @@ func took(d time.Duration) string {
 func iso(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 func plainTime(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05 UTC") }
+
+// shownSwitch is a switch of an application with its words.
+type shownSwitch struct {
+	Name, Title, About string
+	On, Risky          bool
+}
+
+// switchWords are the words of each switch.
+var switchWords = map[string]shownSwitch{
+	"approvals":        {Title: "Approvals", About: "It may ask its users' devices for decisions."},
+	"sms":              {Title: "Text messages", About: "Codes may go out by SMS."},
+	"calls":            {Title: "Voice calls", About: "Codes may be read out by a call."},
+	"generic_tokens":   {Title: "Other authenticator apps", About: "Users may scan a secret into any authenticator app, and its codes count."},
+	"custom_codes":     {Title: "Own verification codes", About: "It may choose the code of a phone verification itself."},
+	"export_phones":    {Title: "Phone number export", About: "It may read its users' phone numbers in full. Each time is recorded.", Risky: true},
+	"export_secrets":   {Title: "Secret export", About: "It may read the secrets of its users' other authenticator apps. Each time is recorded.", Risky: true},
+	"any_code_at_once": {Title: "Any code before registration", About: "As Authy did: without force=true, any code passes for a user who has never finished registration. Only for an old integration that breaks without it.", Risky: true},
+}
+
+func switches(set tenant.Settings) []shownSwitch {
+	shown := make([]shownSwitch, len(tenant.Switches))
+	for i, sw := range tenant.Switches {
+		shown[i] = switchWords[sw.Name]
+		shown[i].Name, shown[i].On = sw.Name, sw.On(set)
+	}
+	return shown
+}

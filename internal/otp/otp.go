@@ -40,13 +40,14 @@ const (
 // maxAction is how many characters an action or its message has at most (contract section 4.5).
 const maxAction = 255
 
-// AppSecret is what an app code is checked against.
+// AppSecret is what an app code is checked against: a grant's, or one that the user scanned into another authenticator app.
 type AppSecret struct {
-	GrantID  int64
-	Sealed   []byte
-	LastStep int64 // highest accepted; it and every earlier one are refused (RFC 6238 section 5.2)
-	Digits   int
-	Period   tenant.Seconds
+	GrantID   int64 // one of the two
+	GenericID int64
+	Sealed    []byte
+	LastStep  int64 // highest accepted; it and every earlier one are refused (RFC 6238 section 5.2)
+	Digits    int
+	Period    tenant.Seconds
 }
 
 // SentHash is what a sent code is checked against: a keyed hash of id and code.
@@ -63,16 +64,18 @@ type Candidates struct {
 
 // Verdict is the outcome of comparing.
 type Verdict struct {
-	Matched bool
-	Used    bool  // matched, but something spent already
-	GrantID int64 // app code
-	Step    int64
-	SentID  string // sent code
+	Matched   bool
+	Used      bool  // matched, but something spent already
+	GrantID   int64 // app code: of a device,
+	GenericID int64 // or of another authenticator app
+	Step      int64
+	SentID    string // sent code
 }
 
 // Attempt names whose code is verified and what for.
 type Attempt struct {
 	AppID, UserID, Action string
+	Generic               bool // codes of another authenticator app count too
 	Now                   time.Time
 }
 
@@ -87,12 +90,22 @@ type Store interface {
 	KeepSentCode(ctx context.Context, s Sending, rec audit.Record) error
 	// HasGrant returns the platform of one of the user's devices, or "" when there is none.
 	HasGrant(ctx context.Context, userID string) (platform string, err error)
+
+	// KeepGeneric keeps a new generic secret beside the one in use, and ends one that was never confirmed.
+	KeepGeneric(ctx context.Context, g StoredGeneric, rec audit.Record) error // tenant.ErrUser
+	// Generic returns the user's generic secret in use, or ErrNoGeneric, and records that it was read.
+	Generic(ctx context.Context, appID, userID string, rec audit.Record) (AppSecret, error)
+
+	verificationStore
+
+	Record(ctx context.Context, rec audit.Record) error
 }
 
 // Service is the entrance to this package.
 type Service struct {
 	Store Store
 	Ring  *seal.Ring
+	Meter *tenant.Meter
 	Now   func() time.Time
 	// NewMessage makes the job that sends a code.
 	NewMessage func(out Outgoing, now time.Time) job.Job
@@ -109,13 +122,30 @@ func (s *Service) Verify(ctx context.Context, app tenant.Application, u tenant.U
 		return Verdict{}, ErrAction
 	}
 	now := s.Now()
-	a := Attempt{AppID: app.ID, UserID: u.ID, Action: action, Now: now}
-	return s.Store.Redeem(ctx, a, func(c Candidates) Verdict {
+	a := Attempt{AppID: app.ID, UserID: u.ID, Action: action, Generic: app.Settings.GenericTokens, Now: now}
+	v, err := s.Store.Redeem(ctx, a, func(c Candidates) Verdict {
 		if s.Compared != nil {
 			s.Compared()
 		}
 		return s.compare(c, app.Settings, code, now)
 	})
+	if err == nil {
+		s.Meter.Count(app.ID, tenant.CountAuths)
+	}
+	return v, err
+}
+
+// Unchecked reports whether the application's operator has any code pass for this user, as Authy did for who never finished
+// registration unless it was told to check by force. It is recorded.
+func (s *Service) Unchecked(ctx context.Context, app tenant.Application, u tenant.User) (bool, error) {
+	if !app.Settings.AnyCodeAtOnce || u.Confirmed {
+		return false, nil
+	}
+	platform, err := s.Store.HasGrant(ctx, u.ID)
+	if err != nil || platform != "" {
+		return false, err
+	}
+	return true, s.Store.Record(ctx, audit.New(s.Now(), app.ID, "app:"+app.ID, "code.unchecked", "user:"+u.ID))
 }
 
 // compare looks at every candidate in full, whatever matches first (T-06).
@@ -126,14 +156,18 @@ func (s *Service) compare(c Candidates, set tenant.Settings, code string, now ti
 		}
 	}
 	for _, app := range c.Apps {
-		secret, err := s.Ring.Open(AppSecretContext(app.GrantID), app.Sealed)
+		context, skew := AppSecretContext(app.GrantID), int64(set.CodeSkew)
+		if app.GenericID != 0 {
+			context, skew = genericContext(app.GenericID), genericSkew
+		}
+		secret, err := s.Ring.Open(context, app.Sealed)
 		if err != nil {
 			continue // fails closed (INV-7): a secret that does not open matches nothing
 		}
 		at := Step(now, app.Period.Duration())
-		for step := at - int64(set.CodeSkew); step <= at+int64(set.CodeSkew); step++ {
+		for step := at - skew; step <= at+skew; step++ {
 			if equal(HOTP(secret, uint64(step), app.Digits), code) && !(v.Matched && !v.Used) {
-				v = Verdict{Matched: true, Used: step <= app.LastStep, GrantID: app.GrantID, Step: step}
+				v = Verdict{Matched: true, Used: step <= app.LastStep, GrantID: app.GrantID, GenericID: app.GenericID, Step: step}
 			}
 		}
 	}

@@ -111,6 +111,7 @@ func (s *Service) Send(ctx context.Context, app tenant.Application, u tenant.Use
 		return Sent{}, err
 	}
 	s.Offer(k.Message)
+	s.countSent(app.ID, r.Channel)
 	return Sent{ID: k.ID}, nil
 }
 

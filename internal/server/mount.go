@@ -15,7 +15,7 @@ import (
 
 func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *message.Service) {
 	cfg := s.cfg
-	api := &authyapi.API{Tenants: s.Tenants, Devices: devices, Codes: codes, Approvals: s.approvals, Log: cfg.Log}
+	api := &authyapi.API{Tenants: s.Tenants, Devices: devices, Codes: codes, Approvals: s.approvals, Now: cfg.Now, Log: cfg.Log}
 	s.API = web.Log(cfg.Log, cfg.Now, api.Refuse, api.Handler())
 	s.Authenticator = (&deviceapi.API{
 		Devices: devices, Approvals: s.approvals, Push: s.Push, Live: s.live, Logos: s.db.Logo, App: ui.Authenticator(), Shared: ui.Shared(),

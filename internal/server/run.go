@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 const (
 	expireEvery = 5 * time.Second // marking of expired approvals in their rows
 	forgetEvery = 10 * time.Minute
-	forgetBatch = 200 // rows of each kind in one write
+	forgetBatch = 200              // rows of each kind in one write
+	countEvery  = 10 * time.Second // adding of figures to their rows
 )
 
 // Start frees what an earlier process had leased and begins to run jobs and sweeps.
@@ -30,6 +32,7 @@ func (s *Server) Start(ctx context.Context) error {
 	s.sweeping.Go(func() { // a data key that was added is sealed under from now on
 		s.every(sweeps, seal.RefreshEvery, "read the data keys again", func(context.Context) error { return s.ring.Refresh() })
 	})
+	s.sweeping.Go(func() { s.every(sweeps, countEvery, "add up figures", s.meter.Sweep) })
 	return nil
 }
 
@@ -86,5 +89,5 @@ func (s *Server) Stop(ctx context.Context) error {
 	if s.jobs != nil {
 		s.jobs.Stop(ctx)
 	}
-	return s.db.Close()
+	return errors.Join(s.meter.Sweep(ctx), s.db.Close())
 }

@@ -70,6 +70,7 @@ type Server struct {
 	db        *store.Store
 	ring      *seal.Ring
 	live      *live.Hub
+	meter     *tenant.Meter
 	jobs      *job.Runner
 	approvals *approval.Service
 	stopSweep context.CancelFunc
@@ -120,7 +121,8 @@ func (s *Server) administer(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the account: %w", err)
 	}
-	s.Tenants = &tenant.Service{Store: db, Ring: s.ring, Live: s.live, Now: now, Offer: s.leave}
+	s.meter = &tenant.Meter{Store: db, Now: now}
+	s.Tenants = &tenant.Service{Store: db, Ring: s.ring, Live: s.live, Meter: s.meter, Now: now, Offer: s.leave}
 	s.Operators = operator.New(operator.Config{Store: db, Ring: s.ring, Now: now, AccountID: s.Account.ID, URL: cfg.ConsoleURL})
 	s.Push = newPush(cfg, db, s.ring, s.live)
 	return nil
@@ -165,12 +167,12 @@ func (s *Server) build(ctx context.Context) error {
 		NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer,
 	}
 	s.approvals = &approval.Service{
-		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, Logo: logos.Digest, Offer: s.jobs.Offer,
+		Store: db, Ring: ring, Live: hub, Meter: s.meter, Now: now, Origin: cfg.AuthenticatorURL, Logo: logos.Digest, Offer: s.jobs.Offer,
 	}
 	if !cfg.Push.Off {
 		s.approvals.NewPush = notify.JobFor
 	}
-	codes := &otp.Service{Store: db, Ring: ring, Now: now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer}
+	codes := &otp.Service{Store: db, Ring: ring, Meter: s.meter, Now: now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer}
 	s.mount(devices, codes, messages)
 	return nil
 }

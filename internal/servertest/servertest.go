@@ -90,7 +90,7 @@ func (s *Server) Beside(t testing.TB, db *store.Store) *Server {
 }
 
 func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Account) *Server {
-	hub, jobs := live.NewHub(), &Jobs{}
+	hub, jobs, meter := live.NewHub(), &Jobs{}, &tenant.Meter{Store: db, Now: clock.Now}
 	push := &notify.Service{
 		Store: db, Ring: ring, Live: hub, Client: egress.Policy{Loopback: true}.Client(notify.Patience), Now: clock.Now, Log: slog.New(slog.DiscardHandler),
 		Settings: notify.Settings{Contact: "mailto:owner@example.com", Loopback: true},
@@ -99,16 +99,16 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 	messages.ToOutbox()
 	return &Server{
 		Clock: clock, Store: db, Ring: ring, Live: hub, Account: account, Messages: messages, Push: push, Jobs: jobs,
-		Tenants: &tenant.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now, Offer: jobs.Offer},
+		Tenants: &tenant.Service{Store: db, Ring: ring, Live: hub, Meter: meter, Now: clock.Now, Offer: jobs.Offer},
 		Devices: &device.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
 			NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: jobs.Offer,
 		},
 		Approvals: &approval.Service{
-			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, Offer: jobs.Offer,
+			Store: db, Ring: ring, Live: hub, Meter: meter, Now: clock.Now, Origin: Origin, Offer: jobs.Offer,
 			Logo: func(context.Context, string) string { return "" }, NewPush: notify.JobFor,
 		},
-		Codes: &otp.Service{Store: db, Ring: ring, Now: clock.Now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: jobs.Offer},
+		Codes: &otp.Service{Store: db, Ring: ring, Meter: meter, Now: clock.Now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: jobs.Offer},
 	}
 }
 

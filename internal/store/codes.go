@@ -156,6 +156,13 @@ func (t *tx) candidates(ctx context.Context, a otp.Attempt) (c otp.Candidates, e
 	if err != nil {
 		return c, fmt.Errorf("read app secrets: %w", err)
 	}
+	if a.Generic {
+		generic, err := t.generic(ctx, a.UserID)
+		if err != nil {
+			return c, err
+		}
+		c.Apps = append(c.Apps, generic...)
+	}
 	rows, err := t.query(ctx, `UPDATE sent_codes SET tries_left = tries_left - CASE WHEN used_at = 0 THEN 1 ELSE 0 END
 		WHERE user_id = $1 AND action = $2 AND created_at > $3 AND expires_at > $4 AND ended_at = 0 AND (tries_left > 0 OR used_at > 0)
 		AND EXISTS (SELECT 1 FROM budgets b WHERE b.subject = $5 AND b.locked_until <= $4)
@@ -193,9 +200,12 @@ func (t *tx) spend(ctx context.Context, a otp.Attempt, v otp.Verdict) (answer, e
 	}
 	var n int64
 	if !v.Used {
-		if v.SentID != "" {
+		switch {
+		case v.SentID != "":
 			n, err = t.exec(ctx, `UPDATE sent_codes SET used_at = $1 WHERE id = $2 AND used_at = 0 AND ended_at = 0 AND expires_at > $1`, ms(a.Now), v.SentID)
-		} else {
+		case v.GenericID != 0:
+			n, err = t.spendGeneric(ctx, a, v)
+		default:
 			n, err = t.exec(ctx, `UPDATE grants SET last_step = $1 WHERE id = $2 AND user_id = $3 AND removed_at = 0 AND last_step < $1`, v.Step, v.GrantID, a.UserID)
 		}
 		if err != nil {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"countersign.dev/internal/tenant"
 )
 
-// This file owns forgetting: rows whose time was over a day ago and that strangers can cause.
+// This file owns forgetting: rows whose time was over a day ago and that strangers can cause, and old activities.
 
 // forgetAfter keeps such rows a little longer than they count: limits look a day back.
 const forgetAfter = 25 * time.Hour
@@ -50,11 +52,16 @@ func (s *Store) Forget(ctx context.Context, now time.Time, limit int) (total int
 		if err != nil {
 			return fmt.Errorf("forget reports: %w", err)
 		}
+		activities, err := t.exec(ctx, `DELETE FROM activities WHERE id IN (SELECT id FROM activities WHERE at <= $1 ORDER BY at LIMIT $2)`,
+			ms(now.Add(-tenant.ActivityLife)), limit)
+		if err != nil {
+			return fmt.Errorf("forget activities: %w", err)
+		}
 		sent, err := t.forgetSending(ctx, now, limit)
 		if err != nil {
 			return err
 		}
-		total = enrollments + challenges + sessions + tickets + messages + reports + sent
+		total = enrollments + challenges + sessions + tickets + messages + reports + sent + activities
 		return nil
 	})
 	return total, err

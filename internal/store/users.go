@@ -103,6 +103,9 @@ func (s *Store) RemoveUser(ctx context.Context, appID string, authyID int64, now
 		if _, err := t.exec(ctx, `UPDATE tickets SET used_at = $1 WHERE user_id = $2 AND used_at = 0`, ms(now), gone.UserID); err != nil {
 			return fmt.Errorf("end tickets: %w", err)
 		}
+		if _, err := t.exec(ctx, `DELETE FROM generic_secrets WHERE user_id = $1`, gone.UserID); err != nil {
+			return fmt.Errorf("end generic secrets: %w", err)
+		}
 		rec.Target = "user:" + gone.UserID
 		return t.record(ctx, rec)
 	})

@@ -50,6 +50,11 @@ type Store interface {
 	Users(ctx context.Context, appID string, limit int) ([]User, error)           // newest first
 	// RemoveUser also ends the user's grants, codes and pending approvals; it returns what must be woken.
 	RemoveUser(ctx context.Context, appID string, authyID int64, now time.Time, rec audit.Record) (Removed, error) // ErrUser
+
+	SetEmail(ctx context.Context, appID, userID, email string, now time.Time, rec audit.Record) error // ErrUser
+	AddActivity(ctx context.Context, a Activity, rec audit.Record) error                              // ErrUser; keeps the user's newest ActivitiesMax
+
+	Statistics(ctx context.Context, appID string, since Month) (Statistics, error) // months oldest first
 }
 
 // Removed says who waits for news after a user was removed.
@@ -70,6 +75,7 @@ type Service struct {
 	Store Store
 	Ring  *seal.Ring
 	Live  *live.Hub
+	Meter *Meter
 	Now   func() time.Time
 	// Offer hands a leased job to the runner.
 	Offer func(...job.Job)
@@ -148,6 +154,13 @@ func (s *Service) SetCallback(ctx context.Context, accountID, appID, address, ac
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.Fragment != "" || len(address) > 500 {
 			return ErrCallbackURL
 		}
+		app, err := s.Store.Application(ctx, accountID, appID)
+		if err != nil {
+			return err
+		}
+		if app.Settings.CallbackGet && u.RawQuery != "" {
+			return ErrCallbackQuery
+		}
 	}
 	now := s.Now()
 	rec := audit.New(now, appID, actor, "callback.set", "application:"+appID).Noting(address)
@@ -157,6 +170,39 @@ func (s *Service) SetCallback(ctx context.Context, accountID, appID, address, ac
 	}
 	s.Offer(released...)
 	return nil
+}
+
+// SetCallbackMethod has decisions told by GET, with everything in the query, or by POST.
+func (s *Service) SetCallbackMethod(ctx context.Context, app Application, get bool, actor string) error {
+	if get && strings.Contains(app.Callback.URL, "?") {
+		return ErrCallbackQuery
+	}
+	set := app.Settings
+	set.CallbackGet = get
+	note := "POST"
+	if get {
+		note = "GET"
+	}
+	rec := audit.New(s.Now(), app.ID, actor, "settings.callback_method", "application:"+app.ID).Noting(note)
+	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+}
+
+// SetSwitches turns each switch on that is named, and off that is not.
+func (s *Service) SetSwitches(ctx context.Context, app Application, on map[string]bool, actor string) error {
+	set := app.Settings
+	var changed []string
+	for _, w := range Switches {
+		switch now := on[w.Name]; {
+		case now == w.On(set):
+		case now:
+			changed = append(changed, w.Name+" on")
+		default:
+			changed = append(changed, w.Name+" off")
+		}
+		w.Turn(&set, on[w.Name])
+	}
+	rec := audit.New(s.Now(), app.ID, actor, "settings.switches", "application:"+app.ID).Noting(strings.Join(changed, ", "))
+	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
 }
 
 // SetMatch turns number match on or off for an application's new approvals.
@@ -206,7 +252,11 @@ func (s *Service) AddUser(ctx context.Context, app Application, n NewUser) (User
 	now := s.Now()
 	u.ID, u.AppID, u.AuthyID, u.CreatedAt = ident.New(now), app.ID, ident.Number(), now
 	rec := audit.New(now, app.ID, "app:"+app.ID, "user.added", "user:"+u.ID).Noting(u.MaskedPhone())
-	return s.Store.AddUser(ctx, u, rec)
+	kept, err := s.Store.AddUser(ctx, u, rec)
+	if err == nil && kept.ID == u.ID {
+		s.Meter.Count(app.ID, CountUsers)
+	}
+	return kept, err
 }
 
 // check validates and normalises; the texts are those of contract section 2.1.

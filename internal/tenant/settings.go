@@ -38,6 +38,13 @@ type Settings struct {
 	OneTouch   bool    `json:"onetouch_enabled"`
 
 	Sending sending.Limits `json:"sending"` // countries, budgets and prices of codes by text, call and mail
+
+	CallbackGet   bool `json:"callback_get"`     // decisions are told by GET instead of POST
+	GenericTokens bool `json:"generic_tokens"`   // users may have the codes of another authenticator app
+	ExportSecrets bool `json:"export_secrets"`   // the application may read those apps' secrets
+	ExportPhones  bool `json:"export_phones"`    // the application may read phone numbers in full
+	CustomCodes   bool `json:"custom_codes"`     // the application may choose the code of a phone verification
+	AnyCodeAtOnce bool `json:"any_code_at_once"` // without force, any code is right for a user who never finished registration, as Authy had it
 }
 
 // Seconds is a whole number of seconds in settings.
@@ -68,3 +75,28 @@ func DropIn() Settings {
 		SMSEnabled: true, OneTouch: true,
 	}
 }
+
+// Switch is a setting that an operator turns on and off.
+type Switch struct {
+	Name     string // in forms and audit records
+	field    func(*Settings) *bool
+	inverted bool // the field says off
+}
+
+// Switches are all of them, in the order in which they are shown.
+var Switches = []Switch{
+	{Name: "approvals", field: func(s *Settings) *bool { return &s.OneTouch }},
+	{Name: "sms", field: func(s *Settings) *bool { return &s.SMSEnabled }},
+	{Name: "calls", field: func(s *Settings) *bool { return &s.CallsOff }, inverted: true},
+	{Name: "generic_tokens", field: func(s *Settings) *bool { return &s.GenericTokens }},
+	{Name: "custom_codes", field: func(s *Settings) *bool { return &s.CustomCodes }},
+	{Name: "export_phones", field: func(s *Settings) *bool { return &s.ExportPhones }},
+	{Name: "export_secrets", field: func(s *Settings) *bool { return &s.ExportSecrets }},
+	{Name: "any_code_at_once", field: func(s *Settings) *bool { return &s.AnyCodeAtOnce }},
+}
+
+// On reports whether the switch is on in s.
+func (w Switch) On(s Settings) bool { return *w.field(&s) != w.inverted }
+
+// Turn turns the switch in s.
+func (w Switch) Turn(s *Settings, on bool) { *w.field(s) = on != w.inverted }

@@ -16,12 +16,13 @@ import (
 
 // Errors that this package reports.
 var (
-	ErrKey         = fault.New(fault.Unauthenticated, "key-invalid", "Invalid API key")
-	ErrUser        = fault.New(fault.NotFound, "user-unknown", "User not found.")
-	ErrUserInvalid = fault.New(fault.Invalid, "user-invalid", "User was not valid")
-	ErrApplication = fault.New(fault.NotFound, "application-unknown", "There is no such application.")
-	ErrCallbackURL = fault.New(fault.Invalid, "callback-url-invalid", "A callback URL is an absolute http or https address without user name and fragment.")
-	ErrName        = fault.New(fault.Invalid, "name-invalid", "An application's name has 1 to 30 characters.")
+	ErrKey           = fault.New(fault.Unauthenticated, "key-invalid", "Invalid API key")
+	ErrUser          = fault.New(fault.NotFound, "user-unknown", "User not found.")
+	ErrUserInvalid   = fault.New(fault.Invalid, "user-invalid", "User was not valid")
+	ErrApplication   = fault.New(fault.NotFound, "application-unknown", "There is no such application.")
+	ErrCallbackURL   = fault.New(fault.Invalid, "callback-url-invalid", "A callback URL is an absolute http or https address without user name and fragment.")
+	ErrCallbackQuery = fault.New(fault.Invalid, "callback-query", "An address that is called by GET has no query of its own: the decision is told there.")
+	ErrName          = fault.New(fault.Invalid, "name-invalid", "An application's name has 1 to 30 characters.")
 )
 
 // Account is who runs applications; its owner hears of disabled callbacks.
@@ -73,18 +74,22 @@ func (u User) National() string {
 	return strings.TrimPrefix(u.Phone, "+"+strconv.Itoa(u.CountryCode))
 }
 
-// MaskedPhone keeps the last four digits, in groups of four, three, three… counted from
-// the right: XXX-XXX-9302 (contract section 3.2).
+// MaskedPhone keeps the last four digits of the national number: XXX-XXX-9302 (contract section 3.2).
 func (u User) MaskedPhone() string {
 	n := []byte(u.National())
 	for i := range max(len(n)-4, 0) {
 		n[i] = 'X'
 	}
+	return Grouped(string(n))
+}
+
+// Grouped writes a national number in groups of four, three, three… counted from the right, with dashes between.
+func Grouped(national string) string {
 	groups := []string{}
-	for size := 4; len(n) > 0; size = 3 {
-		cut := max(len(n)-size, 0)
-		groups = append([]string{string(n[cut:])}, groups...)
-		n = n[:cut]
+	for size := 4; national != ""; size = 3 {
+		cut := max(len(national)-size, 0)
+		groups = append([]string{national[cut:]}, groups...)
+		national = national[:cut]
 	}
 	return strings.Join(groups, "-")
 }

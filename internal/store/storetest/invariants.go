@@ -393,7 +393,7 @@ func testINV6(t *testing.T, f *fixture) {
 // testINV10: every change writes its record in its own transaction. Without the table of records nothing changes and
 // nothing is said to have worked (INV-7); with it, the change and a record are both there.
 func testINV10(t *testing.T, f *fixture) {
-	p := f.person(t, "Bank", patient)
+	p := f.person(t, "Bank", patient, generics)
 	bg := context.Background()
 	must(t, f.Tenants.SetCallback(t.Context(), f.Account.ID, p.app.ID, address, "operator:x"))
 	tablet := f.Phone(t, p.app, p.user)
@@ -427,6 +427,18 @@ func testINV10(t *testing.T, f *fixture) {
 			_, err := f.Codes.Send(bg, p.app, p.user, otp.Request{Channel: otp.SMS, Force: true, Action: "pay"})
 			return err
 		}},
+		{"start a phone verification", func() error {
+			_, _, err := f.Codes.StartVerification(bg, p.app, otp.VerificationRequest{Channel: otp.SMS, Phone: number})
+			return err
+		}},
+		{"make a generic secret", func() error {
+			_, err := f.Codes.NewGeneric(bg, p.app, p.user, "")
+			return err
+		}},
+		{"register an activity", func() error {
+			return f.Tenants.RegisterActivity(bg, p.app, p.user, tenant.Activity{Type: "banned", Data: []byte("null")})
+		}},
+		{"change the address", func() error { return f.Tenants.SetEmail(bg, p.app, p.user, "changed@example.com") }},
 		{"redeem a sent code", func() error { return f.verify(p, sent) }},
 		{"redeem an app code", func() error { return f.verify(p, p.code(f.now())) }},
 		{"enrol by ticket", func() error {
@@ -472,7 +484,7 @@ func testINV10(t *testing.T, f *fixture) {
 		// Tries are counted whatever fails (INV-3), and are no state that anything was told about.
 		state := func() string {
 			return f.state(t, "applications", "api_keys", "users", "user_emails", "devices", "device_sessions", "spent_challenges", "grants", "tickets", "approvals", "jobs",
-				"callback_tries", "sent_codes WHERE used_at > 0", "enrollments WHERE used_at > 0")
+				"callback_tries", "activities", "generic_secrets", "sent_codes WHERE used_at > 0", "enrollments WHERE used_at > 0")
 		}
 		rows := func() int { return len(must1(f.Rows(t.Context(), "audit"))) }
 		before, records := state(), rows()

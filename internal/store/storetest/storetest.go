@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, groups ...string) {
 		{"Devices", deviceTests},
 		{"Codes", codeTests},
 		{"Sending", sendingTests},
+		{"DropIn", dropInTests},
 		{"Approvals", approvalTests},
 		{"Callbacks", callbackTests},
 		{"Jobs", jobTests},
@@ -158,6 +159,7 @@ func (f *fixture) verify(p person, code string) error {
 var tables = []string{
 	"accounts", "applications", "api_keys", "users", "user_emails", "devices", "device_sessions", "spent_challenges", "grants",
 	"tickets", "enrollments", "approvals", "sent_codes", "budgets", "jobs", "callback_tries", "outbox", "messages", "message_reports",
+	"activities", "generic_secrets",
 }
 
 // state returns all rows of those tables, or of all that hold state.
