@@ -90,6 +90,7 @@ type call struct {
 	repeatable bool          // sending it twice does no harm
 	key        string        // Idempotency-Key
 	wait       time.Duration // how long the server may hold the request
+	bare       bool          // a success does not say so
 }
 
 // do sends a call, repeats it where that is safe, and decodes a success into out (nil when it says nothing). A failure that the
@@ -157,7 +158,7 @@ func (c *Client) try(ctx context.Context, call call, payload []byte, out any) (a
 		gateway := resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable
 		return call.repeatable && gateway && !told, failure
 	}
-	return false, decode(body, out)
+	return false, decode(body, out, call.bare)
 }
 
 // request builds one HTTP request.
@@ -200,15 +201,16 @@ func withoutURL(err error) error {
 	return err
 }
 
-// decode reads an answer of status 200. Success may be true or "true"; anything else is a failure, whatever the status says.
-func decode(body []byte, out any) error {
+// decode reads an answer of status 200. Success may be true or "true"; anything else is a failure, whatever the status says. A bare
+// answer says nothing of it.
+func decode(body []byte, out any, bare bool) error {
 	var envelope struct {
 		Success json.RawMessage `json:"success"`
 	}
 	if err := json.Unmarshal(body, &envelope); err != nil {
 		return fmt.Errorf("answer is not JSON of the expected form: %w", err)
 	}
-	if success := string(envelope.Success); success != `true` && success != `"true"` {
+	if success := string(envelope.Success); !bare && success != `true` && success != `"true"` {
 		return errors.New("answer of status 200 does not say success")
 	}
 	if out == nil {

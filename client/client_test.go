@@ -105,15 +105,37 @@ func TestRepetition(t *testing.T) {
 			_, err := c.CreateApproval(ctx, 1635, ApprovalRequest{Message: "a"})
 			return err
 		},
-		"verify":   func(ctx context.Context, c *Client) error { return c.VerifyCode(ctx, 1635, "1234567") },
-		"sms":      func(ctx context.Context, c *Client) error { _, err := c.SendSMS(ctx, 1635, SMS{}); return err },
+		"verify": func(ctx context.Context, c *Client) error { return c.VerifyCode(ctx, 1635, "1234567") },
+		"sms":    func(ctx context.Context, c *Client) error { _, err := c.SendSMS(ctx, 1635, SMS{}); return err },
+		"call":   func(ctx context.Context, c *Client) error { _, err := c.SendCall(ctx, 1635, SMS{}); return err },
+		"mail":   func(ctx context.Context, c *Client) error { _, err := c.SendEmail(ctx, 1635, SMS{}); return err },
+		"start": func(ctx context.Context, c *Client) error {
+			_, err := c.StartPhoneVerification(ctx, PhoneVerification{Phone: Phone{"1", "2025550123"}})
+			return err
+		},
+		"check": func(ctx context.Context, c *Client) error {
+			return c.CheckPhoneVerification(ctx, Phone{"1", "2025550123"}, "1234")
+		},
+		"phone": func(ctx context.Context, c *Client) error {
+			_, err := c.PhoneInfo(ctx, Phone{"1", "2025550123"})
+			return err
+		},
+		"figures": func(ctx context.Context, c *Client) error { _, err := c.Statistics(ctx); return err },
+		"activity": func(ctx context.Context, c *Client) error {
+			return c.RegisterActivity(ctx, 1635, Activity{Type: ActivityBanned})
+		},
+		"secret": func(ctx context.Context, c *Client) error {
+			_, err := c.CreateSecret(ctx, 1635, SecretOptions{})
+			return err
+		},
+		"email":    func(ctx context.Context, c *Client) error { return c.SetEmail(ctx, 1635, "ana@example.com") },
 		"add":      func(ctx context.Context, c *Client) error { _, err := c.AddUser(ctx, NewUser{}); return err },
 		"remove":   func(ctx context.Context, c *Client) error { return c.RemoveUser(ctx, 1635) },
 		"renotify": func(ctx context.Context, c *Client) error { _, err := c.RenotifyApproval(ctx, testUUID); return err },
 		"cancel":   func(ctx context.Context, c *Client) error { _, err := c.CancelApproval(ctx, testUUID); return err },
 		"ticket":   func(ctx context.Context, c *Client) error { _, err := c.CreateEnrollmentTicket(ctx, 1635); return err },
 	}
-	repeatable := map[string]bool{"read": true, "status": true, "create": true}
+	repeatable := map[string]bool{"read": true, "status": true, "create": true, "phone": true, "figures": true, "email": true}
 	for _, test := range []struct {
 		name         string
 		step         step

@@ -47,7 +47,7 @@ func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, opt
 	return nil
 }
 
-// SMS says how to send a code, by text message or by call.
+// SMS says how to send a code, by whatever way.
 type SMS struct {
 	Force         bool   // send although the user has the app
 	Action        string // what the code is good for; the same must be given to VerifyCode
@@ -60,22 +60,32 @@ type SMS struct {
 type SMSResult struct {
 	Sent    bool
 	Ignored bool   // not sent, because the user has the app and Force was not set
-	Phone   string // masked
+	Phone   string // masked; "" for a mail
+	Email   string // for a mail
 	Message string // English, from the server
 }
 
 // SendSMS sends a code to the user's phone. It returns [ErrUserNotFound], [ErrSMSDisabled], [ErrSMSNotSent] when the gateway failed,
 // or [ErrRateLimited].
 func (c *Client) SendSMS(ctx context.Context, authyID int64, sms SMS) (SMSResult, error) {
-	return c.send(ctx, "send SMS", "sms", authyID, sms)
+	return c.sendCode(ctx, call{name: "send SMS", method: "GET", path: sendPath("sms", authyID)}, sms)
 }
 
-// SendCall has the user's phone rung and a code spoken, with the options, results and errors of [Client.SendSMS].
-func (c *Client) SendCall(ctx context.Context, authyID int64, call SMS) (SMSResult, error) {
-	return c.send(ctx, "send call", "call", authyID, call)
+// SendCall is SendSMS by a voice call, which reads the code aloud. It returns [ErrCallsDisabled] where calls are switched off.
+func (c *Client) SendCall(ctx context.Context, authyID int64, sms SMS) (SMSResult, error) {
+	return c.sendCode(ctx, call{name: "send call", method: "GET", path: sendPath("call", authyID)}, sms)
 }
 
-func (c *Client) send(ctx context.Context, name, how string, authyID int64, sms SMS) (SMSResult, error) {
+// SendEmail is SendSMS by mail, to the user's first address.
+func (c *Client) SendEmail(ctx context.Context, authyID int64, sms SMS) (SMSResult, error) {
+	return c.sendCode(ctx, call{name: "send e-mail", method: "POST", path: sendPath("email", authyID)}, sms)
+}
+
+func sendPath(way string, authyID int64) string {
+	return "/protected/json/" + way + "/" + strconv.FormatInt(authyID, 10)
+}
+
+func (c *Client) sendCode(ctx context.Context, call call, sms SMS) (SMSResult, error) {
 	query := url.Values{}
 	if sms.Force {
 		query.Set("force", "true")
@@ -87,13 +97,14 @@ func (c *Client) send(ctx context.Context, name, how string, authyID int64, sms 
 	var answer struct {
 		Message string `json:"message"`
 		Phone   string `json:"cellphone"`
+		Email   string `json:"email"`
 		Ignored bool   `json:"ignored"`
 	}
-	path := "/protected/json/" + how + "/" + strconv.FormatInt(authyID, 10)
-	if err := c.do(ctx, call{name: name, method: "GET", path: path, query: query}, &answer); err != nil {
+	call.query = query
+	if err := c.do(ctx, call, &answer); err != nil {
 		return SMSResult{}, err
 	}
-	return SMSResult{Sent: !answer.Ignored, Ignored: answer.Ignored, Phone: answer.Phone, Message: answer.Message}, nil
+	return SMSResult{Sent: !answer.Ignored, Ignored: answer.Ignored, Phone: answer.Phone, Email: answer.Email, Message: answer.Message}, nil
 }
 
 // set adds a parameter unless it is empty.

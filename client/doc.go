@@ -12,7 +12,7 @@
 // is [StatusApproved].
 //
 // A call is tried again only where that cannot do harm: reading, creating an approval (which carries an idempotency key), and any call that
-// certainly was not sent. [Client.VerifyCode] and [Client.SendSMS] are never sent twice.
+// certainly was not sent. [Client.VerifyCode] and [Client.SendSMS], and what is like them for calls, mails and phone verification, are never sent twice.
 //
 // Package receipt, below this one, checks the proof that comes with a decision; package callback receives decisions.
 package client

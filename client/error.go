@@ -15,16 +15,22 @@ import (
 var (
 	ErrUnauthorized     = errors.New("countersign: wrong API key")                         // 60001
 	ErrRateLimited      = errors.New("countersign: too many requests")                     // 60003; see Error.RetryAfter
+	ErrCallsDisabled    = errors.New("countersign: calls are not enabled")                 // 60006
 	ErrSMSDisabled      = errors.New("countersign: SMS is not enabled")                    // 60007
 	ErrSMSNotSent       = errors.New("countersign: SMS was not sent")                      // 60015
 	ErrUserNotFound     = errors.New("countersign: user not found")                        // 60016, 60026
 	ErrSuspended        = errors.New("countersign: user suspended after wrong codes")      // 60017; a right code is refused too
 	ErrCodeUsed         = errors.New("countersign: code was used before")                  // 60019
-	ErrCodeWrong        = errors.New("countersign: code is wrong or expired")              // 60020
+	ErrCodeWrong        = errors.New("countersign: code is wrong or expired")              // 60020, 60022
+	ErrNotAllowed       = errors.New("countersign: switched off for this application")     // 60021, 60031, 60123, 60154
+	ErrNoVerification   = errors.New("countersign: no phone verification is pending")      // 60023
 	ErrInvalidUser      = errors.New("countersign: user data are not valid")               // 60027; see Error.Fields
+	ErrInvalidPhone     = errors.New("countersign: not a phone number for this")           // 60033, 60078, 60082
+	ErrInvalidEmail     = errors.New("countersign: not an e-mail address")                 // 60038
 	ErrApprovalNotFound = errors.New("countersign: approval not found")                    // 60049
 	ErrNoDevice         = errors.New("countersign: user has no device that could approve") // 60050
 	ErrNotPending       = errors.New("countersign: approval is no longer pending")         // 60079
+	ErrNoSecret         = errors.New("countersign: user has no other authenticator app")   // 60113
 )
 
 // Error is a refusal by the server, or by something in front of it.
@@ -51,6 +57,8 @@ func (e *Error) Is(target error) bool {
 		return target == ErrUnauthorized
 	case "60003":
 		return target == ErrRateLimited
+	case "60006":
+		return target == ErrCallsDisabled
 	case "60007":
 		return target == ErrSMSDisabled
 	case "60015":
@@ -61,16 +69,26 @@ func (e *Error) Is(target error) bool {
 		return target == ErrSuspended
 	case "60019":
 		return target == ErrCodeUsed
-	case "60020":
+	case "60020", "60022":
 		return target == ErrCodeWrong
+	case "60021", "60031", "60123", "60154":
+		return target == ErrNotAllowed
+	case "60023":
+		return target == ErrNoVerification
 	case "60027":
 		return target == ErrInvalidUser
+	case "60033", "60078", "60082":
+		return target == ErrInvalidPhone
+	case "60038":
+		return target == ErrInvalidEmail
 	case "60049":
 		return target == ErrApprovalNotFound
 	case "60050":
 		return target == ErrNoDevice
 	case "60079":
 		return target == ErrNotPending
+	case "60113":
+		return target == ErrNoSecret
 	}
 	return false
 }

@@ -29,6 +29,8 @@ func exampleServer() *httptest.Server {
 	answer("GET /onetouch/json/approval_requests/", 200, `{"approval_request":{`+uuid+`,"_authy_id":1635,"status":"approved"},"success":true}`)
 	answer("GET /protected/json/verify/1234567/1635", 401, `{"message":"Token is invalid","success":false,"errors":{},"error_code":"60020"}`)
 	answer("GET /protected/json/users/1635/status", 200, `{"status":{"authy_id":1635,"detailed_devices":[]},"success":true}`)
+	answer("POST /protected/json/phones/verification/start", 200, `{"uuid":"b8ebcd40","seconds_to_expire":600,"message":"Text message sent to +1 202-555-0123.","success":true}`)
+	answer("GET /protected/json/phones/verification/check", 200, `{"message":"Verification code is correct.","success":true}`)
 	return httptest.NewServer(mux)
 }
 
@@ -140,4 +142,34 @@ func ExampleApproval() {
 	})
 	fmt.Println(err)
 	// Output: Status approved without a proof.
+}
+
+// A phone number is proved without a user, for example before there is an account.
+func ExampleClient_StartPhoneVerification() {
+	server := exampleServer()
+	defer server.Close()
+	c, err := client.New(client.Config{BaseURL: server.URL, APIKey: "the-application-api-key"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	phone := client.Phone{CountryCode: "1", Number: "202-555-0123"}
+	started, err := c.StartPhoneVerification(ctx, client.PhoneVerification{Phone: phone})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(started.Message)
+	switch err := c.CheckPhoneVerification(ctx, phone, "123 456"); {
+	case err == nil:
+		fmt.Println("proved")
+	case errors.Is(err, client.ErrCodeWrong):
+		fmt.Println("that is not the code")
+	default:
+		fmt.Println(err)
+	}
+	// Output:
+	// Text message sent to +1 202-555-0123.
+	// proved
 }
