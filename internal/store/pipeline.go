@@ -110,6 +110,9 @@ func (t *pgTransaction) flush() error {
 		return err
 	}
 	err = last.answer(results)
+	if err != nil && !t.careful { // it had waited, and who flushes is another statement
+		t.mixedUp = true
+	}
 	return errors.Join(err, results.Close())
 }
 

@@ -21,10 +21,15 @@ func phoneSubject(appID, phone string) string { return "phone:" + appID + ":" + 
 // KeepVerification sends the running verification's code again, or keeps a new one.
 func (s *Store) KeepVerification(ctx context.Context, k otp.VerificationSending, rec audit.Record) (v otp.Verification, m job.Job, err error) {
 	var refused *fault.Error // what the caller is told; it does not undo that the refusal is counted
-	err = s.write(ctx, func(t *tx) error {
+	subject := phoneSubject(k.AppID, k.Address)
+	err = s.writeFor(ctx, subject, func(t *tx) error {
 		refused = nil
-		if err := t.mayVerify(ctx, k); err != nil {
+		locked, err := t.takeNumber(ctx, subject, k.CreatedAt)
+		if err != nil {
 			return err
+		}
+		if locked > 0 {
+			return otp.ErrVerificationMany.After(locked)
 		}
 		if refused, err = t.admit(ctx, k.Send); err != nil || refused != nil {
 			return err
@@ -56,18 +61,18 @@ func (s *Store) KeepVerification(ctx context.Context, k otp.VerificationSending,
 	return v, m, err
 }
 
-// mayVerify asks whether the number's budget is spent. It takes the budget's row, so that two nodes do not both begin a verification.
-func (t *tx) mayVerify(ctx context.Context, k otp.VerificationSending) error {
+// takeNumber takes the row of a number's budget, before any other row of the number, and returns how long the budget stays spent.
+func (t *tx) takeNumber(ctx context.Context, subject string, now time.Time) (time.Duration, error) {
 	var locked int64
 	err := t.queryRow(ctx, `INSERT INTO budgets AS b (subject, wrong, locked_until, level) VALUES ($1, 0, 0, 0)
-		ON CONFLICT (subject) DO UPDATE SET wrong = b.wrong RETURNING locked_until`, phoneSubject(k.AppID, k.Address)).Scan(&locked)
+		ON CONFLICT (subject) DO UPDATE SET wrong = b.wrong RETURNING locked_until`, subject).Scan(&locked)
 	if err != nil {
-		return fmt.Errorf("read a number's budget: %w", err)
+		return 0, fmt.Errorf("take a number's budget: %w", err)
 	}
-	if wait := fromMS(locked).Sub(k.CreatedAt); locked > 0 && wait > 0 {
-		return otp.ErrVerificationMany.After(wait)
+	if locked == 0 {
+		return 0, nil
 	}
-	return nil
+	return max(0, fromMS(locked).Sub(now)), nil
 }
 
 // sendAgain composes the running verification's message once more when that would be the same code, and returns its id; else it ends it and
@@ -97,8 +102,12 @@ func (t *tx) sendAgain(ctx context.Context, k otp.VerificationSending, m *job.Jo
 // RedeemVerification verifies and spends a code; the order of its statements is that of INV-2.
 func (s *Store) RedeemVerification(ctx context.Context, appID, phone string, now time.Time, right func(id, hash string) bool) error {
 	var answer error // what the caller is told; it does not undo the counting
-	err := s.write(ctx, func(t *tx) error {
+	subject := phoneSubject(appID, phone)
+	err := s.writeFor(ctx, subject, func(t *tx) error {
 		answer = nil
+		if _, err := t.takeNumber(ctx, subject, now); err != nil {
+			return err
+		}
 		var id, hash string
 		err := t.queryRow(ctx, `UPDATE sent_codes SET tries_left = tries_left - 1
 			WHERE app_id = $1 AND address = $2 AND user_id IS NULL AND created_at > $3 AND expires_at > $4 AND used_at = 0 AND ended_at = 0 AND tries_left > 0
@@ -106,7 +115,7 @@ func (s *Store) RedeemVerification(ctx context.Context, appID, phone string, now
 		if err != nil {
 			return missing(err, otp.ErrVerificationNone)
 		}
-		locked, err := t.reserveTry(ctx, phoneSubject(appID, phone), now)
+		locked, err := t.reserveTry(ctx, subject, now)
 		if err != nil {
 			return err
 		}
