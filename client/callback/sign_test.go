@@ -3,9 +3,11 @@
 package callback
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sort"
 	"strings"
 	"testing"
@@ -70,6 +72,39 @@ func TestVectors(t *testing.T) {
 				t.Errorf("signature: got %s, want %s", got, test.signature)
 			}
 		})
+	}
+}
+
+// TestPublishedVectors reproduces what the original service signed, as authy-java, a servlet sample and authy-client's README published it
+// (section 7.2): of a POST the body, of a GET the query, which is the canonical text.
+func TestPublishedVectors(t *testing.T) {
+	text, err := os.ReadFile("testdata/published.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []struct {
+		Name, Key, Nonce, Method, URL, Signature, Query string
+		Body                                            json.RawMessage
+	}
+	if err := json.Unmarshal(text, &vectors); err != nil || len(vectors) != 9 {
+		t.Fatalf("%d vectors, %v", len(vectors), err)
+	}
+	for _, v := range vectors {
+		params := v.Query
+		if v.Body != nil {
+			if params, err = Canonical(v.Body); err != nil {
+				t.Errorf("%s: %v", v.Name, err)
+			}
+			var body map[string]any
+			decoder := json.NewDecoder(bytes.NewReader(v.Body))
+			decoder.UseNumber()
+			if err := decoder.Decode(&body); err != nil || naive(body, "") != params {
+				t.Errorf("%s: the second implementation has %s, %v", v.Name, naive(body, ""), err)
+			}
+		}
+		if got := Sign(v.Key, v.Nonce, v.Method, v.URL, params); got != v.Signature {
+			t.Errorf("%s: got %s, want %s", v.Name, got, v.Signature)
+		}
 	}
 }
 

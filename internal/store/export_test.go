@@ -80,3 +80,16 @@ func (s *Store) Texts(ctx context.Context, q string) ([]string, error) {
 	rows, err := s.query(ctx, q)
 	return collect(rows, err, func(r scanner) (text string, err error) { return text, r.Scan(&text) })
 }
+
+// Watch has every read told from now on.
+func (s *Store) Watch(read func(sql string)) { s.engine = watched{s.engine, read} }
+
+type watched struct {
+	engine
+	read func(sql string)
+}
+
+func (w watched) query(ctx context.Context, q string, args []any) (rows, error) {
+	w.read(q)
+	return w.engine.query(ctx, q, args)
+}
