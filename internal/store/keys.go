@@ -140,6 +140,16 @@ func sealedColumns() []sealed {
 			},
 		},
 		{
+			name: "generic_secrets.secret",
+			read: func(ctx context.Context, s *Store, after any, limit int) ([]seal.Value, error) {
+				rows, err := s.query(ctx, `SELECT id, secret FROM generic_secrets WHERE id > $1 ORDER BY id LIMIT $2`, from(after, int64(-1)), limit)
+				return values[int64](rows, err)
+			},
+			swap: func(ctx context.Context, t *tx, fresh, old seal.Value) (int64, error) {
+				return t.exec(ctx, `UPDATE generic_secrets SET secret = $1 WHERE id = $2 AND secret = $3`, fresh.Sealed, old.Row, old.Sealed)
+			},
+		},
+		{
 			name: "jobs.payload", // of messages; other jobs carry an id
 			read: func(ctx context.Context, s *Store, after any, limit int) ([]seal.Value, error) {
 				rows, err := s.query(ctx, `SELECT id, payload FROM jobs WHERE id > $1 AND kind = 'message' ORDER BY id LIMIT $2`, from(after, ""), limit)

@@ -82,7 +82,8 @@ func (f *fixture) sealedOperator(t *testing.T, id string) {
 
 func testRotation(t *testing.T, f *fixture) {
 	f.follow(t)
-	p := f.person(t, "Bank", patient)
+	p := f.person(t, "Bank", patient, generics)
+	f.confirmGeneric(t, p)
 	f.sealedOperator(t, "olga")
 	f.sms(t, p, "before") // one in the outbox
 	_, err := f.Codes.Send(t.Context(), p.app, p.user, otp.Request{Channel: otp.SMS, Force: true})
