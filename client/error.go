@@ -30,6 +30,7 @@ var (
 	ErrApprovalNotFound = errors.New("countersign: approval not found")                    // 60049
 	ErrNoDevice         = errors.New("countersign: user has no device that could approve") // 60050
 	ErrNotPending       = errors.New("countersign: approval is no longer pending")         // 60079
+	ErrDeviceNotFound   = errors.New("countersign: device not found")                      // 60092
 	ErrNoSecret         = errors.New("countersign: user has no other authenticator app")   // 60113
 )
 
@@ -87,6 +88,8 @@ func (e *Error) Is(target error) bool {
 		return target == ErrNoDevice
 	case "60079":
 		return target == ErrNotPending
+	case "60092":
+		return target == ErrDeviceNotFound
 	case "60113":
 		return target == ErrNoSecret
 	}

@@ -5,6 +5,7 @@ package client
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 )
 
@@ -121,4 +122,10 @@ func (c *Client) ExportPhone(ctx context.Context, authyID int64) (ExportedPhone,
 		return ExportedPhone{}, errors.New("countersign: " + name + ": answer has no number")
 	}
 	return ExportedPhone(answer), nil
+}
+
+// RemoveDevice ends what a device may do for its user, by [Device.ID], at once. It returns [ErrDeviceNotFound] when no user of the application
+// has such a device (any more).
+func (c *Client) RemoveDevice(ctx context.Context, deviceID int64) error {
+	return c.do(ctx, call{name: "remove device", method: "DELETE", path: "/protected/json/sdk/devices/" + strconv.FormatInt(deviceID, 10)}, nil)
 }

@@ -55,6 +55,12 @@ func TestRequests(t *testing.T) {
 			asked{Method: "GET", URI: "/protected/json/users/1635/secret/export"},
 			ExportedSecret{"JBSWY3DPEHPK3PXP", "123456"},
 		},
+		"removal of a device": {
+			`{"message":"Device was deleted","success":true}`,
+			func(ctx context.Context, c *Client) (any, error) { return nil, c.RemoveDevice(ctx, 290908) },
+			asked{Method: "DELETE", URI: "/protected/json/sdk/devices/290908"},
+			nil,
+		},
 		"export of a number": {
 			`{"phone_number":"444-555-6666","country_code":"1","e164":"+14445556666","updated_at":"2021-12-09T15:41:20Z"}`,
 			func(ctx context.Context, c *Client) (any, error) { return c.ExportPhone(ctx, 1635) },
@@ -148,7 +154,7 @@ func TestRequests(t *testing.T) {
 func TestRefusalsOfPhonesAndData(t *testing.T) {
 	for code, want := range map[string]error{
 		"60006": ErrCallsDisabled, "60021": ErrNotAllowed, "60022": ErrCodeWrong, "60023": ErrNoVerification, "60031": ErrNotAllowed, "60033": ErrInvalidPhone,
-		"60038": ErrInvalidEmail, "60078": ErrInvalidPhone, "60082": ErrInvalidPhone, "60113": ErrNoSecret, "60123": ErrNotAllowed, "60154": ErrNotAllowed,
+		"60038": ErrInvalidEmail, "60078": ErrInvalidPhone, "60082": ErrInvalidPhone, "60092": ErrDeviceNotFound, "60113": ErrNoSecret, "60123": ErrNotAllowed, "60154": ErrNotAllowed,
 	} {
 		c, _ := answering(t, 403, `{"message":"no","success":false,"errors":{"message":"no"},"error_code":"`+code+`"}`)
 		for name, do := range map[string]func() error{

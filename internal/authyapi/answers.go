@@ -108,23 +108,30 @@ type status struct {
 	DeletedDevices  []detailedDevice `json:"deleted_devices"`
 }
 
-func statusAnswer(u tenant.User, grants []device.Grant) any {
+func statusAnswer(u tenant.User, grants, removed []device.Grant) any {
 	s := status{
 		AuthyID: u.AuthyID, Confirmed: u.Confirmed, Registered: len(grants) > 0, CountryCode: u.CountryCode, PhoneNumber: u.MaskedPhone(), Email: u.Email,
 		Devices: []string{}, DetailedDevices: []detailedDevice{}, DeletedDevices: []detailedDevice{},
 	}
 	for _, g := range grants {
 		s.Devices = append(s.Devices, deviceName(g.Device.Platform))
-		s.DetailedDevices = append(s.DetailedDevices, detailedDevice{
-			DeviceType: "authy", OSType: osType(g.Device.Platform), RegistrationMethod: registrationMethod(g), DeviceID: g.ID,
-			LastSyncDate: g.Device.SeenAt.Unix(), CreationDate: g.CreatedAt.Unix(), PublicKey: g.Device.PublicKey,
-		})
+		s.DetailedDevices = append(s.DetailedDevices, detailedDeviceOf(g))
+	}
+	for _, g := range removed {
+		s.DeletedDevices = append(s.DeletedDevices, detailedDeviceOf(g))
 	}
 	return struct {
 		Status  status `json:"status"`
 		Message string `json:"message"`
 		Success bool   `json:"success"`
 	}{s, "User status.", true}
+}
+
+func detailedDeviceOf(g device.Grant) detailedDevice {
+	return detailedDevice{
+		DeviceType: "authy", OSType: osType(g.Device.Platform), RegistrationMethod: registrationMethod(g), DeviceID: g.ID,
+		LastSyncDate: g.Device.SeenAt.Unix(), CreationDate: g.CreatedAt.Unix(), PublicKey: g.Device.PublicKey,
+	}
 }
 
 // verifyDevice describes the device whose code matched (contract section 4.1); for a sent code everything but os_type is null.

@@ -60,6 +60,8 @@ var routes = []route{
 	{"GET", "/protected/{format}/users/{id}/secret/export", (*API).exportSecret},
 	{"GET", "/protected/{format}/users/{id}/phone_number", (*API).exportPhone},
 
+	{"DELETE", "/protected/{format}/sdk/devices/{device}", (*API).removeDevice},
+
 	{"GET", "/protected/{format}/verify/{token}/{id}", (*API).verify},
 	{"GET", "/protected/{format}/sms/{id}", (*API).sendSMS},
 	{"GET", "/protected/{format}/call/{id}", (*API).sendCall},
@@ -116,7 +118,7 @@ func known(mux *http.ServeMux) http.Handler {
 			mux.ServeHTTP(w, r)
 			return
 		}
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			other := *r
 			other.Method = method
 			if _, pattern := mux.Handler(&other); pattern != "" {

@@ -124,6 +124,11 @@ func usages(s *site, phone *servertest.Phone) []usage {
 				return users + "/secret/export"
 			}, "", "", says(`{"secret":"`, `"otp":"`),
 		},
+		{
+			"sdk/devices", "DELETE", func(t *testing.T) string {
+				return fmt.Sprint("/protected/json/sdk/devices/", s.Phone(t, s.app, s.ana).Grants[0].ID)
+			}, "", "", says("Device was deleted"),
+		},
 		{"phone_number", "GET", fixed(users + "/phone_number"), "", "", says(`"e164":"+12025550123"`)},
 		{
 			"call", "GET", func(*testing.T) string {

@@ -39,6 +39,7 @@ var refusals = map[string]refusal{
 	tenant.ErrUser.Code:           {status: 404, code: "60026"},
 	tenant.ErrUserInvalid.Code:    {status: 400, code: "60027"},
 	errNobody.Code:                {status: 401, code: "60016"},
+	errDevice.Code:                {status: 404, code: "60092"},
 	errParameter.Code:             {status: 400, code: "60004"},
 	errPhone.Code:                 {status: 400, code: "60033"},
 	errCallingCode.Code:           {status: 403, code: "60078"},

@@ -58,7 +58,7 @@ func TestKeys(t *testing.T) {
 
 // filled is a route's path with its placeholders filled in.
 func filled(path, id, uuid, token string) string {
-	return strings.NewReplacer("{format}", "json", "{id}", id, "{uuid}", uuid, "{token}", token).Replace(path)
+	return strings.NewReplacer("{format}", "json", "{id}", id, "{uuid}", uuid, "{token}", token, "{device}", "1").Replace(path)
 }
 
 func TestUnknownPathsAndMethods(t *testing.T) {
@@ -76,7 +76,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		xml := strings.Replace(filled(rt.path, "1", "1", "1"), "json", "xml", 1)
 		s.ask(rt.method, xml, "", "").refused(t, 404, "60000", message)
 
-		a := s.ask("DELETE", filled(rt.path, "1", "1", "1"), "", "")
+		a := s.ask("PUT", filled(rt.path, "1", "1", "1"), "", "")
 		if a.refused(t, 405, "60000", "This address takes "+rt.method+" requests only."); a.header.Get("Allow") != rt.method {
 			t.Errorf("Allow %q for a %s", a.header.Get("Allow"), rt.method)
 		}

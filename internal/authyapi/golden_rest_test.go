@@ -5,6 +5,7 @@ package authyapi
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"image/png"
 	"net/url"
@@ -395,5 +396,38 @@ func TestApplicationAnswers(t *testing.T) {
 	r := request("GET", "/protected/json/app/stats?api_key="+n.key, "", "")
 	if a := s.serve(r); fmt.Sprint(a.at(t, "total_users")) != "1" {
 		t.Errorf("next door: %s", a.body)
+	}
+}
+
+// A device that the application removes can do nothing more, and stands among the deleted ones (contract sections 3.2 and 3.9).
+func TestRemovedDevices(t *testing.T) {
+	s := newSite(t, roomy)
+	kept, lost := s.Phone(t, s.app, s.ana), s.Phone(t, s.app, s.ana)
+	asked := s.Ask(t, s.app, s.ana, "Log in?").UUID
+	target := fmt.Sprint("/protected/json/sdk/devices/", lost.Grants[0].ID)
+	s.Clock.Advance(time.Second)
+	s.ask("DELETE", target, "", "").is(t, 200, `{"message":"Device was deleted","success":true}`)
+	if last := s.lastRecord(t); last.Action != "grant.removed" || last.Actor != "app:"+s.app.ID {
+		t.Errorf("recorded %+v", last)
+	}
+	s.ask("DELETE", target, "", "").is(t, 404, `{"error_code":"60092","errors":{"message":"Device not found"},"message":"Device not found","success":false}`)
+	if _, err := lost.Answer(t, asked, "approve", ""); err == nil {
+		t.Error("a removed device approves")
+	}
+	if _, err := kept.Answer(t, asked, "approve", ""); err != nil {
+		t.Error(err)
+	}
+	a := s.get(fmt.Sprintf("/protected/json/users/%d/status", s.ana.AuthyID))
+	var read struct {
+		Status struct {
+			Detailed []detailedDevice `json:"detailed_devices"`
+			Deleted  []detailedDevice `json:"deleted_devices"`
+		} `json:"status"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &read); err != nil {
+		t.Fatal(err)
+	}
+	if got := read.Status; len(got.Detailed) != 1 || got.Detailed[0].DeviceID != kept.Grants[0].ID || len(got.Deleted) != 1 || got.Deleted[0].DeviceID != lost.Grants[0].ID {
+		t.Errorf("status %s", a.body)
 	}
 }

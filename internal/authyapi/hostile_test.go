@@ -183,6 +183,10 @@ func (brokenDevices) CreateTicket(context.Context, device.StoredTicket, audit.Re
 	return errDisk
 }
 
+func (brokenDevices) RemoveGrantOf(context.Context, string, int64, time.Time, audit.Record) (device.Grant, error) {
+	return device.Grant{}, errDisk
+}
+
 func (brokenCodes) Redeem(context.Context, otp.Attempt, func(otp.Candidates) otp.Verdict) (otp.Verdict, error) {
 	return otp.Verdict{Matched: true}, errDisk
 }

@@ -36,14 +36,15 @@ func newNeighbour(t *testing.T, s *site) neighbour {
 func (n neighbour) identifiers(s *site) map[string][]string {
 	user, grant := fmt.Sprint(n.user.AuthyID), fmt.Sprint(n.phone.Grants[0].ID)
 	return map[string][]string{
-		"{id}":    {user, grant, n.user.ID, n.app.ID, fmt.Sprint(n.app.Serial)},
-		"{uuid}":  {n.asked.UUID, n.asked.ID, n.user.ID, n.app.ID},
-		"{token}": {s.appCode(n.phone)},
+		"{id}":     {user, grant, n.user.ID, n.app.ID, fmt.Sprint(n.app.Serial)},
+		"{uuid}":   {n.asked.UUID, n.asked.ID, n.user.ID, n.app.ID},
+		"{token}":  {s.appCode(n.phone)},
+		"{device}": {grant, user, n.phone.Device.ID},
 	}
 }
 
 // unknown are identifiers of the same kinds that nobody has.
-var unknown = map[string]string{"{id}": "2147483000", "{uuid}": "66666666-7777-4888-9999-000000000000", "{token}": "9999999"}
+var unknown = map[string]string{"{id}": "2147483000", "{uuid}": "66666666-7777-4888-9999-000000000000", "{token}": "9999999", "{device}": "2147483001"}
 
 func TestForeignIdentifiersAreUnknown(t *testing.T) {
 	s := newSite(t, roomy)

@@ -1,11 +1,15 @@
 package authyapi
 
 import (
+	"errors"
+	"strconv"
+
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/fault"
 	"countersign.dev/internal/tenant"
 )
 
-// This file owns users: contract sections 3.1 to 3.3, and enrolment tickets.
+// This file owns users: contract sections 3.1 to 3.3 and 3.9, and enrolment tickets.
 
 func (a *API) addUser(c call) (any, error) {
 	u, err := a.Tenants.AddUser(c.ctx, c.app, tenant.NewUser{
@@ -34,7 +38,11 @@ func (a *API) userStatus(c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return statusAnswer(u, grants), nil
+	removed, err := a.Devices.RemovedOfUser(c.ctx, u.ID)
+	if err != nil {
+		return nil, err
+	}
+	return statusAnswer(u, grants, removed), nil
 }
 
 func (a *API) removeUser(c call) (any, error) {
@@ -46,6 +54,24 @@ func (a *API) removeUser(c call) (any, error) {
 		return nil, err
 	}
 	return done{"User removed from application", true}, nil
+}
+
+// errDevice is a device that no user of the application has.
+var errDevice = fault.New(fault.NotFound, "device-unknown", "Device not found")
+
+func (a *API) removeDevice(c call) (any, error) {
+	id, err := strconv.ParseInt(c.r.PathValue("device"), 10, 64)
+	if err != nil {
+		return nil, errDevice
+	}
+	err = a.Devices.RemoveGrantOf(c.ctx, c.app, id)
+	if errors.Is(err, device.ErrGrant) {
+		return nil, errDevice
+	}
+	if err != nil {
+		return nil, err
+	}
+	return done{"Device was deleted", true}, nil
 }
 
 func (a *API) createTicket(c call) (any, error) {

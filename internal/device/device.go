@@ -178,6 +178,8 @@ type Store interface {
 	GrantsOfUser(ctx context.Context, userID string) ([]Grant, error)                                                // all devices of one user
 	GrantsBeside(ctx context.Context, deviceID string) ([]Grant, error)                                              // all devices of the users this device has a grant for
 	RemoveGrant(ctx context.Context, deviceID string, grantID int64, now time.Time, rec audit.Record) (Grant, error) // ErrGrant unless GrantsBeside has it
+	RemovedGrants(ctx context.Context, userID string, limit int) ([]Grant, error)                                    // last removed first
+	RemoveGrantOf(ctx context.Context, appID string, grantID int64, now time.Time, rec audit.Record) (Grant, error)  // ErrGrant
 }
 
 // Enrolling is what both ways of enrolment need.

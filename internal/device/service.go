@@ -198,6 +198,26 @@ func (s *Service) RemoveGrant(ctx context.Context, d Device, grantID int64) erro
 	return nil
 }
 
+// removedMax is how many removed grants of a user are told.
+const removedMax = 20
+
+// RemovedOfUser returns the grants that a user had, last removed first.
+func (s *Service) RemovedOfUser(ctx context.Context, userID string) ([]Grant, error) {
+	return s.Store.RemovedGrants(ctx, userID, removedMax)
+}
+
+// RemoveGrantOf ends a grant for a user of the application, at its request.
+func (s *Service) RemoveGrantOf(ctx context.Context, app tenant.Application, grantID int64) error {
+	now := s.Now()
+	rec := audit.New(now, app.ID, "app:"+app.ID, "grant.removed", fmt.Sprint("grant:", grantID))
+	g, err := s.Store.RemoveGrantOf(ctx, app.ID, grantID, now, rec)
+	if err != nil {
+		return err
+	}
+	s.wake(ctx, g.Device, g)
+	return nil
+}
+
 // wake tells a device, and all devices of the users it has or had these grants for, that who may act for them has changed.
 func (s *Service) wake(ctx context.Context, d Device, grants ...Grant) {
 	topics := []live.Topic{live.DeviceTopic(d.ID)}

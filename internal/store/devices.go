@@ -438,3 +438,31 @@ func (s *Store) RemoveGrant(ctx context.Context, deviceID string, grantID int64,
 	})
 	return g, err
 }
+
+// RemovedGrants returns the grants that a user had, last removed first.
+func (s *Store) RemovedGrants(ctx context.Context, userID string, limit int) ([]device.Grant, error) {
+	rows, err := s.query(ctx, `SELECT `+grantColumns+grantTables+`WHERE g.user_id = $1 AND g.removed_at > 0 ORDER BY g.removed_at DESC, g.id LIMIT $2`, userID, limit)
+	return collect(rows, err, scanGrant)
+}
+
+// RemoveGrantOf ends a grant for a user of the application.
+func (s *Store) RemoveGrantOf(ctx context.Context, appID string, grantID int64, now time.Time, rec audit.Record) (g device.Grant, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		g, err = scanGrant(t.queryRow(ctx, `SELECT `+grantColumns+grantTables+`WHERE g.id = $1 AND g.app_id = $2 AND g.removed_at = 0 FOR NO KEY UPDATE OF u`, grantID, appID))
+		if err != nil {
+			return missing(err, device.ErrGrant)
+		}
+		n, err := t.exec(ctx, `UPDATE grants SET removed_at = $1 WHERE id = $2 AND app_id = $3 AND removed_at = 0`, ms(now), grantID, appID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return device.ErrGrant
+		}
+		if err := t.unsubscribeLeft(ctx, g.Device.ID); err != nil {
+			return err
+		}
+		return t.record(ctx, rec)
+	})
+	return g, err
+}

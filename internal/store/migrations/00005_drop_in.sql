@@ -47,6 +47,8 @@ CREATE TABLE usage_months (
 -- Phone verification has no user: a code belongs to (application, address).
 CREATE INDEX sent_codes_address ON sent_codes (app_id, address, created_at) WHERE user_id IS NULL;
 
+CREATE INDEX grants_removed ON grants (user_id, removed_at) WHERE removed_at > 0;
+
 ALTER TABLE approvals ADD COLUMN flagged BIGINT NOT NULL DEFAULT 0; -- the person reported it
 
 -- +goose Down
