@@ -157,6 +157,15 @@ func (g *Guard) signOut(ctx context.Context, user string, meant func(Session) bo
 	return err
 }
 
+// cancelAll ends all waiting attempts of a user.
+func (g *Guard) cancelAll(ctx context.Context, user string) error {
+	waiting, err := g.config.Store.AttemptsBy(ctx, user)
+	for _, a := range waiting {
+		err = errors.Join(err, g.cancelAttempt(ctx, a.Browser, NoticeNone))
+	}
+	return err
+}
+
 // ends is when a session ends unless it is used.
 func (g *Guard) ends(s Session) time.Time {
 	idle, life := s.SeenAt.Add(g.config.Limits.SessionIdle), s.CreatedAt.Add(g.config.Limits.SessionLife)
@@ -239,13 +248,25 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 		}
 		done.Approval = a.Request
 	}
+	if a.Method == Trusted {
+		// It may have been forgotten since the password was typed.
+		if _, err := g.config.Store.Trusted(ctx, a.Trusted); errors.Is(err, ErrNotFound) {
+			return g.gone(w, r)
+		} else if err != nil {
+			return err
+		}
+	}
 	value, err := g.consume(ctx, a, old)
 	if errors.Is(err, ErrConflict) {
 		return g.gone(w, r)
 	} else if err != nil {
 		return err
 	}
-	if g.config.Completed != nil {
+	if a.Purpose == ForChange {
+		// What waits for the old factor, or was trusted on its word, is over.
+		err = errors.Join(g.cancelAll(ctx, a.User), g.forgetTrust(ctx, a.User))
+	}
+	if err == nil && g.config.Completed != nil {
 		err = g.config.Completed(ctx, done)
 	}
 	if err == nil && g.config.SignedIn != nil {
@@ -274,6 +295,9 @@ func (g *Guard) consume(ctx context.Context, a Attempt, old string) (value strin
 			return "", ErrConflict
 		} else if err != nil {
 			return "", err
+		}
+		if !now.Before(g.ends(s)) {
+			return "", ErrConflict // a confirmation brings no ended session back
 		}
 	}
 	s.Hash, s.SeenAt = hash, now

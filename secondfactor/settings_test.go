@@ -132,6 +132,8 @@ func TestST5_SettingsAndActsAreApart(t *testing.T) {
 // AC2, AC3: a new number counts when it is proved, in the session that asked.
 func TestAC2_ChangeIsProvedFirst(t *testing.T) {
 	a := newApp(t)
+	trusted, waiting := a.trusted(), a.browser()
+	waiting.login("ana")
 	b := a.browser()
 	b.signIn("ana")
 	if got := b.post("/settings/phone", "phone", "2025550155"); got.location != "/login/verify" {
@@ -155,10 +157,28 @@ func TestAC2_ChangeIsProvedFirst(t *testing.T) {
 	if done.Purpose != secondfactor.ForChange || done.AuthyID != fresh || done.Ref != "2025550155" || a.who(b).AuthyID() != fresh {
 		t.Errorf("completion %+v", done)
 	}
+	if waiting.state() != "cancelled" || trusted.passwordOnly("ana") {
+		t.Errorf("a log-in that waits for the old factor is %s, or a browser is still trusted", waiting.state())
+	}
 	w := httptest.NewRecorder()
 	a.guard.Change(w, b.request("POST", "/x", nil), secondfactor.Confirmed{}, a.people["ana"], "", "/")
 	if w.Code != 500 {
 		t.Errorf("a change without anybody confirmed: %d (LB2)", w.Code)
+	}
+}
+
+// A confirmation that comes after the session's end brings it back for nobody.
+func TestChangeNeedsALivingSession(t *testing.T) {
+	a := newApp(t, func(c *secondfactor.Config) { c.Limits.SessionIdle = 10 * time.Minute })
+	b := a.browser()
+	b.signIn("ana")
+	b.post("/settings/phone", "phone", "2025550155")
+	b.post("/authy/send_token")
+	code, _ := a.provider.Sent(a.provider.AddUser("any", "1", "2025550155"))
+	a.pass(11 * time.Minute)
+	b.post("/authy/verify", "token", code)
+	if got := b.complete(); got.code != 409 || b.anybody() || len(a.completions()) != 1 {
+		t.Errorf("answered %d, signed in %v", got.code, b.anybody())
 	}
 }
 

@@ -52,7 +52,10 @@ func (g *Guard) trusts(ctx context.Context, w http.ResponseWriter, r *http.Reque
 		return id, nil // the other tab has the new value
 	}
 	g.setCookie(w, trustCookie(p.ID), "", -time.Second)
-	if err := g.config.Store.RemoveTrusted(ctx, p.ID, id); err != nil {
+	// Nobody can tell which copy is the thief's: the trust ends, and so does whatever it opened.
+	err = errors.Join(g.config.Store.RemoveTrusted(ctx, p.ID, id),
+		g.signOut(ctx, p.ID, func(s Session) bool { return s.Method == Trusted && s.Trusted == id }, false))
+	if err != nil {
 		return "", err
 	}
 	g.tell(ctx, Attempt{User: p.ID, Purpose: ForLogin, Origin: g.Origin(r)}, Event{Kind: TrustStolen})

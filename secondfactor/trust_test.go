@@ -236,7 +236,9 @@ func TestT24_StolenTrust(t *testing.T) {
 			t.Fatal("a copy does not work at all")
 		}
 		a.pass(time.Hour)
-		if owner.passwordOnly("ana") || thief.passwordOnly("ana") || !strings.Contains(a.heard(), "trust_stolen") {
+		in := a.browser()
+		in.cookies = maps.Clone(thief.cookies)
+		if owner.passwordOnly("ana") || in.anybody() || thief.passwordOnly("ana") || !strings.Contains(a.heard(), "trust_stolen") {
 			t.Error("the theft goes unnoticed when the owner comes back")
 		}
 	})
@@ -253,6 +255,20 @@ func TestT24_StolenTrust(t *testing.T) {
 			t.Error("a value from long ago is not noticed")
 		}
 	})
+}
+
+// RB4: trust that ends between the password and the completion signs nobody in.
+func TestRB4_ForgottenMeanwhile(t *testing.T) {
+	a := newApp(t)
+	b, owner := a.trusted(), a.browser()
+	owner.signIn("ana")
+	b.post("/login", "user", "ana", "next", "/account")
+	if err := a.guard.ForgetBrowser(t.Context(), a.who(owner), ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.complete(); got.code != 409 || b.anybody() {
+		t.Errorf("answered %d, signed in %v", got.code, b.anybody())
+	}
 }
 
 // T-24: two log-ins under way at once in one browser are no theft.
