@@ -20,8 +20,11 @@ type Confirmed struct{ SignedIn }
 
 // RequireConfirmed lets only signed-in people through who proved their factor within the last 15 minutes: put it before whatever
 // changes a password, a factor, an address or shows recovery codes. Others are asked to prove it, and then come back. A trusted
-// browser never counts, and neither does a text message alone: who has nothing else logs in again. It needs Config.Person.
+// browser never counts, and neither does a text message alone: who has nothing else logs in again. It panics without Config.Person.
 func (g *Guard) RequireConfirmed(next func(http.ResponseWriter, *http.Request, Confirmed)) http.Handler {
+	if g.config.Person == nil {
+		panic("secondfactor: RequireConfirmed needs Config.Person")
+	}
 	return g.Require(func(w http.ResponseWriter, r *http.Request, who SignedIn) {
 		now := g.config.Now()
 		s := who.session

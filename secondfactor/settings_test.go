@@ -46,6 +46,21 @@ func TestST9_SettingsNeedAFreshProof(t *testing.T) {
 	}
 }
 
+// A mistake in the settings shows at the start, not when somebody needs the page.
+func TestRequireConfirmedNeedsPerson(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	guard, err := secondfactor.New(secondfactor.Config{PublicURL: publicURL, Name: "x", Provider: secondfactortest.New().Client(t), Store: secondfactor.NewMemoryStore()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guard.Close()
+	guard.RequireConfirmed(nil)
+}
+
 func TestST9_TheWindowSlidesButEnds(t *testing.T) {
 	a := newApp(t, func(c *secondfactor.Config) { c.Limits.SessionIdle = 24 * time.Hour })
 	b := a.browser()
