@@ -47,7 +47,7 @@ type bidiAnswer struct {
 // firefoxSettings let nothing leave this machine and no dialog appear.
 func firefoxSettings(pushServer string) map[string]any {
 	return map[string]any{
-		"dom.push.serverURL": pushServer, "dom.push.testing.allowInsecureServerURL": true, "dom.push.connection.enabled": true,
+		"dom.push.serverURL": pushServer, "dom.push.testing.allowInsecureServerURL": true, "dom.push.connection.enabled": true, "dom.push.retryBaseInterval": 100,
 		"permissions.default.desktop-notification": 1, "dom.push.testing.ignorePermission": true,
 		"alerts.useSystemBackend": false, "alerts.showFavicons": false,
 		"browser.shell.checkDefaultBrowser": false, "browser.startup.homepage": "about:blank", "browser.startup.page": 0, "startup.homepage_welcome_url": "",

@@ -134,6 +134,16 @@ func (p *pushService) forward(m pushtest.Message) {
 	}
 }
 
+// forgetBrowser ends the conversation. The browser comes back, is given another name, and so learns that its subscriptions have ended.
+func (p *pushService) forgetBrowser() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.channels {
+		p.Forget(id)
+	}
+	p.browser.CloseNow()
+}
+
 // subscriptions returns how many subscriptions were ever made.
 func (p *pushService) subscriptions() []string {
 	p.mu.Lock()

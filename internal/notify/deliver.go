@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -92,6 +93,14 @@ func within(d Delivery, next time.Time) time.Time {
 	return next
 }
 
+// pause is the wait before the next try of a job of that age, with up to a fifth of jitter: as long again as it is old, between a
+// second and an hour. So who waits at a log-in hears within seconds of a push service that has come back, and one that is down for
+// long is left alone. After a day it is false.
+func pause(age time.Duration) (time.Duration, bool) {
+	wait := min(max(age, time.Second), time.Hour)
+	return wait + rand.N(wait/5+1), age < 24*time.Hour
+}
+
 // answer is what a push service said.
 type answer struct {
 	status     int
@@ -113,7 +122,7 @@ func (s *Service) conclude(ctx context.Context, j job.Job, d Delivery, sub Subsc
 		return s.Store.EndJob(ctx, j.ID) // the same again would end the same
 	}
 	next := time.Time{}
-	if wait, ok := j.Backoff(now); ok {
+	if wait, ok := pause(now.Sub(j.CreatedAt)); ok {
 		next = within(d, now.Add(max(wait, res.retryAfter)))
 	}
 	quiet := time.Time{}

@@ -451,3 +451,28 @@ func TestSealedAtRest(t *testing.T) {
 func auditRecord(b *bench) audit.Record {
 	return audit.New(b.Clock.Now(), "", "system", "push.gone", "test")
 }
+
+// A request that never ends is tried for a day, at first every few seconds and then every hour.
+func TestPatience(t *testing.T) {
+	b := newBench(t)
+	b.app = b.App(t, "Patient", func(set *tenant.Settings) { *set = tenant.DropIn() })
+	b.ana = b.User(t, b.app, "ana@example.com", "202-555-0123")
+	b.phone.Enroll(t, b.app, b.ana)
+	_, j := b.ask(t, func(r *approval.Request) { r.Life = new(int64) })
+	tries := []time.Duration{}
+	began := b.Clock.Now()
+	for jobs := []job.Job{j}; len(jobs) > 0; {
+		tries = append(tries, b.Clock.Now().Sub(began))
+		b.service.Refuse(pushtest.Refusal{Status: 500})
+		b.deliver(t, jobs[0])
+		jobs = nil
+		for waited := time.Duration(0); waited < 2*time.Hour && len(jobs) == 0; {
+			step := max(time.Second, tries[len(tries)-1]/20)
+			waited += step
+			jobs = b.due(t, step)
+		}
+	}
+	if n := len(tries); n < 25 || n > 45 || tries[4] > 40*time.Second || tries[n-1] < 23*time.Hour || tries[n-1] > 26*time.Hour {
+		t.Errorf("%d tries: %v", n, tries)
+	}
+}

@@ -9,7 +9,7 @@ import { useEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import { Session, type OtherDevice } from "./api.ts";
 import { Clock } from "./clock.ts";
 import { nameOf } from "./enrolment.ts";
-import { Live } from "./live.ts";
+import { Live, type LiveState } from "./live.ts";
 import { closeEnded, notifyHidden } from "./notifying.ts";
 import { Codes } from "./pages/codes.tsx";
 import { Removed, Trouble, Unknown } from "./pages/deadends.tsx";
@@ -197,6 +197,7 @@ function useDevice(device: Device, kept: Ready): { session: Session; clock: Cloc
     return { session, clock, live: new Live(session, clock, kept.grants ?? []) };
   }, [device.id]);
   const known = useRef<ReadonlySet<string> | undefined>(undefined);
+  const seen = useRef<LiveState["approvals"]>(undefined);
   useEffect(() => {
     const { live } = parts;
     const unsubscribe = live.subscribe(() => {
@@ -204,7 +205,8 @@ function useDevice(device: Device, kept: Ready): { session: Session; clock: Cloc
       const news = approvals?.find(({ uuid }) => known.current && !known.current.has(uuid));
       if (news) announce(texts.requests.arrived(news.application.name));
       if (news && document.hidden) void notifyHidden(news);
-      if (approvals) void closeEnded(approvals);
+      if (approvals && approvals !== seen.current) void closeEnded(approvals);
+      seen.current = approvals;
       if (approvals) known.current = new Set(approvals.map(({ uuid }) => uuid));
       changed();
     });

@@ -219,7 +219,7 @@ export const texts = {
     nowOff: "Notifications are off.",
     laterDone: "You can turn notifications on later, under Devices.",
     state: {
-      unknown: "Looking…",
+      unknown: "Not known yet.",
       on: "On. You hear of requests while the app is closed.",
       off: "Off. Open the app to see what waits.",
       install: "First add Countersign to the home screen: tap Share, then “Add to Home Screen”, and open it from there.",

@@ -55,6 +55,9 @@ async function look(session: Session): Promise<State> {
   return { name: (await renew(await registered(), session)) ? "on" : "never" };
 }
 
+/** Whether the server did not answer, so that nothing is known about how things stand. */
+const unanswered = ({ code }: Problem) => ["network", "unavailable", "limited", "internal"].includes(code);
+
 /** Notifications of this device. */
 export function usePush(session: Session): Push {
   const [state, setState] = useState<State>({ name: "unknown" });
@@ -62,10 +65,15 @@ export function usePush(session: Session): Push {
   const watch = () =>
     look(session).then(
       (found) => (setState(found), setProblem(undefined)),
-      (error: unknown) => (setState({ name: "off", asked: true }), setProblem(asProblem(error))),
+      (error: unknown) => {
+        const found = asProblem(error);
+        setState(unanswered(found) ? { name: "unknown" } : { name: "off", asked: true });
+        setProblem(found);
+      },
     );
   useEffect(() => {
     void watch();
+    addEventListener("online", watch);
     // A permission can be given or taken in the browser's own settings, at any time.
     let permission: PermissionStatus | undefined;
     let left = false;
@@ -79,6 +87,7 @@ export function usePush(session: Session): Push {
     );
     return () => {
       left = true;
+      removeEventListener("online", watch);
       permission?.removeEventListener("change", watch);
     };
   }, [session]);
