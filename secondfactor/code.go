@@ -203,7 +203,7 @@ func textNotice(result client.SMSResult, err error) Notice {
 		return NoticeLimited
 	case errors.Is(err, client.ErrSuspended):
 		return NoticeSuspended
-	case errors.Is(err, client.ErrSMSDisabled), errors.Is(err, client.ErrSMSNotSent):
+	case errors.Is(err, client.ErrSMSDisabled), errors.Is(err, client.ErrCallsDisabled), errors.Is(err, client.ErrSMSNotSent):
 		return NoticeNotSent
 	}
 	return NoticeUnreachable

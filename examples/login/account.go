@@ -28,7 +28,10 @@ type accountPage struct {
 }
 
 // device is one authenticator.
-type device struct{ Name, Since, Seen string }
+type device struct {
+	ID                int64
+	Name, Since, Seen string
+}
 
 // member lets people through who are signed in and have saved their recovery codes. There is no way to call what is behind it without
 // a [secondfactor.SignedIn], and only the guard makes one.
@@ -99,7 +102,7 @@ func (a *App) devices(ctx context.Context, u user) (list []device, err error) {
 		return nil, err
 	}
 	for _, d := range status.DetailedDevices {
-		shown := device{Name: deviceName(d), Since: d.CreatedAt.Format("2 January 2006")}
+		shown := device{ID: d.ID, Name: deviceName(d), Since: d.CreatedAt.Format("2 January 2006")}
 		if !d.LastSeenAt.IsZero() {
 			shown.Seen = d.LastSeenAt.Format("2 January 2006")
 		}

@@ -188,6 +188,7 @@ func (a *App) pageRoutes() []route {
 		{"POST /security/phone", a.confirmed(a.changePhone)},
 		{"GET /security/device", a.confirmed(a.showDevice)},
 		{"POST /security/device", a.confirmed(a.addDevice)},
+		{"POST /security/device/remove", a.confirmed(a.removeDevice)},
 		{"GET /security/off", a.confirmed(a.showOff)},
 		{"POST /security/off", a.confirmed(a.turnOff)},
 		{"POST /security/alarm", a.confirmed(a.dismissAlarm)},

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -244,6 +246,47 @@ func (a *App) addDevice(w http.ResponseWriter, r *http.Request, _ secondfactor.C
 		return
 	}
 	a.render(w, r, http.StatusOK, "device", page)
+}
+
+// removeDevice takes a device off the account, or without an id all of them (RE2). Which are the account's own is asked first: an id in a form proves
+// nothing. A text message is the way in that remains. Devices of a number that two accounts share are the business of both.
+func (a *App) removeDevice(w http.ResponseWriter, r *http.Request, who secondfactor.Confirmed, u user) {
+	form, ok := a.form(w, r)
+	if !ok {
+		return
+	}
+	shared, err := a.users.shared(r.Context(), u)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	if shared {
+		a.problem(w, r, http.StatusConflict, "Another account has the same number, so its devices act for both. Remove the device in its authenticator.", "")
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
+	defer cancel()
+	own, err := a.devices(ctx, u)
+	meant := slices.DeleteFunc(own, func(d device) bool { return form.Get("id") != "" && form.Get("id") != strconv.FormatInt(d.ID, 10) })
+	for _, d := range meant {
+		err = errors.Join(err, a.config.Provider.RemoveDevice(ctx, d.ID))
+	}
+	switch {
+	case err != nil:
+		a.warn(r, "device not removed", u, err)
+		a.problem(w, r, http.StatusBadGateway, "The approval service did not answer. Look at the list of your devices, and try again.", "")
+		return
+	case len(meant) == 0:
+		a.problem(w, r, http.StatusNotFound, "You have no such device any more.", "")
+		return
+	}
+	err = errors.Join(a.users.factorChanged(ctx, u.ID), a.guard.ForgetBrowser(ctx, who.SignedIn, ""),
+		a.tell(ctx, u, a.origin(r), "A device was removed", "It answers and shows codes for you no more. No browser is trusted any more."))
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/security?notice=device", http.StatusSeeOther)
 }
 
 func (a *App) showOff(w http.ResponseWriter, r *http.Request, _ secondfactor.Confirmed, _ user) {

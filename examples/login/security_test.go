@@ -155,6 +155,31 @@ func TestAC2_ChangePhone(t *testing.T) {
 	b.post("/authy/verify", "token", code).expect(t, 307, "/login/verify/complete")
 }
 
+func TestAC5_RemoveDevice(t *testing.T) {
+	bank := newBank(t)
+	b, eve := bank.browser(), bank.browser()
+	b.open("ana@example.com")
+	foreign := bank.provider.AddDevice(bank.provider.AddUser("eve@example.com", "1", "2025550177"))
+	second := bank.provider.AddDevice(b.authyID())
+	b.post("/login/trust", "trust", "yes")
+	b.post("/security/device/remove", "id", fmt.Sprint(foreign.Grant)).expect(t, 404, "")
+	if bank.provider.Calls("remove device") != 0 {
+		t.Error("a form removed somebody else's device")
+	}
+	b.get("/security").expect(t, 200, "", `name="id" value="`+fmt.Sprint(second.Grant)+`"`, "Remove all")
+	b.post("/security/device/remove", "id", fmt.Sprint(second.Grant)).expect(t, 303, "/security?notice=device")
+	got := b.get("/security?notice=device").expect(t, 200, "", "Android phone", "A device was removed", "Every log-in asks for your second factor")
+	if strings.Contains(got.body, fmt.Sprint(second.Grant)) {
+		t.Error("the device is still there")
+	}
+	b.post("/security/device/remove").expect(t, 303, "/security?notice=device")
+	b.get("/security").expect(t, 200, "", "None. You log in with text messages.")
+	bank.mailed("A device was removed")
+	// Shared by two accounts: neither takes it from the other.
+	eve.signup("eve@example.com")
+	b.post("/security/device/remove").expect(t, 409, "", "Another account has the same number")
+}
+
 // AC6, D13: the other account with the same number keeps its factor.
 func TestAC6_TurnOff(t *testing.T) {
 	bank := newBank(t)
@@ -354,7 +379,7 @@ func TestT21_EveryPageHasItsGate(t *testing.T) {
 		"POST /security/trusted": member, "POST /security/sessions": member,
 		"GET /codes": confirmed, "POST /codes": confirmed, "POST /codes/saved": confirmed,
 		"GET /security/password": confirmed, "POST /security/password": confirmed, "GET /security/phone": confirmed, "POST /security/phone": confirmed,
-		"GET /security/device": confirmed, "POST /security/device": confirmed, "GET /security/off": confirmed, "POST /security/off": confirmed,
+		"GET /security/device": confirmed, "POST /security/device": confirmed, "POST /security/device/remove": confirmed, "GET /security/off": confirmed, "POST /security/off": confirmed,
 		"POST /security/alarm": confirmed,
 	}
 	bank := newBank(t)

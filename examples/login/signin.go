@@ -29,6 +29,7 @@ var notices = map[string]string{
 	"signed-out": "Signed out there.",
 	"password":   "Your password is changed. Other browsers were signed out, and none is trusted any more.",
 	"phone":      "Your new number is in force. Devices of the old one are void: add your authenticator again.",
+	"device":     "Removed. It answers for you no more, and no browser is trusted any more.",
 	"off":        "Two-factor authentication is off, and you are signed out everywhere. Log in to set it up again.",
 	"reset":      "Your password is changed. Log in with it, and with your second factor.",
 }

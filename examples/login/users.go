@@ -231,6 +231,12 @@ func (s *users) changePhone(ctx context.Context, id string, authyID int64, metho
 	return oneRow(result, err, errMoved, "change number")
 }
 
+// factorChanged makes trusted browsers strangers.
+func (s *users) factorChanged(ctx context.Context, id string) error {
+	result, err := s.db.ExecContext(ctx, `UPDATE users SET stamp = stamp + 1 WHERE id = $1`, id)
+	return oneRow(result, err, errMoved, "note change of factor")
+}
+
 // setPassword ends the alarm as well: whoever knew the old one knows nothing now.
 func (s *users) setPassword(ctx context.Context, id, hash string) error {
 	result, err := s.db.ExecContext(ctx, `UPDATE users SET password = $1, alarm_at = 0, stamp = stamp + 1 WHERE id = $2`, hash, id)

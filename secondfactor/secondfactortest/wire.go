@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,6 +61,7 @@ func (p *Provider) routes() *http.ServeMux {
 	on("add", "POST /protected/json/users/new", p.addUser)
 	on("user", "GET /protected/json/users/{id}/status", p.userStatus)
 	on("remove", "POST /protected/json/users/{id}/remove", p.removeUser)
+	on("remove device", "DELETE /protected/json/sdk/devices/{device}", p.removeDevice)
 	on("verify", "GET /protected/json/verify/{code}/{id}", p.verify)
 	on("sms", "GET /protected/json/sms/{id}", p.sms)
 	on("call", "GET /protected/json/call/{id}", p.sms)
@@ -143,6 +145,20 @@ func (p *Provider) removeUser(w http.ResponseWriter, r *http.Request) {
 	defer unlock()
 	delete(p.users, u.id)
 	write(w, 200, map[string]any{"success": true, "message": "User removed from application"})
+}
+
+func (p *Provider) removeDevice(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, u := range p.users {
+		at := slices.IndexFunc(u.devices, func(d *Device) bool { return strconv.FormatInt(d.Grant, 10) == r.PathValue("device") })
+		if at >= 0 {
+			u.devices = slices.Delete(u.devices, at, at+1)
+			write(w, 200, map[string]any{"success": true, "message": "Device was deleted"})
+			return
+		}
+	}
+	refuse(w, 404, "60092", "Device not found")
 }
 
 func (p *Provider) verify(w http.ResponseWriter, r *http.Request) {
