@@ -15,8 +15,7 @@ import (
 // Store is what the runner needs to keep.
 type Store interface {
 	ClaimJobs(ctx context.Context, now, lease time.Time, limit int) ([]Job, error)
-	RetryJob(ctx context.Context, id string, at time.Time) error
-	EndJob(ctx context.Context, id string) error
+	RetryJob(ctx context.Context, j Job, at time.Time) error // for good when at is zero; a job whose lease is over is left alone
 	DropHeld(ctx context.Context, now time.Time) (int64, error)
 }
 
@@ -161,13 +160,12 @@ func (r *Runner) run(j Job) {
 		return
 	}
 	r.log.Error("job failed", "kind", string(j.Kind), "job", j.ID, "attempts", j.Attempts, "error", err)
+	var next time.Time
 	now := r.now()
 	if wait, again := j.Backoff(now); again {
-		err = r.store.RetryJob(context.WithoutCancel(ctx), j.ID, now.Add(wait))
-	} else {
-		err = r.store.EndJob(context.WithoutCancel(ctx), j.ID)
+		next = now.Add(wait)
 	}
-	if err != nil {
+	if err := r.store.RetryJob(context.WithoutCancel(ctx), j, next); err != nil {
 		r.log.Error("job stays leased", "job", j.ID, "error", err)
 	}
 }

@@ -46,12 +46,17 @@ func (t *table) ClaimJobs(_ context.Context, now, lease time.Time, limit int) (c
 	return claimed, nil
 }
 
-func (t *table) RetryJob(_ context.Context, id string, at time.Time) error {
+func (t *table) RetryJob(_ context.Context, j Job, at time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if j, ok := t.jobs[id]; ok {
-		j.RunAt = at
-		t.jobs[id] = j
+	mine, ok := t.jobs[j.ID]
+	switch {
+	case !ok || !mine.RunAt.Equal(j.RunAt):
+	case at.IsZero():
+		delete(t.jobs, j.ID)
+	default:
+		mine.RunAt = at
+		t.jobs[j.ID] = mine
 	}
 	return t.broken
 }

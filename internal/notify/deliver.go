@@ -50,7 +50,7 @@ func (s *Service) Deliver(ctx context.Context, j job.Job) error {
 		return fmt.Errorf("read what to push: %w", err)
 	}
 	if wait := s.headStart(j, d); now.Before(wait) {
-		return s.Store.RetryJob(ctx, j.ID, wait)
+		return s.Store.RetryJob(ctx, j, wait)
 	}
 	if now.Before(d.QuietUntil) {
 		return s.Store.PushDelayed(ctx, j, d.Subscription.ID, d.QuietUntil, within(d, d.QuietUntil))

@@ -90,7 +90,7 @@ type Store interface {
 	// PushDelivery returns what the job is about while the approval waits and the device may answer it, or ErrNothing.
 	PushDelivery(ctx context.Context, uuid, deviceID string, now time.Time) (Delivery, error)
 	EndJob(ctx context.Context, id string) error
-	RetryJob(ctx context.Context, id string, at time.Time) error
+	RetryJob(ctx context.Context, j job.Job, at time.Time) error
 	// PushDelayed gives the job up until next, or for good when that is zero, and leaves the subscription alone until quiet.
 	PushDelayed(ctx context.Context, j job.Job, subscriptionID string, quiet, next time.Time) error
 	// PushGone removes the subscription, unless there is a newer one, and ends the job.

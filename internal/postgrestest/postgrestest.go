@@ -52,11 +52,11 @@ var shared = sync.OnceValues(func() (*Server, error) { return start(nil) })
 // Kill ends the server as a power cut would, but for what the system had not yet written: kill -9, nothing is shut down.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
-	if err := errors.Join(s.keeper.Process.Kill(), syscall.Kill(s.pid, syscall.SIGKILL)); err != nil {
+	if err := syscall.Kill(s.pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	s.stdin.Close()
 	_ = s.keeper.Wait()
+	s.stdin.Close()
 }
 
 // Restart starts the server again after Kill.
@@ -153,8 +153,10 @@ func (s *Server) initdb() error {
 	return nil
 }
 
-// keep runs the server beside a shell that waits for the end of its input.
-const keep = `dir=$1; shift; "$@" & echo "pid $!" >&2; cat >/dev/null; kill -INT $! 2>/dev/null; wait $!; rm -rf "$dir"`
+// keep runs the server beside a shell that waits for the end of our input, and ends when the server does.
+const keep = `exec 3<&0; dir=$1; shift; "$@" 3<&- & pid=$!; echo "pid $pid" >&2
+(cat <&3 >/dev/null; kill -INT $pid && { while kill -0 $pid; do sleep 0.05; done; rm -rf "$dir"; }) 2>/dev/null &
+wait $pid`
 
 // run starts the server and waits until it takes connections.
 func (s *Server) run() error {
@@ -182,7 +184,12 @@ func (s *Server) run() error {
 	if err := s.keeper.Start(); err != nil {
 		return err
 	}
-	return s.ready(bufio.NewScanner(messages))
+	err = s.ready(bufio.NewScanner(messages))
+	if err != nil {
+		s.stdin.Close()
+		_ = s.keeper.Wait()
+	}
+	return err
 }
 
 // ready reads what the server says until it takes connections, and the rest in the background.
@@ -190,7 +197,7 @@ func (s *Server) ready(messages *bufio.Scanner) error {
 	var said []string
 	for messages.Scan() {
 		said = append(said, messages.Text())
-		if pid, found := strings.CutPrefix(messages.Text(), "pid "); found && s.pid == 0 {
+		if pid, found := strings.CutPrefix(messages.Text(), "pid "); found {
 			s.pid, _ = strconv.Atoi(pid)
 		}
 		if strings.Contains(messages.Text(), "database system is ready to accept connections") {

@@ -131,7 +131,7 @@ func (s *Server) administer(ctx context.Context) error {
 // leave gives up leased jobs at once, for whoever runs jobs. One that cannot be given up is free when its lease ends.
 func (s *Server) leave(jobs ...job.Job) {
 	for _, j := range jobs {
-		if err := s.db.RetryJob(context.Background(), j.ID, s.cfg.Now()); err != nil {
+		if err := s.db.RetryJob(context.Background(), j, s.cfg.Now()); err != nil {
 			s.cfg.Log.Warn("a job waits for its lease to end", "job", j.ID, "error", err)
 		}
 	}

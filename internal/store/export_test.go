@@ -93,3 +93,6 @@ func (w watched) query(ctx context.Context, q string, args []any) (rows, error) 
 	w.read(q)
 	return w.engine.query(ctx, q, args)
 }
+
+// Settings are those of each connection to PostgreSQL.
+const Settings = settings

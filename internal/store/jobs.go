@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"countersign.dev/internal/audit"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/tenant"
 )
@@ -69,17 +70,12 @@ func (s *Store) FreeLeases(ctx context.Context, now time.Time) error {
 	})
 }
 
-// RetryJob gives a job up until at.
-func (s *Store) RetryJob(ctx context.Context, id string, at time.Time) error {
-	return s.write(ctx, func(t *tx) error { return t.retryJob(ctx, id, at) })
+// RetryJob gives a job up until at, or for good when at is zero, if it is still leased to who ran it.
+func (s *Store) RetryJob(ctx context.Context, j job.Job, at time.Time) error {
+	return s.write(ctx, func(t *tx) error { return t.giveUp(ctx, j, at) })
 }
 
-func (t *tx) retryJob(ctx context.Context, id string, at time.Time) error {
-	_, err := t.exec(ctx, `UPDATE jobs SET run_at = $1 WHERE id = $2`, ms(at), id)
-	return err
-}
-
-// EndJob removes a job that was done or given up.
+// EndJob removes a job that was done, whoever has it leased by now: it need not be done again.
 func (s *Store) EndJob(ctx context.Context, id string) error {
 	return s.write(ctx, func(t *tx) error { return t.endJob(ctx, id) })
 }
@@ -117,7 +113,10 @@ func (t *tx) releaseCallbacks(ctx context.Context, appID string, now time.Time) 
 	return oldestFirst(jobs), err
 }
 
-// DropHeld removes held jobs whose time is over and returns how many.
+// dropMax bounds one DropHeld: a deployment's whole day of callbacks may be over at once.
+const dropMax = 500
+
+// DropHeld removes held jobs whose time is over, each with its record, and returns how many. There may be more.
 func (s *Store) DropHeld(ctx context.Context, now time.Time) (n int64, err error) {
 	var one int // nearly always nothing: ask without a write first
 	err = s.queryRow(ctx, `SELECT 1 FROM jobs WHERE held_until > 0 AND held_until <= $1 LIMIT 1`, ms(now)).Scan(&one)
@@ -125,8 +124,19 @@ func (s *Store) DropHeld(ctx context.Context, now time.Time) (n int64, err error
 		return 0, missing(err, nil)
 	}
 	err = s.write(ctx, func(t *tx) error {
-		n, err = t.exec(ctx, `DELETE FROM jobs WHERE held_until > 0 AND held_until <= $1`, ms(now))
-		return err
+		rows, err := t.query(ctx, `WITH held AS MATERIALIZED (SELECT id FROM jobs WHERE held_until > 0 AND held_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+			DELETE FROM jobs WHERE id IN (SELECT id FROM held) RETURNING app_id, ref`, ms(now), dropMax)
+		dropped, err := collect(rows, err, func(r scanner) (d [2]string, err error) { return d, r.Scan(&d[0], &d[1]) })
+		if err != nil {
+			return err
+		}
+		for _, d := range dropped {
+			if err := t.record(ctx, audit.New(now, d[0], "system", "callback.dropped", "approval:"+d[1]).Noting("held for 24 hours without an address")); err != nil {
+				return err
+			}
+		}
+		n = int64(len(dropped))
+		return nil
 	})
 	return n, err
 }

@@ -1,12 +1,18 @@
+//go:build unix
+
 package store_test
 
 import (
 	"database/sql"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
+	"countersign.dev/internal/postgrestest"
 	"countersign.dev/internal/store"
 )
 
@@ -20,6 +26,7 @@ var scansAllowed = map[string]string{
 	"SCAN o":                                                  "the operators, when an account is set up",
 	"SCAN outbox USING INDEX outbox_newest":                   "in the index's order, up to a limit",
 	"SCAN ended":                                              "the approvals that were just found to be over, up to a limit",
+	"SCAN held":                                               "the held jobs that were just found to be over, up to a limit",
 	"SCAN due":                                                "the jobs that were just claimed, up to a limit",
 	"SCAN jobs USING INDEX jobs_held":                         "only what is held, which is nearly always nothing",
 	"SCAN newest":                                             "the rows of a subquery with a limit, each found by an index",
@@ -71,4 +78,38 @@ func plan(t *testing.T, db *sql.DB, st statement) (steps []string) {
 		steps = append(steps, step)
 	}
 	return steps
+}
+
+// seqScansAllowed are the tables that PostgreSQL may read whole, by the statements that scansAllowed names.
+var seqScansAllowed = []string{"accounts", "seal_keys", "operator_sessions", "setup_links", "operators", "outbox", "jobs"}
+
+// TestNoStatementScansPostgreSQL asks PostgreSQL for the plan that it keeps for a prepared statement. With the settings of
+// our connections it reads a whole table only where no index helps.
+func TestNoStatementScansPostgreSQL(t *testing.T) {
+	db := connect(t, postgrestest.Database(t, store.Migrate))
+	if _, err := db.Exec(t.Context(), store.Settings); err != nil {
+		t.Fatal(err)
+	}
+	for i, st := range statements(t) {
+		name := fmt.Sprint("s", i)
+		d, err := db.Prepare(t.Context(), name, st.sql)
+		if err != nil {
+			t.Errorf("%s: %v", st.position, err)
+			continue
+		}
+		call := "EXPLAIN EXECUTE " + name
+		if n := len(d.ParamOIDs); n > 0 {
+			call += "(" + strings.Join(slices.Repeat([]string{"NULL"}, n), ", ") + ")"
+		}
+		rows, _ := db.Query(t.Context(), call)
+		steps, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Errorf("%s: %v", st.position, err)
+		}
+		for _, step := range steps {
+			if _, of, scans := strings.Cut(step, "Seq Scan on "); scans && !slices.Contains(seqScansAllowed, strings.Fields(of)[0]) {
+				t.Errorf("%s:\n%s\n%s", st.position, strings.Join(steps, "\n"), st.sql)
+			}
+		}
+	}
 }

@@ -313,6 +313,7 @@ func testDropHeld(t *testing.T, f *fixture) {
 	same(t, "due when its time is over, besides a message", len(f.claim(t, 10))-1, 0)
 	same(t, "dropped after 24 hours", must1(f.Store.DropHeld(t.Context(), f.now())), 1)
 	same(t, "dropped twice", must1(f.Store.DropHeld(t.Context(), f.now())), 0)
+	same(t, "records of what was dropped", len(must1(f.Rows(t.Context(), "audit WHERE action = 'callback.dropped'"))), 1)
 	f.Clock.Advance(time.Hour)
 	released := d.setURL(t, address) // the address comes too late for the second, which nobody has dropped yet
 	if len(released) != 1 || !released[0].CreatedAt.Equal(f.now().Add(-23*time.Hour)) {

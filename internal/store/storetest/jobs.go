@@ -102,7 +102,9 @@ func testClaimRace(t *testing.T, f *fixture) {
 func testRetry(t *testing.T, f *fixture) {
 	app := f.App(t, "Bank")
 	j := f.insert(t, f.jobOf(app, job.Message, ""))
-	must(t, f.Store.RetryJob(t.Context(), j.ID, f.now().Add(4*time.Second)))
+	must(t, f.Store.RetryJob(t.Context(), j, f.now().Add(4*time.Second)))
+	must(t, f.Store.RetryJob(t.Context(), j, time.Time{})) // gave its lease back already: what comes late changes nothing
+	must(t, f.Store.RetryJob(t.Context(), j, f.now()))
 	f.Clock.Advance(4*time.Second - time.Millisecond)
 	same(t, "jobs before the retry", len(f.claim(t, 10)), 0)
 	f.Clock.Advance(time.Millisecond)
@@ -110,7 +112,9 @@ func testRetry(t *testing.T, f *fixture) {
 	if len(jobs) != 1 || jobs[0].Attempts != 2 {
 		t.Errorf("claimed %+v, want the second attempt", jobs)
 	}
-	must(t, f.Store.RetryJob(t.Context(), "nothing", f.now()))
+	must(t, f.Store.RetryJob(t.Context(), f.jobOf(app, job.Message, ""), f.now())) // one that is not there
+	must(t, f.Store.RetryJob(t.Context(), jobs[0], time.Time{}))
+	same(t, "jobs left when given up for good", len(must1(f.Rows(t.Context(), "jobs"))), 0)
 }
 
 func testEnd(t *testing.T, f *fixture) {
@@ -129,7 +133,7 @@ func testFreeLeases(t *testing.T, f *fixture) {
 	app := f.App(t, "Bank")
 	leased := f.insert(t, f.jobOf(app, job.Message, ""))
 	waiting := f.insert(t, f.jobOf(app, job.Message, ""))
-	must(t, f.Store.RetryJob(t.Context(), waiting.ID, f.now().Add(8*time.Hour)))
+	must(t, f.Store.RetryJob(t.Context(), waiting, f.now().Add(8*time.Hour)))
 	must(t, f.Store.FreeLeases(t.Context(), f.now()))
 	if !f.Store.OneProcess() {
 		same(t, "jobs due when another node starts", len(f.claim(t, 10)), 0)
