@@ -107,7 +107,7 @@ func (p *person) logOut(desk *tab) {
 	desk.stand(p.d.LoginURL + "/login")
 }
 
-// decide opens the one request that waits on the phone and presses "approve" or "deny".
+// decide opens the one request that waits on the phone and presses "approve", "deny", or "report", which denies too.
 func (p *person) decide(decision string) {
 	p.hand.t.Helper()
 	p.openRequest("")
@@ -138,7 +138,7 @@ func (p *person) showRequests() {
 func (p *person) press(decision string) {
 	p.hand.t.Helper()
 	p.hand.click(testid(decision))
-	p.hand.attribute(testid("request-state"), "data-state", map[string]string{"approve": "approved", "deny": "denied"}[decision])
+	p.hand.attribute(testid("request-state"), "data-state", map[string]string{"approve": "approved", "deny": "denied", "report": "denied"}[decision])
 }
 
 // request is the id of the request that a waiting page is about, from its link to the authenticator.

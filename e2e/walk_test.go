@@ -56,6 +56,10 @@ func walkLogIn(t *testing.T, d *dev) {
 	}
 	ana.desk.open(d.LoginURL + "/account")
 	ana.desk.stand(d.LoginURL + "/login")
+
+	ana.logIn(ana.desk) // somebody else, who knows the password
+	ana.decide("report")
+	ana.desk.state("denied")
 }
 
 // TestLogInByAppCode: the phone's code instead of its yes; then wrong codes until the budget ends, which stops codes and

@@ -51,6 +51,9 @@ const (
 	Deny    = "deny"
 )
 
+// ReasonNotMe is the reason of a denial by which the person reports that somebody else asked.
+const ReasonNotMe = "not-me"
+
 // Limits on content (contract section 5.1).
 const (
 	maxMessage = 200 // characters; longer ones are cut, as Authy's own libraries did
@@ -92,7 +95,7 @@ type Approval struct {
 	ExpiresAt   time.Time // zero = never
 	UpdatedAt   time.Time
 	ProcessedAt time.Time // zero while pending
-	Reason      string    // why it was denied, when not by the person: "number-mismatch"
+	Reason      string    // why it was denied, when not by a plain no: "number-mismatch", ReasonNotMe
 
 	Answer *Answered // who answered; nil while pending, or when nobody did
 }

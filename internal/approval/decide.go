@@ -21,6 +21,7 @@ import (
 type Answer struct {
 	Decision  string // Approve or Deny
 	Match     string // the number typed, "" when none was asked for
+	Reason    string // of a denial: "" or ReasonNotMe
 	Signature string // over the canonical bytes, by the device's key
 }
 
@@ -82,6 +83,9 @@ func (s *Service) checkSignature(a Approval, d device.Device, ans Answer) ([]byt
 	if ans.Decision != Approve && ans.Decision != Deny || len(ans.Match) > 6 {
 		return nil, ErrInvalid.Saying("The decision is approve or deny, and a number has at most 6 digits.")
 	}
+	if ans.Reason != "" && (ans.Reason != ReasonNotMe || ans.Decision != Deny) {
+		return nil, ErrInvalid.Saying("The reason of a denial is " + ReasonNotMe + " or none.")
+	}
 	pub, err := receipt.ParsePublicKey(d.PublicKey)
 	if err != nil {
 		return nil, fmt.Errorf("stored key of device %s: %w", d.ID, err)
@@ -110,7 +114,7 @@ func (s *Service) Signed(a Approval, deviceID, decision, match string) []byte {
 func decide(a Approval, ans Answer) (Status, string) {
 	switch {
 	case ans.Decision != Approve:
-		return Denied, ""
+		return Denied, ans.Reason
 	case a.Match.Mode == tenant.MatchType && subtle.ConstantTimeCompare([]byte(ans.Match), []byte(a.Match.Value)) != 1:
 		return Denied, ErrMismatch.Code
 	default:

@@ -47,6 +47,8 @@ func reason(a approval.Approval) string {
 	switch {
 	case a.Reason == approval.ErrMismatch.Code:
 		return "The number typed on the device was wrong."
+	case a.Reason == approval.ReasonNotMe:
+		return "The person reported it: somebody else had asked."
 	case a.Status == approval.Expired:
 		return "Nobody answered in time."
 	case a.Status == approval.Cancelled:

@@ -100,6 +100,7 @@ func (s *surface) showApproval(w http.ResponseWriter, r *http.Request, d device.
 type answerRequest struct {
 	Decision  string `json:"decision"`
 	Match     string `json:"match"`
+	Reason    string `json:"reason"` // of a denial: "not-me" reports it
 	Signature string `json:"signature"`
 }
 
@@ -126,7 +127,7 @@ func (s *surface) answer(w http.ResponseWriter, r *http.Request, d device.Device
 		return approval.ErrUnknown
 	}
 	web.Note(r, slog.String("approval", uuid))
-	a, err := s.Approvals.Answer(r.Context(), d, uuid, approval.Answer{Decision: in.Decision, Match: in.Match, Signature: in.Signature})
+	a, err := s.Approvals.Answer(r.Context(), d, uuid, approval.Answer{Decision: in.Decision, Match: in.Match, Reason: in.Reason, Signature: in.Signature})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ export async function signAnswer(
   shown: Shown,
   decision: Decision,
   match: string,
+  reason: SignedAnswer["reason"],
 ): Promise<SignedAnswer> {
   const { hidden, issued_at, nonce, user } = approval.sign;
   const answer = answerValue({
@@ -35,7 +36,7 @@ export async function signAnswer(
     shown: await shownDigest(shown),
     user,
   });
-  return { decision, match, signature: await sign(key, answer) };
+  return { decision, match, reason, signature: await sign(key, answer) };
 }
 
 /** How an answer ended: as decided, or overtaken by something else. */
@@ -62,7 +63,7 @@ const PASSING = new Set(["network", "unavailable", "limited", "internal"]);
 
 type Sender = {
   readonly state: Answering;
-  readonly decide: (shown: Shown, decision: Decision, match: string) => void;
+  readonly decide: (shown: Shown, decision: Decision, match: string, reason?: SignedAnswer["reason"]) => void;
   readonly resend: () => void;
 };
 
@@ -95,8 +96,8 @@ export function useAnswering(session: Session, key: CryptoKey, device: string, a
     }
   };
 
-  const decide: Sender["decide"] = (shown, decision, match) =>
-    void deliver(() => signAnswer(key, device, approval, shown, decision, match), decision);
+  const decide: Sender["decide"] = (shown, decision, match, reason = "") =>
+    void deliver(() => signAnswer(key, device, approval, shown, decision, match, reason), decision);
   const resend = () => {
     const kept = signed.current;
     if (kept) void deliver(() => Promise.resolve(kept), kept.decision);

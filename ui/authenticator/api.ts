@@ -42,6 +42,8 @@ export interface OtherDevice {
 export interface SignedAnswer {
   readonly decision: Decision;
   readonly match: string;
+  /** Of a denial: "not-me" reports that somebody else asked. */
+  readonly reason: "" | "not-me";
   readonly signature: string;
 }
 

@@ -262,6 +262,7 @@ export const texts = {
     approving: "Approving…",
     deny: "Deny",
     denying: "Denying…",
+    report: "I did not start this: deny and report",
     unsupported: "This request asks for a kind of check that this app does not know. Load the page again to get the newest app. You can always deny.",
     wrongOrigin: (origin: string) => `This request can only be approved at ${origin}.`,
     failed: "Your answer has not arrived yet",

@@ -49,7 +49,5 @@ CREATE INDEX sent_codes_address ON sent_codes (app_id, address, created_at) WHER
 
 CREATE INDEX grants_removed ON grants (user_id, removed_at) WHERE removed_at > 0;
 
-ALTER TABLE approvals ADD COLUMN flagged BIGINT NOT NULL DEFAULT 0; -- the person reported it
-
 -- +goose Down
 SELECT 1;

@@ -45,7 +45,19 @@ export function Decide({ approval, shown, answering, now }: DecideProps) {
         {!known && <ErrorNotice>{texts.request.unsupported}</ErrorNotice>}
         {!rightOrigin && <ErrorNotice>{texts.request.wrongOrigin(approval.sign.origin)}</ErrorNotice>}
         {state.step === "refused" && <ErrorNotice>{problemText(state.problem)}</ErrorNotice>}
-        {state.step === "kept" && <Kept decision={state.decision} problem={state.problem} />}
+        {state.step === "kept" ? (
+          <Kept decision={state.decision} problem={state.problem} />
+        ) : (
+          <button
+            type="button"
+            class="button button--quiet decide__report"
+            disabled={busy}
+            onClick={(event) => event.detail < 2 && decide(shown, "deny", "", "not-me")}
+            data-testid="report"
+          >
+            {texts.request.report}
+          </button>
+        )}
       </div>
       {state.step === "kept" ? (
         <div class="decide__buttons decide__buttons--one">
