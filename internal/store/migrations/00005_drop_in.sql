@@ -1,10 +1,7 @@
 -- What the whole of the Authy API needs beside log-ins: activities, codes of other authenticator apps, monthly figures,
--- users without a phone number, phone verification.
+-- phone verification.
 
 -- +goose Up
-
-ALTER TABLE users ADD COLUMN custom_id TEXT; -- the application's own name for a user without a phone number
-CREATE UNIQUE INDEX users_custom ON users (app_id, custom_id);
 
 CREATE TABLE activities (
     id      TEXT   PRIMARY KEY,
