@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -319,7 +320,17 @@ func TestRefusesToStart(t *testing.T) {
 	})
 	r.end()
 	try("the master key does not open this database's keys: use the key that the database was created with", func(o *settings.Serve) { o.MasterKey = seal.NewMaster() })
-	start(t, s, time.Now) // with the right key, on everything that was given back
+	start(t, s, time.Now).end() // with the right key, on everything that was given back
+
+	db, err := sql.Open("sqlite", "file:"+string(s.Database))
+	if err == nil {
+		_, err = db.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)`)
+		err = errors.Join(err, db.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	try("written by a newer version of countersign: use that version, or restore a backup", func(*settings.Serve) {})
 }
 
 // The operator's word on push reaches the sender: who is named, where messages may go, and whether any do.
