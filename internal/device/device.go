@@ -32,6 +32,7 @@ var (
 	ErrNoUser       = fault.New(fault.NotFound, "no-user", "No application knows this number yet. Sign up there first.")
 	ErrNotSignedIn  = fault.New(fault.Unauthenticated, "not-signed-in", "This device is not signed in.")
 	ErrGrant        = fault.New(fault.NotFound, "unknown", "There is no such device.")
+	ErrNoSMS        = fault.New(fault.Unavailable, "enrollment-by-sms-impossible", "This server sends no text messages. Ask the application for a link instead.")
 	ErrLimited      = fault.New(fault.Limited, "limited", "Too many codes were asked for. Try again later.")
 )
 
@@ -214,6 +215,7 @@ type Service struct {
 	// NewMessage makes the job that sends a code.
 	NewMessage func(out otp.Outgoing, now time.Time) job.Job
 	// Alert makes the notice that sending was paused.
-	Alert func(s sending.Send, owner string, p sending.Pause) job.Job
-	Offer func(...job.Job)
+	Alert   func(s sending.Send, owner string, p sending.Pause) job.Job
+	CanSend func(otp.Channel) bool // a gateway is set up
+	Offer   func(...job.Job)
 }

@@ -49,6 +49,9 @@ func (s *Service) StartPhone(ctx context.Context, phone string) (Enrollment, err
 	if !ok {
 		return Enrollment{}, ErrPhone
 	}
+	if !s.CanSend(otp.SMS) {
+		return Enrollment{}, ErrNoSMS
+	}
 	now := s.Now()
 	code := otp.NewSentCode(codeDigits)
 	e := StoredEnrollment{

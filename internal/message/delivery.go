@@ -182,7 +182,7 @@ func (s *Service) Start() {
 			err := s.Store.KeepReport(context.Background(), report, s.Now())
 			s.Live.Wake(live.MessagesTopic)
 			return err
-		})
+		}, s.Log)
 	}
 }
 

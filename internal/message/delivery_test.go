@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"countersign.dev/internal/device"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
@@ -288,12 +289,23 @@ func TestThrottlingGatewayIsObeyed(t *testing.T) {
 	}
 }
 
-// A channel without a gateway fails at once, and says why.
+// A channel without a gateway is refused before a code is made; what was queued before fails at once, and says why.
 func TestNoGateway(t *testing.T) {
 	r := newRig(t)
+	for channel, want := range map[otp.Channel]error{otp.Voice: otp.ErrNoVoice, otp.Email: otp.ErrNoEmail} {
+		if _, err := r.Codes.Send(t.Context(), r.app, r.ana, otp.Request{Channel: channel}); !errors.Is(err, want) {
+			t.Errorf("by %s: %v", channel, err)
+		}
+	}
+	if _, err := r.Codes.Send(t.Context(), r.app, r.ana, otp.Request{Channel: otp.SMS}); err != nil {
+		t.Fatal(err)
+	}
 	r.Messages.Gateways = nil
-	r.send(t)
+	r.run(t, r.Jobs.Offered(job.Message)[0])
 	r.want(t, "without gateways", message.Failed, "", "no gateway is set up", 0)
+	if _, err := r.Devices.StartPhone(t.Context(), r.ana.Phone); !errors.Is(err, device.ErrNoSMS) {
+		t.Errorf("enrolment by number: %v", err)
+	}
 }
 
 // A gateway that hangs costs its patience once, and others nothing: the API's answer, other applications, and the next message go on.

@@ -2,6 +2,7 @@ package message
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"countersign.dev/internal/egress"
@@ -23,7 +24,7 @@ type Gateway interface {
 // reporter is a gateway that tells later what became of messages.
 type reporter interface {
 	// Start connects and stays connected until Close, and calls hear for each report; one that could not be kept is told again.
-	Start(hear func(Report) error)
+	Start(hear func(Report) error, log *slog.Logger)
 	Close()
 }
 

@@ -31,7 +31,6 @@ func newSMPP(d *dsn) (Gateway, error) {
 	g := &smsc{name: d.name()}
 	cfg := smpp.Config{
 		SystemID: d.user, Password: d.password, SystemType: d.option("system-type"), From: d.option("from"), Hear: g.receipt,
-		Log: slog.With("gateway", g.name),
 	}
 	if window := d.option("window"); window != "" {
 		n, err := strconv.Atoi(window)
@@ -64,9 +63,9 @@ func newSMPP(d *dsn) (Gateway, error) {
 
 func (g *smsc) Name() string { return g.name }
 
-func (g *smsc) Start(hear func(Report) error) {
+func (g *smsc) Start(hear func(Report) error, log *slog.Logger) {
 	g.hear = hear
-	g.client.Start()
+	g.client.Start(log.With("gateway", g.name))
 }
 
 func (g *smsc) Close() { g.client.Close() }

@@ -110,8 +110,9 @@ type Service struct {
 	// NewMessage makes the job that sends a code.
 	NewMessage func(out Outgoing, now time.Time) job.Job
 	// Alert makes the notice that sending was paused.
-	Alert func(s sending.Send, owner string, p sending.Pause) job.Job
-	Offer func(...job.Job)
+	Alert   func(s sending.Send, owner string, p sending.Pause) job.Job
+	CanSend func(Channel) bool // a gateway is set up
+	Offer   func(...job.Job)
 	// Compared is called once for each comparison, for tests of INV-2; nil is fine.
 	Compared func()
 }

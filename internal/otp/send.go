@@ -29,6 +29,9 @@ const (
 var (
 	ErrSMSOff    = fault.New(fault.Forbidden, "sms-disabled", "SMS is not enabled")
 	ErrVoiceOff  = fault.New(fault.Forbidden, "calls-disabled", "Phone calls are not enabled on this account")
+	ErrNoSMS     = fault.New(fault.Unavailable, "sms-impossible", "SMS token was not sent.")
+	ErrNoVoice   = fault.New(fault.Unavailable, "call-impossible", "Call was not started.")
+	ErrNoEmail   = fault.New(fault.Unavailable, "email-impossible", "Email token was not sent.")
 	ErrNoAddress = fault.New(fault.Invalid, "no-address", "The user has no address for this kind of message.")
 	ErrSendMany  = fault.New(fault.Limited, "sms-limited", "Too many codes were sent to this user in the last minutes. Slow down and try again later.")
 )
@@ -83,6 +86,9 @@ func (s *Service) Send(ctx context.Context, app tenant.Application, u tenant.Use
 	if err != nil {
 		return Sent{}, err
 	}
+	if !s.CanSend(r.Channel) {
+		return Sent{}, impossible[r.Channel]
+	}
 	if utf8.RuneCountInString(r.Action) > maxAction || utf8.RuneCountInString(r.ActionMessage) > maxAction {
 		return Sent{}, ErrAction
 	}
@@ -122,6 +128,9 @@ func (s *Service) limited(app tenant.Application, k Sending, ip string) sending.
 		Limits: app.Settings.Sending, Alert: s.Alert,
 	}
 }
+
+// impossible is what is told when no gateway is set up for a channel.
+var impossible = map[Channel]error{SMS: ErrNoSMS, Voice: ErrNoVoice, Email: ErrNoEmail}
 
 // addressFor returns where the user is reached by the channel, if the application may use it.
 func addressFor(c Channel, set tenant.Settings, u tenant.User) (address string, err error) {

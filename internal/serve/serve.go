@@ -60,7 +60,11 @@ func Run(ctx context.Context, cfg Config, ready func(Ready) error) (err error) {
 	if err := p.open(); err != nil {
 		return err
 	}
-	if p.server, err = server.New(ctx, serverConfig(cfg)); err != nil {
+	config := serverConfig(cfg)
+	if config.Gateways, err = cfg.Settings.Gateways(); err != nil {
+		return err
+	}
+	if p.server, err = server.New(ctx, config); err != nil {
 		return fmt.Errorf("cannot use the database %s: %w", cfg.Settings.Database, err)
 	}
 	if err := p.start(ctx); err != nil {

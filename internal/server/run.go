@@ -24,6 +24,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := s.db.FreeLeases(ctx, s.cfg.Now()); err != nil {
 		return err
 	}
+	s.Messages.Start()
 	s.jobs.Start()
 	sweeps, stop := context.WithCancel(context.Background())
 	s.stopSweep = stop
@@ -88,6 +89,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	if s.jobs != nil {
 		s.jobs.Stop(ctx)
+		s.Messages.Close()
 	}
 	return errors.Join(s.meter.Sweep(ctx), s.db.Close())
 }

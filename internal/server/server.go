@@ -64,6 +64,7 @@ type Server struct {
 	Account   tenant.Account
 	Tenants   *tenant.Service
 	Operators *operator.Service
+	Messages  *message.Service
 	Push      *notify.Service
 
 	cfg       Config
@@ -147,6 +148,7 @@ func (s *Server) build(ctx context.Context) error {
 	if cfg.Outbox {
 		messages.ToOutbox()
 	}
+	s.Messages = messages
 	client := cfg.Egress.Client(callback.Patience)
 	logos := logo.New(db, client, now, cfg.Log)
 	worker := &callback.Worker{
@@ -173,6 +175,7 @@ func (s *Server) build(ctx context.Context) error {
 		s.approvals.NewPush = notify.JobFor
 	}
 	codes := &otp.Service{Store: db, Ring: ring, Meter: s.meter, Now: now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer}
+	devices.CanSend, codes.CanSend = messages.CanSend, messages.CanSend
 	s.mount(devices, codes, messages)
 	return nil
 }

@@ -102,13 +102,13 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 		Tenants: &tenant.Service{Store: db, Ring: ring, Live: hub, Meter: meter, Now: clock.Now, Offer: jobs.Offer},
 		Devices: &device.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
-			NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: jobs.Offer,
+			NewMessage: messages.CodeJob, CanSend: messages.CanSend, Alert: messages.SendingPausedJob, Offer: jobs.Offer,
 		},
 		Approvals: &approval.Service{
 			Store: db, Ring: ring, Live: hub, Meter: meter, Now: clock.Now, Origin: Origin, Offer: jobs.Offer,
 			Logo: func(context.Context, string) string { return "" }, NewPush: notify.JobFor,
 		},
-		Codes: &otp.Service{Store: db, Ring: ring, Meter: meter, Now: clock.Now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: jobs.Offer},
+		Codes: &otp.Service{Store: db, Ring: ring, Meter: meter, Now: clock.Now, NewMessage: messages.CodeJob, CanSend: messages.CanSend, Alert: messages.SendingPausedJob, Offer: jobs.Offer},
 	}
 }
 

@@ -2,9 +2,13 @@ package settings
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+
+	"countersign.dev/internal/message"
+	"countersign.dev/internal/otp"
 )
 
 // This file owns what depends on more than one setting.
@@ -56,6 +60,11 @@ func (s *Serve) Check() error {
 		}
 		s.checkTLS(surface, add)
 	}
+	for _, c := range s.carried() {
+		if _, err := message.ParseGateways(c.channel, texts(c.gateways)); err != nil {
+			add(c.setting, err.Error())
+		}
+	}
 	if s.OpsAddr != "" && slices.ContainsFunc(surfaces, func(other Surface) bool { return sameAddr(other.Addr, s.OpsAddr) }) {
 		add("ops-addr", "is the address of another listener: choose a port of its own")
 	}
@@ -65,6 +74,38 @@ func (s *Serve) Check() error {
 		}
 	}
 	return found.err()
+}
+
+// carried are the gateways of one channel.
+type carried struct {
+	setting  string
+	channel  otp.Channel
+	gateways []Gateway
+}
+
+func (o *Outgoing) carried() []carried {
+	return []carried{{"sms-gateway", otp.SMS, o.SMSGateway}, {"voice-gateway", otp.Voice, o.VoiceGateway}, {"mail-gateway", otp.Email, o.MailGateway}}
+}
+
+func texts(gateways []Gateway) []string {
+	all := make([]string, len(gateways))
+	for i, g := range gateways {
+		all[i] = string(g)
+	}
+	return all
+}
+
+// Gateways makes the gateways of all channels.
+func (o *Outgoing) Gateways() (map[otp.Channel][]message.Gateway, error) {
+	all := map[otp.Channel][]message.Gateway{}
+	for _, c := range o.carried() {
+		gateways, err := message.ParseGateways(c.channel, texts(c.gateways))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.setting, err)
+		}
+		all[c.channel] = gateways
+	}
+	return all, nil
 }
 
 // sameAddr reports whether two listeners would be in each other's way. Port 0 never is.

@@ -58,10 +58,17 @@ type Listeners struct {
 	TrustedProxy []Network `name:"trusted-proxy" group:"Listeners" placeholder:"NETWORK" help:"Address or network (CIDR) of a reverse proxy whose X-Forwarded-For is believed, and that may speak to listeners without a certificate."`
 }
 
-// Outgoing says where our own messages and requests go.
+// Outgoing says where our own requests may go, and what carries messages to people.
 type Outgoing struct {
 	OwnerEmail       Email `name:"owner-email" group:"Outgoing" placeholder:"ADDRESS" help:"Mail address of the account's owner, who hears of disabled callbacks."`
 	PrivateCallbacks bool  `name:"private-callbacks" group:"Outgoing" help:"Let callbacks and logos have addresses in private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7, loopback)."`
+
+	SMSGateway       []Gateway `name:"sms-gateway" group:"Outgoing" placeholder:"URL" secret:"" help:"Gateway for text messages, such as smpp://USER:PASSWORD@HOST:2775?from=SENDER. Several are tried in their order. All forms are in docs/gateways.md."`
+	SMSGatewayFile   File      `name:"sms-gateway-file" group:"Outgoing" placeholder:"FILE" help:"File that holds the gateways for text messages, one a line."`
+	VoiceGateway     []Gateway `name:"voice-gateway" group:"Outgoing" placeholder:"URL" secret:"" help:"The same for calls that say a code, such as twilio://SID:TOKEN@api.twilio.com?from=NUMBER."`
+	VoiceGatewayFile File      `name:"voice-gateway-file" group:"Outgoing" placeholder:"FILE" help:"File that holds the gateways for calls, one a line."`
+	MailGateway      []Gateway `name:"mail-gateway" group:"Outgoing" placeholder:"URL" secret:"" help:"The same for mail, codes and notices, such as smtp://USER:PASSWORD@HOST?from=ADDRESS."`
+	MailGatewayFile  File      `name:"mail-gateway-file" group:"Outgoing" placeholder:"FILE" help:"File that holds the gateways for mail, one a line."`
 }
 
 // Running says how the process behaves.

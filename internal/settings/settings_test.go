@@ -119,6 +119,12 @@ var wrongValues = []struct{ setting, value, why string }{
 	{"console-tls-cert", "\x00", `"\x00" is not a path: name a file or folder, or leave the setting out`},
 	{"console-tls-key", "\x00", `"\x00" is not a path: name a file or folder, or leave the setting out`},
 	{"trusted-proxy", "proxy.example.com", `"proxy.example.com" is neither an address nor a network: write it like 10.0.0.5 or 10.0.0.0/24`},
+	{"sms-gateway", "smpp://bank:s3cretpw@smsc.example.com", "the value is no gateway: smpp: the sender is a number with +, a short code of at most 8 digits, or a name of at most 11 letters and digits; it is written as smpp://SYSTEM-ID:PASSWORD@HOST:2775?from=SENDER"},
+	{"sms-gateway-file", "/nowhere/sms", "/nowhere/sms cannot be read (no such file or directory): name another file, or change its permissions"},
+	{"voice-gateway", "twilio://AC1@api.twilio.com?from=123", "the value is no gateway: twilio: it names no user and password, or no password-file; it is written as twilio://ACCOUNT-SID:AUTH-TOKEN@api.twilio.com?from=+12025550100"},
+	{"voice-gateway-file", "/nowhere/voice", "/nowhere/voice cannot be read (no such file or directory): name another file, or change its permissions"},
+	{"mail-gateway", "smtp://ana:s3cretpw@mail.example.com?from=a@example.com&tls=maybe", "the value is no gateway: smtp: the option tls is none, or absent: then smtp demands STARTTLS and smtps begins with TLS; it is written as smtp://USER:PASSWORD@HOST:587?from=codes@example.com"},
+	{"mail-gateway-file", "/nowhere/mail", "/nowhere/mail cannot be read (no such file or directory): name another file, or change its permissions"},
 	{"private-callbacks", "yes", `"yes" is neither true nor false`},
 	{"push-off", "yes", `"yes" is neither true nor false`},
 	{"push-contact", "ops@example.com", `"ops@example.com" is not a contact for push services: write mailto:you@example.com or an https address`},
@@ -217,6 +223,8 @@ func TestWrongTogether(t *testing.T) {
 		"key of another":         {with("api-url", "https://localhost:8301", "api-tls-cert", cert, "api-tls-key", otherKey), "api-tls-cert (--api-tls-cert): is not a certificate to api-tls-key (tls: private key does not match public key): name PEM files that belong together"},
 		"everybody a proxy":      {with("trusted-proxy", "0.0.0.0/0"), `--trusted-proxy: "0.0.0.0/0" is everybody: name the proxy's own address or network, or anyone could forge where a request comes from`},
 		"a network and a half":   {with("trusted-proxy", "10.0.0.1/24"), `--trusted-proxy: "10.0.0.1/24" has bits behind its length: write 10.0.0.0/24`},
+		"text by mail":           {with("sms-gateway", "smtps://mail.example.com?from=a@example.com"), "sms-gateway (--sms-gateway): gateway 1: smtps://mail.example.com carries no text messages: name one of smpp://SYSTEM-ID:PASSWORD@HOST:2775?from=SENDER, smpps://SYSTEM-ID:PASSWORD@HOST:3550?from=SENDER, twilio://ACCOUNT-SID:AUTH-TOKEN@api.twilio.com?from=+12025550100, twilio+http://ACCOUNT-SID:AUTH-TOKEN@HOST?from=+12025550100, webhook+https://HOST/PATH?secret=whsec_…, webhook+http://HOST/PATH?secret=whsec_…"},
+		"a gateway twice":        {with("mail-gateway", "smtps://mail.example.com?from=a@example.com,smtps://mail.example.com?from=b@example.com"), "mail-gateway (--mail-gateway): gateway 2: smtps://mail.example.com is named twice: records could not tell which one sent"},
 		"a database that is not": {with("database", "mysql://x"), "--database: the value is no database's address: write postgres://USER@HOST/NAME, or the path of an SQLite file"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -380,6 +380,8 @@ func shown(v reflect.Value, secret bool) string {
 	switch value := v.Interface().(type) {
 	case Database: // secret only in part, and worth seeing
 		return value.String()
+	case Gateway:
+		return value.String()
 	case Network:
 		return value.String()
 	}

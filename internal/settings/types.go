@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"countersign.dev/internal/message"
 	"countersign.dev/internal/seal"
 )
 
@@ -149,6 +150,21 @@ func isLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.IsLoopback()
 }
+
+// Gateway is what carries messages to people, with its credentials.
+type Gateway string
+
+// UnmarshalText wants one of the forms that package message knows.
+func (g *Gateway) UnmarshalText(text []byte) error {
+	if _, err := message.ParseGateway(string(text)); err != nil {
+		return fmt.Errorf("the value is no gateway: %w", err)
+	}
+	*g = Gateway(text)
+	return nil
+}
+
+// String hides the credentials.
+func (g Gateway) String() string { return message.MaskGateway(string(g)) }
 
 // Network is a range of addresses.
 type Network struct{ netip.Prefix }

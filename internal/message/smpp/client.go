@@ -25,7 +25,6 @@ type Config struct {
 	Window     int                 // requests that may wait for their answers at once; 0 is 10
 	UCS2       bool                // always: for message centres whose default alphabet is not that of GSM
 	Hear       func(Receipt) error // called for each receipt, one after the other; an error has it sent again. nil asks for none
-	Log        *slog.Logger
 }
 
 // Timing of a connection.
@@ -89,7 +88,9 @@ func New(cfg Config) (*Client, error) {
 }
 
 // Start connects, and connects again whenever the connection ends, until Close.
-func (c *Client) Start() { c.work.Go(c.run) }
+func (c *Client) Start(log *slog.Logger) {
+	c.work.Go(func() { c.run(log) })
+}
 
 // Close says goodbye and ends the connection.
 func (c *Client) Close() {
@@ -97,20 +98,20 @@ func (c *Client) Close() {
 	c.work.Wait()
 }
 
-func (c *Client) run() {
+func (c *Client) run(log *slog.Logger) {
 	wait := firstWait
 	for {
 		s, err := c.connect(c.ctx)
 		if err == nil {
 			c.set(s, nil)
 			wait = firstWait
-			err = c.serve(s)
+			err = c.serve(s, log)
 		}
 		c.set(nil, err)
 		if c.ctx.Err() != nil {
 			return
 		}
-		c.cfg.Log.Warn("no connection to the message centre", "system_id", c.cfg.SystemID, "reason", err, "again_in", wait)
+		log.Warn("no connection to the message centre", "reason", err, "again_in", wait)
 		select {
 		case <-time.After(wait + rand.N(wait/4)):
 		case <-c.ctx.Done():
@@ -172,13 +173,13 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 }
 
 // serve keeps a bound connection alive and hears its receipts. It returns why the connection ended.
-func (c *Client) serve(s *session) error {
+func (c *Client) serve(s *session, log *slog.Logger) error {
 	tick := time.NewTicker(enquireEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case d := <-s.deliveries:
-			s.answer(d.command|response, c.hear(d), d.sequence, []byte{0})
+			s.answer(d.command|response, c.hear(d, log), d.sequence, []byte{0})
 		case <-tick.C:
 			// Beside the loop, so that receipts are heard while it waits.
 			c.work.Go(func() {
@@ -201,7 +202,7 @@ func (c *Client) serve(s *session) error {
 }
 
 // hear hands over a receipt and returns what the message centre is answered.
-func (c *Client) hear(p pdu) Status {
+func (c *Client) hear(p pdu, log *slog.Logger) Status {
 	d, err := parseDeliver(p.body)
 	if err != nil {
 		return statusBody
@@ -211,7 +212,7 @@ func (c *Client) hear(p pdu) Status {
 		return StatusOK // somebody wrote to the sender's number, or the form is one that nobody knows: once more would help nobody
 	}
 	if err := c.cfg.Hear(r); err != nil {
-		c.cfg.Log.Error("cannot keep a delivery receipt", "error", err)
+		log.Error("cannot keep a delivery receipt", "error", err)
 		return statusSystem
 	}
 	return StatusOK
@@ -312,7 +313,7 @@ func parseSender(from string) (address, error) {
 		return address{1, 1, digits}, nil // international, E.164
 	case number && len(from) <= 8:
 		return address{3, 0, from}, nil // a short code of the network
-	case number || from == "" || len(from) > 11 || strings.IndexFunc(from, func(r rune) bool { return gsmCodes[r] == nil || r > '~' || r < ' ' }) >= 0:
+	case number || digits != from || from == "" || len(from) > 11 || strings.IndexFunc(from, func(r rune) bool { return gsmCodes[r] == nil || r > '~' || r < ' ' }) >= 0:
 		return address{}, errors.New("the sender is a number with +, a short code of at most 8 digits, or a name of at most 11 letters and digits")
 	}
 	return address{5, 0, from}, nil // alphanumeric

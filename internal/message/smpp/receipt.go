@@ -51,21 +51,14 @@ func receiptOf(d delivery) (r Receipt, ok bool) {
 	return r, known && r.ID != "" && printable(r.ID) && printable(r.Error)
 }
 
-// word returns what follows name up to a space, at most 64 characters of it.
+// word returns what follows name, at most as much of it as an id may have.
 func word(text, name string) string {
-	at := strings.Index(strings.ToLower(text), name)
-	for at > 0 && text[at-1] != ' ' { // "id:" stands in "receipted_id:" too
-		next := strings.Index(strings.ToLower(text[at+1:]), name)
-		if next < 0 {
-			return ""
+	for w := range strings.SplitSeq(text, " ") {
+		if len(w) >= len(name) && strings.EqualFold(w[:len(name)], name) {
+			return w[len(name):min(len(w), len(name)+maxID-1)]
 		}
-		at += 1 + next
 	}
-	if at < 0 {
-		return ""
-	}
-	value, _, _ := strings.Cut(text[at+len(name):], " ")
-	return value[:min(len(value), maxID-1)]
+	return ""
 }
 
 func printable(s string) bool {
