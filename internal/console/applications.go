@@ -90,6 +90,7 @@ type application struct {
 	CallbackGet  bool   // as chosen
 	CallbackFail string
 	MatchFail    string
+	SiteFail     string
 	Sending      sendingCard
 	Figures      tenant.Statistics
 }
@@ -211,6 +212,19 @@ func (c *console) setMatch(w http.ResponseWriter, r *http.Request, ses operator.
 		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{MatchFail: err.(*fault.Error).Detail})
 	}
 	return c.saved(w, r, app, "match", err)
+}
+
+func (c *console) setSite(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	form, err := readForm(w, r, "host")
+	if err != nil {
+		return err
+	}
+	err = c.Tenants.SetSite(r.Context(), app, form["host"], actor(ses))
+	if errors.Is(err, tenant.ErrOriginHost) {
+		app.Settings.OriginHost = form["host"] // as typed
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{SiteFail: tenant.ErrOriginHost.Detail})
+	}
+	return c.saved(w, r, app, "site", err)
 }
 
 func (c *console) saved(w http.ResponseWriter, r *http.Request, app tenant.Application, what string, err error) error {

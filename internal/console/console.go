@@ -36,6 +36,7 @@ type Lists interface {
 	Tries(ctx context.Context, appID string, limit int) ([]callback.Try, error)
 	TriesOf(ctx context.Context, appID, uuid string, limit int) ([]callback.Try, error)
 	Audit(ctx context.Context, appID string, limit int) ([]audit.Record, error)
+	SentMessages(ctx context.Context, appID, channel, status string, limit int) ([]message.Record, error)
 	SendingState(ctx context.Context, appID string, now time.Time) (sending.State, error)
 	AccountAudit(ctx context.Context, accountID string, limit int) ([]audit.Record, error)
 }
@@ -47,6 +48,7 @@ type Config struct {
 	Operators *operator.Service
 	Lists     Lists
 	Live      *live.Hub
+	Gateways  func() []message.Condition // how those that carry messages do
 
 	URL     string           // the console's public URL, without trailing slash
 	APIURL  string           // what applications use as their base URL
@@ -137,12 +139,14 @@ func (c *console) routes() []route {
 		{"POST", "/applications/{app}/key", ofAccount, c.ofApp(c.showKey)},
 		{"POST", "/applications/{app}/callback", ofAccount, c.ofApp(c.setCallback)},
 		{"POST", "/applications/{app}/match", ofAccount, c.ofApp(c.setMatch)},
+		{"POST", "/applications/{app}/site", ofAccount, c.ofApp(c.setSite)},
 		{"POST", "/applications/{app}/sending", ofAccount, c.ofApp(c.setSending)},
 		{"POST", "/applications/{app}/sending/resume", ofAccount, c.ofApp(c.resumeSending)},
 		{"POST", "/applications/{app}/switches", ofAccount, c.ofApp(c.setSwitches)},
 		{"GET", "/applications/{app}/users", ofAccount, c.ofApp(c.usersPage)},
 		{"GET", "/applications/{app}/approvals", ofAccount, c.ofApp(c.approvalsPage)},
 		{"GET", "/applications/{app}/approvals/{uuid}", ofAccount, c.ofApp(c.approvalPage)},
+		{"GET", "/applications/{app}/messages", ofAccount, c.ofApp(c.messagesPage)},
 		{"GET", "/applications/{app}/callbacks", ofAccount, c.ofApp(c.callbacksPage)},
 		{"GET", "/applications/{app}/audit", ofAccount, c.ofApp(c.auditPage)},
 	}

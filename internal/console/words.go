@@ -10,6 +10,7 @@ import (
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/callback"
+	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
@@ -19,7 +20,7 @@ import (
 // This file owns the words for states, and what templates may call.
 
 var words = template.FuncMap{
-	"status": status, "reason": reason, "delivery": delivery, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel,
+	"status": status, "reason": reason, "delivery": delivery, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel, "messageStatus": messageStatus,
 	"life": life, "took": took, "target": target, "iso": iso, "plainTime": plainTime, "digitsUpTo": func() []int { return []int{2, 3, 4, 5, 6} },
 	"switches": switches, "refusedWhy": refusedWhy, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
 	"holdHours": func() int { return int(tenant.HoldFor.Hours()) }, "strikesMax": func() int { return tenant.StrikesToDisable },
@@ -85,6 +86,20 @@ func outcome(rec audit.Record) pill {
 		return pill{"good", "OK"}
 	}
 	return pill{"bad", rec.Outcome}
+}
+
+func messageStatus(s message.Status) pill {
+	switch s {
+	case message.Sent:
+		return pill{"accent", "Sent"}
+	case message.Delivered:
+		return pill{"good", "Delivered"}
+	case message.Failed:
+		return pill{"bad", "Failed"}
+	case message.Expired:
+		return pill{"warn", "Expired"}
+	}
+	return pill{"quiet", "Queued"}
 }
 
 func channel(c otp.Channel) string {

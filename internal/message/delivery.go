@@ -41,6 +41,9 @@ type Record struct {
 	UpdatedAt time.Time
 }
 
+// Changed reports whether anything happened after it was asked for.
+func (r Record) Changed() bool { return r.UpdatedAt.After(r.CreatedAt) }
+
 // Outcome is how one run of a message's job ended.
 type Outcome struct {
 	Status  Status

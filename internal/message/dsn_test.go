@@ -25,6 +25,7 @@ func TestGatewayForms(t *testing.T) {
 		"twilio://AC1:s3cretpw@api.twilio.com?from=%2B12025550100":                                    "twilio://AC1@api.twilio.com",
 		"twilio://AC1@api.twilio.com?service=MG1&password-file=" + secret:                             "twilio://AC1@api.twilio.com",
 		"smtp://ana:s3cretpw@mail.example.com?from=Bank%20%3Ccodes@example.com%3E":                    "smtp://ana@mail.example.com",
+		"smtp://codes:s3cretpw@mail.example.com?from=Bank <codes@example.com>":                        "smtp://codes@mail.example.com",
 		"smtp://localhost:25?from=codes@example.com&tls=none":                                         "smtp://localhost:25",
 		"smtps://ana%40example.com:p%40ss@mail.example.com:465?from=codes@example.com":                "smtps://ana@example.com@mail.example.com:465",
 		"webhook+https://hooks.example.com/t0ken/send?secret=" + hook:                                 "webhook+https://hooks.example.com",

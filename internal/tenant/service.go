@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/mail"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -232,6 +233,21 @@ func (s *Service) EndPause(ctx context.Context, app Application, scope, place, a
 	now := s.Now()
 	return s.Store.EndPause(ctx, app.ID, scope, place, now, audit.New(now, app.ID, actor, "sending.resumed", scope+":"+place))
 }
+
+// SetSite names the host of the page where people type sent codes; "" names none.
+func (s *Service) SetSite(ctx context.Context, app Application, host, actor string) error {
+	host = strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(host), "https://"), "/"))
+	if host != "" && !hostName.MatchString(host) {
+		return ErrOriginHost
+	}
+	set := app.Settings
+	set.OriginHost = host
+	rec := audit.New(s.Now(), app.ID, actor, "settings.site", "application:"+app.ID).Noting(host)
+	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+}
+
+// hostName is a domain as a text message can name it: no port, no path (wicg.github.io/sms-one-time-codes).
+var hostName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // NewUser is what an application tells about someone.
 type NewUser struct {

@@ -22,6 +22,7 @@ var (
 	ErrApplication   = fault.New(fault.NotFound, "application-unknown", "There is no such application.")
 	ErrCallbackURL   = fault.New(fault.Invalid, "callback-url-invalid", "A callback URL is an absolute http or https address without user name and fragment.")
 	ErrCallbackQuery = fault.New(fault.Invalid, "callback-query", "An address that is called by GET has no query of its own: the decision is told there.")
+	ErrOriginHost    = fault.New(fault.Invalid, "origin-host-invalid", "A site is a host name such as login.example.com, without port and path.")
 	ErrName          = fault.New(fault.Invalid, "name-invalid", "An application's name has 1 to 30 characters.")
 )
 
