@@ -83,6 +83,9 @@ func (s *Service) StartVerification(ctx context.Context, app tenant.Application,
 	if err := r.check(app.Settings); err != nil {
 		return Verification{}, "", err
 	}
+	if !s.CanSend(r.Channel) {
+		return Verification{}, "", impossible[r.Channel]
+	}
 	now := s.Now()
 	k := VerificationSending{Sending: Sending{
 		ID: ident.UUID(), AppID: app.ID, Address: r.Phone, Channel: r.Channel, CreatedAt: now, ExpiresAt: now.Add(SentLife),
