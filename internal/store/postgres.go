@@ -202,7 +202,7 @@ func (db *postgres) alone(w write, careful bool) error {
 			return err
 		}
 		again, err := db.transaction(careful, w.fn)
-		if err == nil || try == tries || !again {
+		if err == nil || try == tries || !again || isLockTimeout(err) { // alone it has waited for long enough
 			return err
 		}
 		careful = true
@@ -229,16 +229,28 @@ func (db *postgres) transaction(careful bool, fn func(*tx) error) (again bool, e
 		return again, err
 	}
 	if err := on.commit(); err != nil {
-		return on.mixedUp || isThrownBack(err), fmt.Errorf("commit: %w", err)
+		// Only when PostgreSQL itself says so is nothing in the database: what waited travelled together with COMMIT.
+		return isRefused(err) && (on.mixedUp || isThrownBack(err)), fmt.Errorf("commit: %w", err)
 	}
 	return false, nil
+}
+
+// isRefused reports whether a statement failed and the connection lives.
+func isRefused(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Severity == "ERROR"
+}
+
+func isLockTimeout(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "55P03"
 }
 
 // isThrownBack reports whether the database undid the transaction because of another one: they could not be put in an order,
 // waited for each other or for long, or the other one inserted first what this one had not found.
 func isThrownBack(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && e.Severity == "ERROR" && (e.Code == "40001" || e.Code == "40P01" || e.Code == "55P03" || e.Code == "23505")
+	return ok && isRefused(err) && (e.Code == "40001" || e.Code == "40P01" || e.Code == "55P03" || e.Code == "23505")
 }
 
 // isLost reports whether the connection is gone, or was refused by a server that stops or starts.

@@ -1,0 +1,44 @@
+//go:build unix
+
+package store
+
+import (
+	"testing"
+
+	"countersign.dev/internal/postgrestest"
+)
+
+// hangUp ends the connection that it runs on.
+const hangUp = `SELECT pg_terminate_backend(pg_backend_pid())`
+
+// TestLostConnection: a closure whose connection is lost before COMMIT was sent runs again; one whose connection is lost after
+// that may be in the database, so it does not, and its writer is told of an error.
+func TestLostConnection(t *testing.T) {
+	s, err := Open(t.Context(), Config{URL: postgrestest.Database(t, Migrate)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	runs := 0
+	err = s.write(t.Context(), func(x *tx) error {
+		if runs++; runs > 1 {
+			return nil
+		}
+		_, err := x.exec(t.Context(), hangUp)
+		return err
+	})
+	if err != nil || runs != 2 {
+		t.Errorf("lost before COMMIT: %v after %d runs, want none after 2", err, runs)
+	}
+	runs = 0
+	err = s.write(t.Context(), func(x *tx) error {
+		runs++
+		return x.later(t.Context(), hangUp) // travels with COMMIT
+	})
+	if err == nil || runs != 1 {
+		t.Errorf("lost at COMMIT: %v after %d runs, want an error after 1", err, runs)
+	}
+	if err := s.write(t.Context(), func(x *tx) error { return x.later(t.Context(), `SELECT 1`) }); err != nil {
+		t.Errorf("the next write: %v", err)
+	}
+}
