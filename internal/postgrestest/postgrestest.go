@@ -115,6 +115,9 @@ func (s *Server) sql(statement string) error {
 	return err
 }
 
+// Dir is the folder that everything of the server is in.
+func (s *Server) Dir() string { return s.dir }
+
 // URL is the connection string of one of the server's databases.
 func (s *Server) URL(database string) string {
 	return "host=" + s.dir + " user=countersign dbname=" + database

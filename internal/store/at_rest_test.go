@@ -1,3 +1,5 @@
+//go:build unix
+
 package store_test
 
 import (
@@ -5,12 +7,15 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/postgrestest"
 	"countersign.dev/internal/servertest"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
@@ -18,8 +23,19 @@ import (
 
 // TestT50NothingReadableAtRest: whoever steals the database's files reads no secret in them, and no whole phone number in the audit (INV-8).
 func TestT50NothingReadableAtRest(t *testing.T) {
-	dir := t.TempDir()
-	db, err := store.OpenSQLite(t.Context(), filepath.Join(dir, "countersign.db"))
+	t.Run("SQLite", func(t *testing.T) {
+		dir := t.TempDir()
+		nothingReadable(t, dir, store.Config{URL: filepath.Join(dir, "countersign.db")})
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		server := postgrestest.Start(t)
+		nothingReadable(t, server.Dir(), store.Config{URL: server.URL("postgres"), Migrate: true})
+	})
+}
+
+// nothingReadable fills a database whose files are below dir, and looks into them.
+func nothingReadable(t *testing.T, dir string, cfg store.Config) {
+	db, err := store.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,17 +70,20 @@ func TestT50NothingReadableAtRest(t *testing.T) {
 		}
 	}
 	key := s.Key(t, app)
-	files := func() (all []byte) { // the file and the write-ahead log
-		names, err := filepath.Glob(filepath.Join(dir, "*"))
+	files := func() (all []byte) { // the data and the write-ahead log
+		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || !entry.Type().IsRegular() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			all = append(all, b...)
+			if errors.Is(err, fs.ErrNotExist) { // PostgreSQL goes on working
+				err = nil
+			}
+			return err
+		})
 		if err != nil {
 			t.Fatal(err)
-		}
-		for _, name := range names {
-			b, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, b...)
 		}
 		return all
 	}
