@@ -45,7 +45,7 @@ func administer(ctx context.Context, s *settings.Storage, console settings.URL, 
 		defer func() { err = errors.Join(err, own.Close()) }()
 	}
 	log := newLog(errs, settings.Running{LogLevel: settings.Level(slog.LevelWarn), LogFormat: "text"})
-	local, err := server.Open(ctx, server.Config{Database: string(s.Database), Master: s.MasterKey, ConsoleURL: string(console), Now: time.Now, Log: log})
+	local, err := server.Open(ctx, server.Config{Database: string(s.Database), Master: s.MasterKey, FormerMasters: s.FormerMasters(), ConsoleURL: string(console), Now: time.Now, Log: log})
 	if err != nil {
 		return fmt.Errorf("cannot use the database %s: %w", s.Database, err)
 	}
@@ -240,6 +240,10 @@ func (c *operatorInvite) Run(ctx context.Context, out *output, operators *operat
 
 // keysCmd is `countersign keys`.
 type keysCmd struct {
+	List         keysList         `cmd:"" help:"List the data keys."`
+	Rotate       keysRotate       `cmd:"" help:"Make a new data key and seal everything again under it, while serve goes on."`
+	RotateMaster keysRotateMaster `cmd:"" name:"rotate-master" help:"Wrap the data keys by a new master key, while serve goes on."`
+
 	RotatePush keysRotatePush `cmd:"" name:"rotate-push" help:"Make a new key for push messages. Each device subscribes with it when the authenticator is next opened there."`
 	New        keysNew        `cmd:"" help:"Make a master key in a new file that only its owner can read. Keep a copy away from the database's backups."`
 }

@@ -30,7 +30,11 @@ type cli struct {
 	Migrate  migrateCmd     `cmd:"" help:"Show the version of the database's schema, or bring it up to date."`
 	App      applicationCmd `cmd:"" help:"Create, list and show applications, rotate their keys, set their callbacks."`
 	Operator operatorCmd    `cmd:"" help:"Let the first operator in."`
-	Keys     keysCmd        `cmd:"" help:"Make the key that everything secret is sealed under."`
+	Keys     keysCmd        `cmd:"" help:"Make and exchange the keys that everything secret is sealed under."`
+	Backup   backupCmd      `cmd:"" help:"Copy an SQLite database while serve goes on."`
+	Restore  restoreCmd     `cmd:"" help:"Make the database from a backup."`
+	Audit    auditCmd       `cmd:"" help:"Verify or export the audit record."`
+	Doctor   doctorCmd      `cmd:"" help:"Look at the whole installation and say what to do."`
 	Device   deviceCmd      `cmd:"" help:"Approve requests and show codes in this terminal: the authenticator as a command."`
 	Version  versionCmd     `cmd:"" help:"Print the version."`
 }

@@ -97,6 +97,8 @@ type Approval struct {
 	ProcessedAt time.Time // zero while pending
 	Reason      string    // why it was denied, when not by a plain no: "number-mismatch", ReasonNotMe
 
+	Trace string // traceparent of who asked for it; "" = not traced
+
 	Answer *Answered // who answered; nil while pending, or when nobody did
 }
 

@@ -12,11 +12,14 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/trace"
 )
 
 // This file owns steps 1 to 4 of the journey: what an application may ask for, and how it becomes a row.
@@ -41,26 +44,42 @@ func (s *Service) Create(ctx context.Context, app tenant.Application, u tenant.U
 		return Approval{}, ErrOff
 	}
 	now := s.Now()
-	a, err := req.build(app, u, now)
+	a, err := s.rules(ctx, app, u, req, now)
 	if err != nil {
 		return Approval{}, err
 	}
-	if shown := req.defaultLogo(); shown != "" {
-		a.Content.Logo = s.Logo(ctx, shown)
-	}
-	creation := Creation{Approval: a, Settings: app.Settings, Push: s.push(app.ID, a.UUID, now), Now: now}
+	a.Trace = trace.Parent(ctx)
+	creation := Creation{Approval: a, Settings: app.Settings, Push: s.push(app.ID, a.UUID, a.Trace, now), Now: now}
 	if req.IdempotencyKey != "" {
 		creation.IdempotencyHash = s.Ring.Hash("idempotency key", app.ID+":"+req.IdempotencyKey)
 		creation.RequestHash = s.Ring.Hash("idempotent request", fmt.Sprintf("%q %d", []any{u.ID, req.Message, req.Details, req.Hidden, req.Logos, a.Match.Mode}, a.Life))
 	}
 	rec := audit.New(now, app.ID, "app:"+app.ID, "approval.created", "approval:"+a.UUID)
-	kept, jobs, err := s.Store.CreateApproval(ctx, creation, rec)
+	writing, span := trace.Start(ctx, "approval.transaction", attribute.String("approval", a.UUID))
+	kept, jobs, err := s.Store.CreateApproval(writing, creation, rec)
+	span.End(err)
 	if err != nil {
 		return Approval{}, err
 	}
+	if kept.UUID == a.UUID { // not one that was asked for before
+		s.changed(Pending, 0, 1)
+	}
+	_, span = trace.Start(ctx, "approval.wake", attribute.Int("pushes", len(jobs)))
 	s.Live.Wake(live.UserTopic(u.ID)) // open streams first
 	s.Offer(jobs...)
+	span.End(nil)
 	return kept.At(now), nil
+}
+
+// rules asks what may be asked for, and fetches the picture that is shown.
+func (s *Service) rules(ctx context.Context, app tenant.Application, u tenant.User, req Request, now time.Time) (Approval, error) {
+	ctx, span := trace.Start(ctx, "approval.rules")
+	a, err := req.build(app, u, now)
+	if shown := req.defaultLogo(); err == nil && shown != "" {
+		a.Content.Logo = s.Logo(ctx, shown)
+	}
+	span.End(err)
+	return a, err
 }
 
 func (r Request) build(app tenant.Application, u tenant.User, now time.Time) (Approval, error) {

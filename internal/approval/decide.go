@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/trace"
 )
 
 // This file owns steps 5 and 6 of the journey: the answer of a device, and the decision.
@@ -38,14 +41,18 @@ type Decision struct {
 }
 
 // Answer decides an approval in the name of a device. The same answer given again is fine, and changes nothing.
-func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans Answer) (Approval, error) {
+func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans Answer) (decided Approval, err error) {
 	now := s.Now()
 	a, grantID, err := s.Store.ApprovalForDevice(ctx, d.ID, uuid)
 	if err != nil {
 		return Approval{}, err
 	}
 	a = a.At(now)
+	ctx, span := trace.Continue(ctx, a.Trace, "approval.answer")
+	defer func() { span.End(err) }()
+	_, step := trace.Start(ctx, "approval.verify")
 	signed, err := s.checkSignature(a, d, ans)
+	step.End(err)
 	if err != nil {
 		return Approval{}, err
 	}
@@ -57,7 +64,11 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 		UUID: uuid, Status: status, Reason: reason, GrantID: grantID, DeviceID: d.ID, Signed: signed, Signature: ans.Signature, Now: now,
 	}
 	rec := audit.New(now, a.AppID, "device:"+d.ID, "approval."+string(status), "approval:"+uuid).Noting(reason)
-	decided, jobs, err := s.Store.Decide(ctx, dec, job.New(job.Callback, a.AppID, uuid, now), rec)
+	deciding, step := trace.Start(ctx, "approval.decide", attribute.String("status", string(status)))
+	callback := job.New(job.Callback, a.AppID, uuid, now)
+	callback.Trace = trace.Parent(deciding)
+	decided, jobs, err := s.Store.Decide(deciding, dec, callback, rec)
+	step.End(err)
 	if errors.Is(err, ErrNotPending) { // somebody was faster; what the row says now is the truth
 		if a, _, err = s.Store.ApprovalForDevice(ctx, d.ID, uuid); err != nil {
 			return Approval{}, err
@@ -67,11 +78,14 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 	if err != nil {
 		return Approval{}, err
 	}
+	s.changed(status, now.Sub(a.CreatedAt), 1)
 	s.Offer(jobs...)
 	if status == Approved {
 		s.Meter.Count(a.AppID, tenant.CountAuths)
 	}
+	_, step = trace.Start(ctx, "approval.tell")
 	s.Live.Wake(live.ApprovalTopic(uuid), live.UserTopic(a.UserID))
+	step.End(nil)
 	if reason == ErrMismatch.Code {
 		return decided, ErrMismatch
 	}

@@ -4,12 +4,16 @@ import (
 	"context"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	oteltrace "go.opentelemetry.io/otel/trace"
+
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/trace"
 )
 
 // Creation is an approval on its way into its row, with what the statement must ask.
@@ -56,16 +60,29 @@ type Service struct {
 	Offer func(...job.Job)
 	// NewPush makes the job that pushes an approval to one device; nil: nothing is pushed.
 	NewPush func(appID, uuid, deviceID string, now time.Time) job.Job
+	// Changed is told how many approvals became pending or ended, and how long after it was asked for one was answered. nil is fine.
+	Changed func(to Status, took time.Duration, n int)
 }
 
 // Push makes the push job of one device for one approval.
 type Push func(deviceID string) job.Job
 
-func (s *Service) push(appID, uuid string, now time.Time) Push {
+func (s *Service) push(appID, uuid, traceparent string, now time.Time) Push {
 	if s.NewPush == nil {
 		return nil
 	}
-	return func(deviceID string) job.Job { return s.NewPush(appID, uuid, deviceID, now) }
+	return func(deviceID string) job.Job {
+		j := s.NewPush(appID, uuid, deviceID, now)
+		j.Trace = traceparent
+		return j
+	}
+}
+
+// changed tells whoever counts.
+func (s *Service) changed(to Status, took time.Duration, n int) {
+	if s.Changed != nil {
+		s.Changed(to, took, n)
+	}
 }
 
 // Get returns the application's approval as it is now, or ErrUnknown.
@@ -82,9 +99,13 @@ func (s *Service) Wait(ctx context.Context, appID, uuid string, d time.Duration)
 	sub := s.Live.Subscribe(live.ApprovalTopic(uuid)) // first subscribe, then read: nothing falls between
 	defer sub.Close()
 	deadline := time.After(min(d, WaitMax))
+	begun := s.Now()
 	for {
 		a, err := s.Get(ctx, appID, uuid)
 		if err != nil || a.Status != Pending {
+			_, span := trace.Continue(ctx, a.Trace, "approval.told", oteltrace.WithTimestamp(begun))
+			span.Note(attribute.String("status", string(a.Status)))
+			span.End(err)
 			return a, err
 		}
 		select {
@@ -118,6 +139,7 @@ func (s *Service) Cancel(ctx context.Context, app tenant.Application, uuid strin
 	if err != nil {
 		return Approval{}, err
 	}
+	s.changed(Cancelled, 0, 1)
 	s.Live.Wake(live.ApprovalTopic(uuid), live.UserTopic(a.UserID))
 	return a, nil
 }
@@ -132,7 +154,7 @@ const (
 func (s *Service) Renotify(ctx context.Context, app tenant.Application, uuid string) (Approval, error) {
 	now := s.Now()
 	rec := audit.New(now, app.ID, "app:"+app.ID, "approval.renotified", "approval:"+uuid)
-	a, jobs, err := s.Store.Renotify(ctx, app.ID, uuid, now, s.push(app.ID, uuid, now), rec)
+	a, jobs, err := s.Store.Renotify(ctx, app.ID, uuid, now, s.push(app.ID, uuid, trace.Parent(ctx), now), rec)
 	if err != nil {
 		return Approval{}, err
 	}
@@ -143,12 +165,21 @@ func (s *Service) Renotify(ctx context.Context, app tenant.Application, uuid str
 
 // Waiting returns the pending approvals that a device may answer, newest first.
 func (s *Service) Waiting(ctx context.Context, d device.Device) ([]Approval, error) {
-	return s.Store.WaitingForDevice(ctx, d.ID, s.Now())
+	begun := s.Now()
+	waiting, err := s.Store.WaitingForDevice(ctx, d.ID, begun)
+	for _, a := range waiting {
+		_, span := trace.Continue(ctx, a.Trace, "approval.fetch", oteltrace.WithTimestamp(begun))
+		span.End(nil)
+	}
+	return waiting, err
 }
 
 // ForDevice returns one approval that a device may see, whatever its state.
 func (s *Service) ForDevice(ctx context.Context, d device.Device, uuid string) (Approval, error) {
+	begun := s.Now()
 	a, _, err := s.Store.ApprovalForDevice(ctx, d.ID, uuid)
+	_, span := trace.Continue(ctx, a.Trace, "approval.fetch", oteltrace.WithTimestamp(begun))
+	span.End(err)
 	return a.At(s.Now()), err
 }
 
@@ -159,6 +190,9 @@ const sweepBatch = 500
 func (s *Service) Sweep(ctx context.Context) error {
 	for {
 		n, err := s.Store.Expire(ctx, s.Now(), sweepBatch)
+		if n > 0 {
+			s.changed(Expired, 0, n)
+		}
 		if err != nil || n < sweepBatch {
 			return err
 		}

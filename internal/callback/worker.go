@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	sign "countersign.dev/client/callback"
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
@@ -19,6 +21,7 @@ import (
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/trace"
 )
 
 // This file owns the worker: the handler of callback jobs.
@@ -43,8 +46,10 @@ type Worker struct {
 	Offer func(...job.Job)
 	// Changed is a signal for tests to wait on: a try of that application was kept. nil is fine.
 	Changed func(appID string)
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Tried is told of each try. nil is fine.
+	Tried func(Try)
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // Deliver is the job handler: one try, kept with its outcome.
@@ -71,6 +76,10 @@ func (w *Worker) Deliver(ctx context.Context, j job.Job) error {
 	keep := context.WithoutCancel(ctx)
 	if w.Changed != nil {
 		defer w.Changed(app.ID)
+	}
+	trace.Note(ctx, attribute.Int("http.response.status_code", try.Status))
+	if w.Tried != nil {
+		w.Tried(try)
 	}
 	if try.Delivered() {
 		return w.Store.Delivered(keep, j, try, app.Callback.Version)
@@ -120,6 +129,7 @@ func (w *Worker) try(ctx context.Context, app tenant.Application, a approval.App
 	nonce := nonce(start)
 	req.Header.Set("User-Agent", "Countersign")
 	req.Header.Set(sign.HeaderNonce, nonce)
+	trace.Tell(ctx, req.Header)
 	req.Header.Set(sign.HeaderSignature, sign.Sign(key, nonce, req.Method, app.Callback.URL, params))
 	res, err := w.Client.Do(req)
 	if err == nil {

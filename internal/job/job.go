@@ -30,7 +30,8 @@ type Job struct {
 	AppID     string // who it is done for; one application's jobs never hold up another's
 	Ref       string
 	Payload   []byte
-	Attempts  int // how often it was claimed, this time included
+	Trace     string // traceparent of its cause; "" = not traced
+	Attempts  int    // how often it was claimed, this time included
 	CreatedAt time.Time
 	RunAt     time.Time // when it is due, or when the lease of who runs it ends
 }

@@ -8,6 +8,10 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"countersign.dev/internal/trace"
 )
 
 // This file owns the runner: it starts offered and due jobs and bounds how many run at once.
@@ -39,6 +43,7 @@ type Runner struct {
 	handlers map[Kind]Handler
 	now      func() time.Time
 	log      *slog.Logger
+	tracer   *trace.Tracer
 
 	mu      sync.Mutex
 	lanes   map[string]*lane // by kind and application
@@ -66,6 +71,9 @@ func NewRunner(store Store, handlers map[Kind]Handler, now func() time.Time, log
 	r.jobs, r.interrupt = context.WithCancel(context.Background())
 	return r
 }
+
+// Trace makes the spans of jobs whose cause was traced. Call it before Start.
+func (r *Runner) Trace(t *trace.Tracer) { r.tracer = t }
 
 // Start begins to look for due jobs.
 func (r *Runner) Start() {
@@ -155,7 +163,9 @@ func (r *Runner) run(j Job) {
 	}
 	ctx, cancel := context.WithTimeout(r.jobs, left-leaseRest)
 	defer cancel()
+	ctx, span := r.tracer.Job(ctx, j.Trace, "job "+string(j.Kind), attribute.String("job", j.ID), attribute.Int("attempt", j.Attempts))
 	err := r.handle(ctx, j)
+	span.End(err)
 	if err == nil {
 		return
 	}

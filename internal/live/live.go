@@ -24,9 +24,10 @@ const MessagesTopic Topic = "messages"
 
 // Hub connects those who change things with those who wait. The zero value is not usable; use NewHub.
 type Hub struct {
-	mu     sync.Mutex // guards everything below, and the pending set of each subscription
-	subs   map[Topic]map[*Subscription]struct{}
-	closed bool
+	mu      sync.Mutex // guards everything below, and the pending set of each subscription
+	subs    map[Topic]map[*Subscription]struct{}
+	closed  bool
+	waiting int
 }
 
 // NewHub returns an empty hub.
@@ -39,6 +40,7 @@ type Subscription struct {
 	pending map[Topic]struct{}
 	ready   chan struct{} // one slot: a slow waiter holds up nobody and misses nothing
 	done    bool
+	ended   bool // Close was called
 }
 
 // Subscribe starts collecting wake-ups for topics. The caller must Close it.
@@ -46,6 +48,7 @@ func (h *Hub) Subscribe(topics ...Topic) *Subscription {
 	s := &Subscription{hub: h, topics: map[Topic]struct{}{}, pending: map[Topic]struct{}{}, ready: make(chan struct{}, 1)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.waiting++
 	s.add(topics)
 	if h.closed {
 		s.done = true
@@ -90,10 +93,21 @@ func (s *Subscription) Take() []Topic {
 	return topics
 }
 
+// Waiting returns how many subscriptions there are.
+func (h *Hub) Waiting() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.waiting
+}
+
 // Close ends the subscription.
 func (s *Subscription) Close() {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
+	if !s.ended {
+		s.ended = true
+		s.hub.waiting--
+	}
 	for t := range s.topics {
 		delete(s.hub.subs[t], s)
 		if len(s.hub.subs[t]) == 0 {

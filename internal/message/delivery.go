@@ -152,6 +152,9 @@ func (s *Service) keep(ctx context.Context, j job.Job, m Message, out Outcome, r
 	if err := s.Store.KeepOutcome(ctx, j, out, next); err != nil {
 		return fmt.Errorf("keep what became of the message: %w", err)
 	}
+	if s.Kept != nil {
+		s.Kept(m.Channel, out.Status)
+	}
 	if out.Status == Failed || out.Status == Expired {
 		s.Log.Error("message was not sent", "message", m.ID, "application", j.AppID, "channel", string(m.Channel), "status", string(out.Status), "reason", out.Reason)
 	}

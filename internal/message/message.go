@@ -59,6 +59,8 @@ type Service struct {
 	Gateways map[otp.Channel][]Gateway
 	Now      func() time.Time
 	Log      *slog.Logger
+	// Kept is told how each run of a message's job ended. nil is fine.
+	Kept func(c otp.Channel, became Status)
 
 	health health
 }

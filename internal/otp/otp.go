@@ -10,6 +10,7 @@ package otp
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -115,6 +116,8 @@ type Service struct {
 	Offer   func(...job.Job)
 	// Compared is called once for each comparison, for tests of INV-2; nil is fine.
 	Compared func()
+	// Checked is told how each verification ended: the code of the refusal, or "ok". nil is fine.
+	Checked func(outcome string)
 }
 
 // Verify checks a code of any kind and spends it. A nil error is the only "yes".
@@ -130,6 +133,9 @@ func (s *Service) Verify(ctx context.Context, app tenant.Application, u tenant.U
 		}
 		return s.compare(c, app.Settings, code, now)
 	})
+	if s.Checked != nil {
+		s.Checked(outcome(err))
+	}
 	if err == nil {
 		s.Meter.Count(app.ID, tenant.CountAuths)
 	}
@@ -147,6 +153,17 @@ func (s *Service) Unchecked(ctx context.Context, app tenant.Application, u tenan
 		return false, err
 	}
 	return true, s.Store.Record(ctx, audit.New(s.Now(), app.ID, "app:"+app.ID, "code.unchecked", "user:"+u.ID))
+}
+
+// outcome is a word for how something ended, of which there are few.
+func outcome(err error) string {
+	if err == nil {
+		return audit.OK
+	}
+	if refused, ok := errors.AsType[*fault.Error](err); ok {
+		return refused.Code
+	}
+	return "error"
 }
 
 // compare looks at every candidate in full, whatever matches first (T-06).

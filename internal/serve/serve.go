@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"countersign.dev/internal/admin"
@@ -18,8 +19,20 @@ import (
 	"countersign.dev/internal/egress"
 	"countersign.dev/internal/server"
 	"countersign.dev/internal/settings"
+	"countersign.dev/internal/trace/export"
 	"countersign.dev/internal/web"
 )
+
+// tracesWithin is how long the receiver of traces may take for the last of them.
+const tracesWithin = 3 * time.Second
+
+// version is that of this program, as traces carry it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "unknown"
+}
 
 // Config is what a run is made of.
 type Config struct {
@@ -64,6 +77,17 @@ func Run(ctx context.Context, cfg Config, ready func(Ready) error) (err error) {
 	if config.Gateways, err = cfg.Settings.Gateways(); err != nil {
 		return err
 	}
+	var endTraces func(context.Context) error
+	if config.Tracer, endTraces, err = export.FromEnvironment(ctx, version()); err != nil {
+		return err
+	}
+	defer func() { // the last spans are those of stopping
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), tracesWithin)
+		defer cancel()
+		if e := endTraces(last); e != nil {
+			cfg.Log.Warn("the last traces could not be sent", "error", e)
+		}
+	}()
 	if p.server, err = server.New(ctx, config); err != nil {
 		return fmt.Errorf("cannot use the database %s: %w", cfg.Settings.Database, err)
 	}
@@ -95,7 +119,7 @@ func claimDatabase(s *settings.Storage) (*claim.Claim, error) {
 func serverConfig(cfg Config) server.Config {
 	s := cfg.Settings
 	return server.Config{
-		Database: string(s.Database), Master: s.MasterKey,
+		Database: string(s.Database), Master: s.MasterKey, FormerMasters: s.FormerMasters(),
 		APIURL: string(s.APIURL), AuthenticatorURL: string(s.AuthenticatorURL), ConsoleURL: string(s.ConsoleURL),
 		OwnerEmail: string(s.OwnerEmail), Egress: egress.Policy{Loopback: s.PrivateCallbacks, Private: s.PrivateCallbacks},
 		Push: s.Push.Settings(s.OwnerEmail), Proxies: s.Proxies(), StrangerRate: float64(s.StrangerRate), StrangerBurst: int(s.StrangerBurst), Now: cfg.Now, Log: cfg.Log,

@@ -30,4 +30,5 @@ func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *me
 		operators.Outbox = messages
 	}
 	s.Console = console.New(operators)
+	s.API, s.Authenticator, s.Console = s.observed("api", true, s.API), s.observed("authenticator", false, s.Authenticator), s.observed("console", false, s.Console)
 }

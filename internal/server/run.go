@@ -13,10 +13,12 @@ import (
 
 // Nobody waits for sweeps: readers see expiry without, and what is forgotten counts no longer.
 const (
-	expireEvery = 5 * time.Second // marking of expired approvals in their rows
-	forgetEvery = 10 * time.Minute
-	forgetBatch = 200              // rows of each kind in one write
-	countEvery  = 10 * time.Second // adding of figures to their rows
+	expireEvery     = 5 * time.Second // marking of expired approvals in their rows
+	forgetEvery     = 10 * time.Minute
+	forgetBatch     = 200              // rows of each kind in one write
+	countEvery      = 10 * time.Second // adding of figures to their rows
+	linkEvery       = time.Second      // of new audit records to the chain
+	checkpointEvery = time.Minute
 )
 
 // Start frees what an earlier process had leased and begins to run jobs and sweeps.
@@ -30,6 +32,8 @@ func (s *Server) Start(ctx context.Context) error {
 	s.stopSweep = stop
 	s.sweeping.Go(func() { s.every(sweeps, expireEvery, "mark expired approvals", s.approvals.Sweep) })
 	s.sweeping.Go(func() { s.every(sweeps, forgetEvery, "forget ended rows", s.forget) })
+	s.sweeping.Go(func() { s.every(sweeps, linkEvery, "link the audit record", s.chainer.Link) })
+	s.sweeping.Go(func() { s.every(sweeps, checkpointEvery, "sign the audit record", s.chainer.Checkpoint) })
 	s.sweeping.Go(func() { // a data key that was added is sealed under from now on
 		s.every(sweeps, seal.RefreshEvery, "read the data keys again", func(context.Context) error { return s.ring.Refresh() })
 	})
@@ -91,5 +95,11 @@ func (s *Server) Stop(ctx context.Context) error {
 		s.jobs.Stop(ctx)
 		s.Messages.Close()
 	}
-	return errors.Join(s.meter.Sweep(ctx), s.db.Close())
+	var err error
+	if s.stopSweep != nil {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // what stopping left no time for is linked after the next start
+		defer cancel()
+		err = errors.Join(s.chainer.Link(last), s.chainer.Checkpoint(last))
+	}
+	return errors.Join(err, s.meter.Sweep(ctx), s.db.Close())
 }

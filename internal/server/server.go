@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"countersign.dev/internal/approval"
+	"countersign.dev/internal/audit"
 	"countersign.dev/internal/authyapi"
 	"countersign.dev/internal/callback"
 	"countersign.dev/internal/device"
@@ -22,12 +23,14 @@ import (
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/logo"
 	"countersign.dev/internal/message"
+	"countersign.dev/internal/metrics"
 	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
+	"countersign.dev/internal/trace"
 	"countersign.dev/internal/web"
 )
 
@@ -52,6 +55,8 @@ type Config struct {
 
 	// FormerMasters may still wrap some data keys, while the master key is exchanged; usually none.
 	FormerMasters [][]byte
+	// Tracer makes traces; nil makes none.
+	Tracer *trace.Tracer
 
 	Now func() time.Time
 	Log *slog.Logger
@@ -70,8 +75,10 @@ type Server struct {
 	cfg       Config
 	db        *store.Store
 	ring      *seal.Ring
+	chainer   *audit.Chainer
 	live      *live.Hub
 	meter     *tenant.Meter
+	metrics   *metrics.Metrics
 	jobs      *job.Runner
 	approvals *approval.Service
 	stopSweep context.CancelFunc
@@ -118,6 +125,7 @@ func (s *Server) administer(ctx context.Context) error {
 	}
 	ring.Follow(func() ([]seal.StoredKey, error) { return db.StoredKeys(context.Background()) })
 	s.ring = ring
+	s.chainer = &audit.Chainer{Store: db, Key: audit.SigningKey(ring.Derive(audit.KeyLabel)), Holder: ident.New(now()), Now: now, Log: cfg.Log}
 	s.Account, err = db.FirstAccount(ctx, tenant.Account{ID: ident.New(now()), Name: "Countersign", OwnerEmail: cfg.OwnerEmail, CreatedAt: now()})
 	if err != nil {
 		return fmt.Errorf("read the account: %w", err)
@@ -161,6 +169,7 @@ func (s *Server) build(ctx context.Context) error {
 		job.Callback: worker.Deliver, job.Message: messages.Deliver, job.Push: s.Push.Deliver,
 	}, now, cfg.Log)
 	worker.Offer = s.jobs.Offer
+	s.jobs.Trace(cfg.Tracer)
 
 	s.Tenants.Offer = s.jobs.Offer
 	worker.Key = s.Tenants.APIKey
@@ -176,6 +185,8 @@ func (s *Server) build(ctx context.Context) error {
 	}
 	codes := &otp.Service{Store: db, Ring: ring, Meter: s.meter, Now: now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer}
 	devices.CanSend, codes.CanSend = messages.CanSend, messages.CanSend
+	s.metrics = s.newMetrics()
+	s.observe(worker, codes, messages)
 	s.mount(devices, codes, messages)
 	return nil
 }

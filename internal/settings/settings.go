@@ -23,6 +23,9 @@ type Storage struct {
 	MasterKey     Key      `name:"master-key" group:"Storage" placeholder:"HEX" secret:"" help:"Key that everything secret in the database is sealed under: 64 hex digits. Make one with: countersign keys new FILE"`
 	MasterKeyFile File     `name:"master-key-file" group:"Storage" placeholder:"FILE" help:"File that holds the master key."`
 
+	FormerMasterKey     Key  `name:"former-master-key" group:"Storage" placeholder:"HEX" secret:"" help:"Master key that may still be needed while it is exchanged; see countersign keys rotate-master --help."`
+	FormerMasterKeyFile File `name:"former-master-key-file" group:"Storage" placeholder:"FILE" help:"File that holds the former master key."`
+
 	given given // how the fields came to their values
 }
 
@@ -126,6 +129,14 @@ func (s *Storage) AfterApply(ctx *kong.Context) error {
 		s.Database = Database(filepath.Join(string(s.Data), "countersign.db"))
 	}
 	return nil
+}
+
+// FormerMasters are the former master keys that were given.
+func (s *Storage) FormerMasters() [][]byte {
+	if len(s.FormerMasterKey) == 0 {
+		return nil
+	}
+	return [][]byte{s.FormerMasterKey}
 }
 
 // Folder is where the SQLite database lies.

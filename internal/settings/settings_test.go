@@ -102,6 +102,8 @@ var wrongValues = []struct{ setting, value, why string }{
 	{"database-file", "/nowhere/db", "/nowhere/db cannot be read (no such file or directory): name another file, or change its permissions"},
 	{"master-key", "abc", "the value is not a master key, which has 64 hex digits: make one with: countersign keys new FILE"},
 	{"master-key-file", "/nowhere/key", "/nowhere/key cannot be read (no such file or directory): name another file, or change its permissions"},
+	{"former-master-key", "abc", "the value is not a master key, which has 64 hex digits: make one with: countersign keys new FILE"},
+	{"former-master-key-file", "/nowhere/key", "/nowhere/key cannot be read (no such file or directory): name another file, or change its permissions"},
 	{"owner-email", "Owner <o@example.com>", `"Owner <o@example.com>" is not a mail address: write it like owner@example.com`},
 	{"api-addr", "8301", `"8301" is not an address to listen on: write it like 127.0.0.1:8301, or :8301 for every network of this machine`},
 	{"authenticator-addr", "127.0.0.1:99999", `"127.0.0.1:99999" is not an address to listen on: write it like 127.0.0.1:8301, or :8301 for every network of this machine`},

@@ -354,6 +354,19 @@ func readPrivate(path string) ([]byte, error) {
 	return text, nil
 }
 
+// ReadKey reads a master key from a file that not everybody may read.
+func ReadKey(path string) (Key, error) {
+	text, err := readPrivate(path)
+	if err != nil {
+		return nil, err
+	}
+	var k Key
+	if err := k.UnmarshalText(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return k, nil
+}
+
 // reasonOf drops the path that os errors repeat.
 func reasonOf(err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {

@@ -17,7 +17,7 @@ import (
 
 const approvalColumns = `p.uuid, p.id, p.app_id, a.serial, p.user_id, u.authy_id, u.email, p.status, p.app_name, p.message, p.details, p.hidden, p.logos,
 	p.logo, p.match_mode, p.match_value, p.nonce, p.life, p.created_at, p.expires_at, p.updated_at, p.processed_at, p.reason,
-	p.grant_id, p.signed, p.signature, p.request_hash`
+	p.grant_id, p.signed, p.signature, p.request_hash, p.trace`
 
 const approvalTables = ` FROM approvals p JOIN applications a ON a.id = p.app_id JOIN users u ON u.id = p.user_id `
 
@@ -35,7 +35,7 @@ func scanApproval(r scanner) (p approvalRow, err error) {
 	var created, expires, updated, processed int64
 	err = r.Scan(&p.UUID, &p.ID, &p.AppID, &p.AppSerial, &p.UserID, &p.AuthyID, &p.UserEmail, &p.Status, &p.Content.Application, &p.Content.Message,
 		&details, &hidden, &logos, &p.Content.Logo, &p.Match.Mode, &p.Match.Value, &p.Nonce, &p.Life, &created, &expires, &updated, &processed,
-		&p.Reason, &p.grantID, &p.signed, &p.signature, &p.requestHash)
+		&p.Reason, &p.grantID, &p.signed, &p.signature, &p.requestHash, &p.Trace)
 	if err != nil {
 		return p, err
 	}
@@ -104,11 +104,11 @@ func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec aud
 			return err
 		}
 		if err := t.later(ctx, `INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo,
-			match_mode, match_value, nonce, life, created_at, expires_at, updated_at, idempotency_hash, request_hash)
-			VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $15, $17, $18)`,
+			match_mode, match_value, nonce, life, created_at, expires_at, updated_at, idempotency_hash, request_hash, trace)
+			VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $15, $17, $18, $19)`,
 			c.UUID, c.ID, c.AppID, c.UserID, c.Content.Application, c.Content.Message, fieldsToJSON(c.Content.Details), fieldsToJSON(c.Hidden),
 			string(logos), c.Content.Logo, string(c.Match.Mode), c.Match.Value, c.Nonce, c.Life, ms(c.CreatedAt), ms(c.ExpiresAt),
-			nullText(c.IdempotencyHash), c.RequestHash); err != nil {
+			nullText(c.IdempotencyHash), c.RequestHash, c.Trace); err != nil {
 			return fmt.Errorf("insert approval: %w", err)
 		}
 		if jobs, err = t.insertPushes(ctx, c.UserID, c.Push); err != nil {

@@ -3,9 +3,15 @@ package store
 import (
 	"context"
 	"fmt"
+	"iter"
+	"time"
 
 	"countersign.dev/internal/audit"
 )
+
+// This file owns the audit record and its chain.
+
+const recordColumns = `id, at, account_id, app_id, actor, action, target, outcome, note`
 
 // record writes an audit record in the transaction of what it tells of (INV-10).
 func (t *tx) record(ctx context.Context, r audit.Record) error {
@@ -25,8 +31,7 @@ func (s *Store) Record(ctx context.Context, r audit.Record) error {
 
 // Audit returns an application's newest records, newest first.
 func (s *Store) Audit(ctx context.Context, appID string, limit int) ([]audit.Record, error) {
-	rows, err := s.query(ctx, `SELECT id, at, account_id, app_id, actor, action, target, outcome, note
-		FROM audit WHERE app_id = $1 ORDER BY at DESC, id DESC LIMIT $2`, appID, limit)
+	rows, err := s.query(ctx, `SELECT `+recordColumns+` FROM audit WHERE app_id = $1 ORDER BY at DESC, id DESC LIMIT $2`, appID, limit)
 	return collect(rows, err, scanRecord)
 }
 
@@ -35,4 +40,125 @@ func scanRecord(r scanner) (a audit.Record, err error) {
 	err = r.Scan(&a.ID, &at, &a.AccountID, &a.AppID, &a.Actor, &a.Action, &a.Target, &a.Outcome, &a.Note)
 	a.At = fromMS(at)
 	return a, err
+}
+
+// AuditHead returns the newest link of the chain.
+func (s *Store) AuditHead(ctx context.Context) (audit.Head, error) {
+	var h audit.Head
+	err := s.queryRow(ctx, `SELECT seq, hash FROM audit_head WHERE one = 1`).Scan(&h.Seq, &h.Hash)
+	return h, missing(err, nil)
+}
+
+// LinkAudit links at most limit records by next, if holder has the lease or can take it until then, and returns the newest link and
+// how many it added. Nothing to link, or another one's lease, is 0.
+func (s *Store) LinkAudit(ctx context.Context, holder string, now, until time.Time, limit int, next func(audit.Head, audit.Record) audit.Head) (head audit.Head, n int, err error) {
+	// Most seconds there is nothing, or another process does it: ask without a write first.
+	var one int
+	if err := s.queryRow(ctx, `SELECT 1 FROM audit WHERE seq IS NULL LIMIT 1`).Scan(&one); err != nil {
+		return head, 0, missing(err, nil)
+	}
+	err = s.queryRow(ctx, `SELECT 1 FROM audit_head WHERE one = 1 AND holder <> $1 AND lease_until > $2`, holder, ms(now)).Scan(&one)
+	if err == nil {
+		return head, 0, nil
+	} else if missing(err, nil) != nil {
+		return head, 0, err
+	}
+	err = s.write(ctx, func(t *tx) error {
+		head, n = audit.Head{}, 0
+		if err := t.later(ctx, `INSERT INTO audit_head (one, seq, hash, holder, lease_until) VALUES (1, 0, '', '', 0) ON CONFLICT (one) DO NOTHING`); err != nil {
+			return err
+		}
+		err := t.queryRow(ctx, `UPDATE audit_head SET holder = $1, lease_until = $2 WHERE one = 1 AND (holder = $1 OR lease_until <= $3) RETURNING seq, hash`,
+			holder, ms(until), ms(now)).Scan(&head.Seq, &head.Hash)
+		if err != nil {
+			return missing(err, nil)
+		}
+		rows, err := t.query(ctx, `SELECT `+recordColumns+` FROM audit WHERE seq IS NULL ORDER BY id LIMIT $1`, limit)
+		records, err := collect(rows, err, scanRecord)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			head = next(head, r)
+			if err := t.later(ctx, `UPDATE audit SET seq = $1, hash = $2 WHERE id = $3`, head.Seq, head.Hash, r.ID); err != nil {
+				return err
+			}
+		}
+		n = len(records)
+		_, err = t.exec(ctx, `UPDATE audit_head SET seq = $1, hash = $2 WHERE one = 1`, head.Seq, head.Hash)
+		return err
+	})
+	return head, n, err
+}
+
+// AddCheckpoint keeps a checkpoint; one of the same link that is there already stays.
+func (s *Store) AddCheckpoint(ctx context.Context, c audit.Checkpoint) error {
+	return s.write(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, `INSERT INTO audit_checkpoints (seq, hash, at, signature) VALUES ($1, $2, $3, $4) ON CONFLICT (seq) DO NOTHING`,
+			c.Seq, c.Hash, ms(c.At), c.Signature)
+		return err
+	})
+}
+
+// chainBatch is how many links are read at once.
+const chainBatch = 1000
+
+// AuditChain returns the chain as it stands, each checkpoint behind the link that it covers, and those whose link is missing at the end. It
+// ends where the chain ended when it began.
+func (s *Store) AuditChain(ctx context.Context) iter.Seq2[audit.Item, error] {
+	return func(yield func(audit.Item, error) bool) {
+		var newest int64
+		if err := s.queryRow(ctx, `SELECT COALESCE(MAX(seq), 0) FROM audit`).Scan(&newest); err != nil {
+			yield(audit.Item{}, err)
+			return
+		}
+		points, err := s.checkpoints(ctx)
+		if err != nil {
+			yield(audit.Item{}, err)
+			return
+		}
+		for last := int64(-1 << 62); ; {
+			rows, err := s.query(ctx, `SELECT seq, hash, `+recordColumns+` FROM audit WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`, last, newest, chainBatch)
+			links, err := collect(rows, err, scanLink)
+			if err != nil {
+				yield(audit.Item{}, err)
+				return
+			}
+			for _, link := range links {
+				last = link.Seq
+				for len(points) > 0 && points[0].Seq < link.Seq { // behind its own link, or where that would be
+					if !yield(audit.Item{Checkpoint: &points[0]}, nil) {
+						return
+					}
+					points = points[1:]
+				}
+				if !yield(audit.Item{Link: &link}, nil) {
+					return
+				}
+			}
+			if len(links) < chainBatch {
+				break
+			}
+		}
+		for _, c := range points {
+			if !yield(audit.Item{Checkpoint: &c}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) checkpoints(ctx context.Context) ([]audit.Checkpoint, error) {
+	rows, err := s.query(ctx, `SELECT seq, hash, at, signature FROM audit_checkpoints ORDER BY seq`)
+	return collect(rows, err, func(r scanner) (c audit.Checkpoint, err error) {
+		var at int64
+		err = r.Scan(&c.Seq, &c.Hash, &at, &c.Signature)
+		c.At = fromMS(at)
+		return c, err
+	})
+}
+
+func scanLink(r scanner) (l audit.Link, err error) {
+	l.Record, err = scanRecord(prefixed{r, []any{&l.Seq, &l.Hash}})
+	return l, err
 }

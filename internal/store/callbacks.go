@@ -18,12 +18,12 @@ import (
 // disabled. The question and the insert are one statement.
 func (t *tx) insertCallback(ctx context.Context, j job.Job) ([]job.Job, error) {
 	var held int64
-	err := t.queryRow(ctx, `INSERT INTO jobs (id, kind, app_id, ref, attempts, created_at, run_at, held_until)
-		SELECT $1, $2, id, $3, $4, $5, CASE WHEN callback_url = '' THEN CAST($6 AS BIGINT) ELSE CAST($7 AS BIGINT) END,
+	err := t.queryRow(ctx, `INSERT INTO jobs (id, kind, app_id, ref, trace, attempts, created_at, run_at, held_until)
+		SELECT $1, $2, id, $3, $9, $4, $5, CASE WHEN callback_url = '' THEN CAST($6 AS BIGINT) ELSE CAST($7 AS BIGINT) END,
 			CASE WHEN callback_url = '' THEN CAST($6 AS BIGINT) ELSE 0 END
 		FROM applications WHERE id = $8 AND (callback_url <> '' OR disabled_at > 0)
 		RETURNING held_until`,
-		j.ID, string(j.Kind), j.Ref, j.Attempts, ms(j.CreatedAt), ms(j.CreatedAt.Add(tenant.HoldFor)), ms(j.RunAt), j.AppID).Scan(&held)
+		j.ID, string(j.Kind), j.Ref, j.Attempts, ms(j.CreatedAt), ms(j.CreatedAt.Add(tenant.HoldFor)), ms(j.RunAt), j.AppID, j.Trace).Scan(&held)
 	if err != nil {
 		return nil, missing(err, nil)
 	}

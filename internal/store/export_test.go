@@ -70,6 +70,10 @@ func (e *inTurn) ping(ctx context.Context) error { return e.next().ping(ctx) }
 
 func (e *inTurn) oneProcess() bool { return false }
 
+func (e *inTurn) connections() Connections { return e.next().connections() }
+
+func (e *inTurn) diagnose(ctx context.Context) (Facts, error) { return e.next().diagnose(ctx) }
+
 func (e *inTurn) close() error { return nil }
 
 // WithoutLocks is what SQLite is given of a statement.

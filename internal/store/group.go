@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // This file owns the queue of writes, the lanes that take closures from it, and the transaction that a closure sees.
@@ -32,6 +33,7 @@ type group struct {
 	mu      sync.RWMutex            // held for reading while queueing, for writing to stop
 	stopped bool
 	lanes   sync.WaitGroup
+	seen    atomic.Pointer[func(writes int, took time.Duration)] // nil: nobody counts
 }
 
 // startGroup starts lanes, each of which hands commit up to most of the writes that wait.
@@ -41,7 +43,7 @@ func startGroup(lanes, most int, commit func([]write)) *group {
 	for range lanes {
 		queue := make(chan write, queueSize/lanes)
 		g.queues = append(g.queues, queue)
-		g.lanes.Go(func() { run(queue, most, commit) })
+		g.lanes.Go(func() { g.run(queue, most, commit) })
 	}
 	return g
 }
@@ -102,7 +104,7 @@ func (g *group) byKey(key string) uint64 {
 
 func (g *group) turn(string) uint64 { return g.inTurn.Add(1) }
 
-func run(queue chan write, most int, commit func([]write)) {
+func (g *group) run(queue chan write, most int, commit func([]write)) {
 	batch := make([]write, 0, most)
 	for w := range queue {
 		batch = append(batch[:0], w)
@@ -116,9 +118,16 @@ func run(queue chan write, most int, commit func([]write)) {
 				more = false
 			}
 		}
+		n, begun := len(batch), time.Now()
 		commit(batch)
+		if seen := g.seen.Load(); seen != nil {
+			(*seen)(n, time.Since(begun))
+		}
 	}
 }
+
+// Observe has seen called after each commit, with how many writes shared it and how long it took with its flush.
+func (s *Store) Observe(seen func(writes int, took time.Duration)) { s.group.seen.Store(&seen) }
 
 // session is the connection that a transaction runs on.
 type session interface {

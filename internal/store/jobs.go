@@ -14,18 +14,18 @@ import (
 
 // This file owns durable jobs.
 
-const jobColumns = `id, kind, app_id, ref, payload, attempts, created_at, run_at`
+const jobColumns = `id, kind, app_id, ref, payload, trace, attempts, created_at, run_at`
 
 func scanJob(r scanner) (j job.Job, err error) {
 	var created, run int64
-	err = r.Scan(&j.ID, &j.Kind, &j.AppID, &j.Ref, &j.Payload, &j.Attempts, &created, &run)
+	err = r.Scan(&j.ID, &j.Kind, &j.AppID, &j.Ref, &j.Payload, &j.Trace, &j.Attempts, &created, &run)
 	j.CreatedAt, j.RunAt = fromMS(created), fromMS(run)
 	return j, err
 }
 
 func (t *tx) insertJob(ctx context.Context, j job.Job) error {
-	_, err := t.exec(ctx, `INSERT INTO jobs (id, kind, app_id, ref, payload, attempts, created_at, run_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		j.ID, string(j.Kind), j.AppID, j.Ref, j.Payload, j.Attempts, ms(j.CreatedAt), ms(j.RunAt))
+	_, err := t.exec(ctx, `INSERT INTO jobs (id, kind, app_id, ref, payload, trace, attempts, created_at, run_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		j.ID, string(j.Kind), j.AppID, j.Ref, j.Payload, j.Trace, j.Attempts, ms(j.CreatedAt), ms(j.RunAt))
 	if err != nil {
 		return fmt.Errorf("insert %s job: %w", j.Kind, err)
 	}
@@ -50,6 +50,27 @@ func (s *Store) ClaimJobs(ctx context.Context, now, lease time.Time, limit int) 
 		return err
 	})
 	return oldestFirst(jobs), err
+}
+
+// Backlog is what waits in the table of jobs.
+type Backlog struct {
+	Waiting int64     // not held, up to backlogMax
+	Held    int64     // for a callback address, up to backlogMax
+	Oldest  time.Time // since when the oldest due job is due; zero: none is
+}
+
+// backlogMax bounds what is counted, so that a backlog does not grow by being looked at.
+const backlogMax = 10_000
+
+// Backlog returns what waits.
+func (s *Store) Backlog(ctx context.Context, now time.Time) (b Backlog, err error) {
+	var oldest int64
+	err = s.queryRow(ctx, `SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE run_at > 0 AND held_until = 0 LIMIT $1) w),
+		(SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE held_until > 0 LIMIT $1) h),
+		COALESCE((SELECT run_at FROM jobs WHERE run_at <= $2 AND held_until = 0 ORDER BY run_at LIMIT 1), 0)`, backlogMax, ms(now)).
+		Scan(&b.Waiting, &b.Held, &oldest)
+	b.Oldest = fromMS(oldest)
+	return b, err
 }
 
 // oldestFirst sorts what RETURNING gave in no order.

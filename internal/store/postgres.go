@@ -77,6 +77,13 @@ const settings = `SET enable_seqscan = off; SET plan_cache_mode = force_generic_
 
 func (db *postgres) oneProcess() bool { return false }
 
+func (db *postgres) connections() Connections {
+	reads, writes := db.reads.Stat(), db.writes.Stat()
+	return Connections{
+		Max: int(reads.MaxConns() + writes.MaxConns()), InUse: int(reads.AcquiredConns() + writes.AcquiredConns()), Idle: int(reads.IdleConns() + writes.IdleConns()),
+	}
+}
+
 func (db *postgres) ping(ctx context.Context) error { return db.reads.Ping(ctx) }
 
 func (db *postgres) close() error {

@@ -88,6 +88,11 @@ func OpenSQLite(ctx context.Context, path string) (*Store, error) {
 
 func (db *sqlite) oneProcess() bool { return true }
 
+func (db *sqlite) connections() Connections {
+	reads := db.reads.Stats()
+	return Connections{Max: reads.MaxOpenConnections, InUse: reads.InUse, Idle: reads.Idle}
+}
+
 func (db *sqlite) ping(ctx context.Context) error { return db.reads.PingContext(ctx) }
 
 func (db *sqlite) close() error {

@@ -31,6 +31,9 @@ type engine interface {
 	query(ctx context.Context, q string, args []any) (rows, error) // a read
 	ping(ctx context.Context) error
 	oneProcess() bool
+
+	connections() Connections
+	diagnose(ctx context.Context) (Facts, error)
 	close() error
 }
 
@@ -86,6 +89,12 @@ func (s *Store) Ping(ctx context.Context) error { return s.engine.ping(ctx) }
 
 // OneProcess reports whether no other process can have the database open: SQLite's, of which the caller sees to that.
 func (s *Store) OneProcess() bool { return s.engine.oneProcess() }
+
+// Connections is how the connections to the database are used.
+type Connections struct{ Max, InUse, Idle int }
+
+// Connections returns how those that read are used, and for PostgreSQL also those that write.
+func (s *Store) Connections() Connections { return s.engine.connections() }
 
 // query runs a read. Statements are prepared once and kept.
 func (s *Store) query(ctx context.Context, q string, args ...any) (rows, error) {

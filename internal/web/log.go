@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"countersign.dev/internal/fault"
+	"countersign.dev/internal/trace"
 )
 
 // This file owns the log: one record for each request, to which handlers add facts. It carries the route's pattern
@@ -91,10 +92,14 @@ func (rec *record) write(log *slog.Logger, r *http.Request, status int, took tim
 	attrs := append([]slog.Attr{
 		slog.String("id", rec.id), slog.String("method", method(r)), slog.String("route", route), slog.Int("status", status), slog.Duration("took", took),
 	}, rec.facts...)
+	if id := trace.ID(r.Context()); id != "" {
+		attrs = append(attrs, slog.String("trace", id))
+	}
 	if rec.err != nil {
 		level = slog.LevelError
 		attrs = append(attrs, slog.String("error", rec.err.Error()))
 	}
+	ended(r.Context(), Ended{Method: method(r), Route: route, Status: status, Took: took})
 	log.LogAttrs(context.WithoutCancel(r.Context()), level, "request", attrs...)
 }
 

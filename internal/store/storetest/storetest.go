@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, groups ...string) {
 		{"Push", pushTests},
 		{"Keys", keyTests},
 		{"Messages", messageTests},
+		{"Audit", auditTests},
 		{"Invariants", invariantTests},
 		{"Isolation", isolationTests},
 		{"Model", modelTests},

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign.dev/internal/seal"
+	"countersign.dev/internal/store"
+)
+
+// This file runs what docs/upkeep.md says, on a real installation.
+
+// TestMain lets the tests start this program as a process of its own, to kill it.
+func TestMain(m *testing.M) {
+	if os.Getenv("RUN_AS_PROGRAM") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// house is an installation in a folder.
+type house struct {
+	t    *testing.T
+	dir  string
+	key  string // file of the master key
+	args []string
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	dir := t.TempDir()
+	h := &house{t: t, dir: dir, key: filepath.Join(dir, "master.key")}
+	h.must("keys", "new", h.key)
+	h.args = []string{"--data=" + dir, "--master-key-file=" + h.key}
+	h.must(h.with("app", "create", "Bank")...)
+	return h
+}
+
+// with returns a command with the settings of the installation.
+func (h *house) with(args ...string) []string { return append(args, h.args...) }
+
+// run runs a command and returns its exit code and what it printed.
+func (h *house) run(args ...string) (int, string, string) {
+	var stdout, stderr bytes.Buffer
+	code := run(h.t.Context(), args, &stdout, &stderr)
+	return code, stdout.String(), stderr.String()
+}
+
+// must runs a command that works.
+func (h *house) must(args ...string) string {
+	h.t.Helper()
+	code, stdout, stderr := h.run(args...)
+	if code != 0 {
+		h.t.Fatalf("countersign %s: exit code %d\n%s%s", strings.Join(args, " "), code, stdout, stderr)
+	}
+	return stdout
+}
+
+// serve runs until the returned function is called, which waits for its end.
+func (h *house) serve(args ...string) (stop func()) {
+	h.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ready := &announced{told: make(chan struct{})}
+	var stderr bytes.Buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, append(h.with("serve", "--owner-email=owner@example.com", "--api-url=http://localhost:8301", "--authenticator-url=http://localhost:8302",
+			"--console-url=http://localhost:8303", "--api-addr=127.0.0.1:0", "--authenticator-addr=127.0.0.1:0", "--console-addr=127.0.0.1:0", "--ops-addr=127.0.0.1:0",
+			"--shutdown-grace=1ms"), args...), ready, &stderr)
+	}()
+	select {
+	case <-ready.told:
+	case code := <-ended:
+		h.t.Fatalf("serve: exit code %d\n%s", code, stderr.String())
+	}
+	return func() {
+		h.t.Helper()
+		cancel()
+		if code := <-ended; code != 0 {
+			h.t.Errorf("serve: exit code %d\n%s", code, stderr.String())
+		}
+	}
+}
+
+// announced is closed with the first line that is printed.
+type announced struct {
+	told chan struct{}
+	done bool
+}
+
+func (a *announced) Write(b []byte) (int, error) {
+	if !a.done {
+		a.done = true
+		close(a.told)
+	}
+	return len(b), nil
+}
+
+// TestT50RotateWhileServing: data keys are exchanged beside a running serve, by a process that is killed at random points, and then the master key.
+func TestT50RotateWhileServing(t *testing.T) {
+	h := newHouse(t)
+	for i := range 60 {
+		h.must(h.with("app", "create", fmt.Sprint("Shop ", i))...)
+	}
+	stop := h.serve()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		ctx, kill := context.WithTimeout(t.Context(), time.Duration(rand.IntN(400))*time.Millisecond)
+		cmd := exec.CommandContext(ctx, self, h.with("keys", "rotate")...) // killed as kill -9 does
+		cmd.Env = append(os.Environ(), "RUN_AS_PROGRAM=1")
+		_ = cmd.Run()
+		kill()
+		h.must(h.with("app", "create", fmt.Sprint("Made meanwhile ", i))...) // by serve, over its socket
+	}
+	var p seal.Progress
+	if err := json.Unmarshal([]byte(h.must(h.with("keys", "rotate", "--json")...)), &p); err != nil || p.Key < 3 {
+		t.Fatal(p, err)
+	}
+	h.must(h.with("app", "create", "Made afterwards")...)
+
+	fresh := filepath.Join(h.dir, "fresh.key")
+	h.must("keys", "new", fresh)
+	stop()
+	stop = h.serve("--former-master-key-file=" + fresh) // both are given, whichever wraps the keys
+	h.must(h.with("keys", "rotate-master", fresh)...)
+	h.must(h.with("app", "show", "Bank", "--key")...)
+	stop()
+	if code, _, stderr := h.run(h.with("keys", "list")...); code != 0 {
+		t.Errorf("keys list needs no particular key: %d %s", code, stderr)
+	}
+	if code, _, stderr := h.run(h.with("app", "list")...); code == 0 || !strings.Contains(stderr, "does not open") {
+		t.Errorf("with the former master key alone: %d %s", code, stderr)
+	}
+	h.args = []string{"--data=" + h.dir, "--master-key-file=" + fresh}
+	stop = h.serve()
+	h.must(h.with("app", "show", "Made afterwards", "--key")...)
+	stop()
+
+	db, err := store.OpenSQLite(t.Context(), filepath.Join(h.dir, "countersign.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	values, err := db.SealedValues(t.Context(), "api_keys.sealed", nil, 1000)
+	if err != nil || len(values) != 70 {
+		t.Fatalf("%d values, %v", len(values), err)
+	}
+	for _, v := range values {
+		if id, _ := seal.KeyID(v.Sealed); id != p.Key {
+			t.Errorf("%s is under key %d, want %d", v.Context, id, p.Key)
+		}
+	}
+}
+
+// TestUpkeep: backup and restore, the audit record, and the doctor.
+func TestUpkeep(t *testing.T) {
+	h := newHouse(t)
+	stop := h.serve()
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	if said := h.must(h.with("backup", backup)...); !strings.Contains(said, "The master key is not in it") {
+		t.Errorf("backup said %q", said)
+	}
+	if code, _, stderr := h.run(h.with("restore", backup)...); code != 1 || !strings.Contains(stderr, "stop serve") {
+		t.Errorf("restore beside a running serve: %d %s", code, stderr)
+	}
+	stop()
+
+	// What serve did is chained and signed when it has stopped.
+	export := filepath.Join(t.TempDir(), "audit.jsonl")
+	var made struct {
+		Links     int64
+		PublicKey string `json:"public_key"`
+	}
+	if err := json.Unmarshal([]byte(h.must(h.with("audit", "export", export, "--json")...)), &made); err != nil || made.Links == 0 {
+		t.Fatal(made, err)
+	}
+	h.must(h.with("audit", "verify")...)
+	h.must("audit", "verify", export, "--public-key", made.PublicKey)
+	text, err := os.ReadFile(export)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := filepath.Join(t.TempDir(), "changed.jsonl")
+	if err := os.WriteFile(changed, bytes.Replace(text, []byte("application.created"), []byte("application.renamed"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, _ := h.run("audit", "verify", changed, "--public-key", made.PublicKey); code != 1 || !strings.Contains(stdout, "link 1:") {
+		t.Errorf("a changed export: %d %s", code, stdout)
+	}
+	if code, _, stderr := h.run("audit", "verify", export, "--checkpoint", "1:2"); code != 1 || !strings.Contains(stderr, "LINK:HASH:AT:SIGNATURE") {
+		t.Errorf("half a checkpoint: %d %s", code, stderr)
+	}
+
+	// The doctor finds that nobody serves, and nothing else.
+	code, stdout, _ := h.run(h.with("doctor", "--json", "--owner-email=owner@example.com", "--api-url=http://localhost:1", "--authenticator-url=http://localhost:2", "--console-url=http://localhost:3")...)
+	var found []struct{ Check, Level, Says string }
+	if err := json.Unmarshal([]byte(stdout), &found); err != nil || code != 1 {
+		t.Fatal(code, err, stdout)
+	}
+	for _, f := range found {
+		if (f.Level != "ok") != strings.HasSuffix(f.Check, "-url") {
+			t.Errorf("%+v", f)
+		}
+	}
+
+	// The machine is lost: a new folder, the backup and the key.
+	h.args = []string{"--data=" + filepath.Join(t.TempDir(), "new"), "--master-key-file=" + h.key}
+	h.must(h.with("restore", backup)...)
+	if code, _, stderr := h.run(h.with("restore", backup)...); code != 1 || !strings.Contains(stderr, "there already") {
+		t.Errorf("restored over a database: %d %s", code, stderr)
+	}
+	if said := h.must(h.with("app", "show", "Bank")...); !strings.Contains(said, "Bank") {
+		t.Errorf("the restored application: %s", said)
+	}
+}

@@ -1,0 +1,104 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign.dev/internal/job"
+	"countersign.dev/internal/seal"
+	"countersign.dev/internal/servertest"
+)
+
+// gate is a gateway that is in the state of err.
+type gate struct{ err error }
+
+func (gate) Name() string                  { return "smpp" }
+func (g gate) Check(context.Context) error { return g.err }
+func (f Finding) about(check, text string) bool {
+	return f.Check == check && strings.Contains(f.Says, text)
+}
+
+// TestExamine breaks one part after the other, and wants each found by its own sentence.
+func TestExamine(t *testing.T) {
+	s := servertest.New(t)
+	app := s.App(t, "Bank")
+	site := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(site.Close)
+	ill := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	t.Cleanup(ill.Close)
+	private := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(private, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	public := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(public, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	well := Config{
+		DB: s.Store, Master: s.Master, Private: map[string]string{"master key": private}, URLs: map[string]string{"api": site.URL},
+		Gateways: []Gateway{gate{}}, Client: site.Client(), Now: s.Clock.Now,
+	}
+	found := Examine(t.Context(), well)
+	if Worst(found) != OK {
+		t.Errorf("a well installation: %+v", found)
+	}
+	if len(found) < 8 {
+		t.Errorf("only %d checks", len(found))
+	}
+	for name, row := range map[string]struct {
+		change func(*Config)
+		level  Level
+		check  string
+		says   string
+	}{
+		"another master key":    {func(c *Config) { c.Master = seal.NewMaster() }, Fail, "keys", "master key"},
+		"a former master key":   {func(c *Config) { c.Master, c.Former = seal.NewMaster(), [][]byte{s.Master} }, Warn, "keys", "rotate-master"},
+		"everybody's file":      {func(c *Config) { c.Private = map[string]string{"master key": public} }, Fail, "files", "chmod o-rwx " + public},
+		"no file":               {func(c *Config) { c.Private = map[string]string{"master key": private + "x"} }, Fail, "files", "not there"},
+		"nobody at the address": {func(c *Config) { c.URLs = map[string]string{"console": "http://127.0.0.1:1"} }, Fail, "console-url", "cannot be reached"},
+		"a bad certificate":     {func(c *Config) { c.Client = &http.Client{} }, Fail, "api-url", "certificate"},
+		"a certificate's end":   {func(c *Config) { c.Now = func() time.Time { return site.Certificate().NotAfter.Add(-48 * time.Hour) } }, Warn, "api-url", "ends in 2 days"},
+		"a sick proxy":          {func(c *Config) { c.URLs = map[string]string{"api": ill.URL} }, Fail, "api-url", "502"},
+		"a gateway":             {func(c *Config) { c.Gateways = []Gateway{gate{errors.New("bind refused")}} }, Fail, "gateway", "bind refused"},
+	} {
+		c := well
+		row.change(&c)
+		found := Examine(t.Context(), c)
+		ok := false
+		for _, f := range found {
+			ok = ok || f.Level == row.level && f.about(row.check, row.says)
+		}
+		if !ok || Worst(found) != row.level {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+
+	// A message that nobody sends.
+	ana := s.User(t, app, "ana@example.com", "202-555-0123")
+	if _, err := s.Devices.NewTicket(t.Context(), app, ana); err != nil {
+		t.Fatal(err)
+	}
+	phone := s.Phone(t, app, ana)
+	s.Subscribed(t, phone, "https://fcm.googleapis.com/1")
+	if err := s.Tenants.SetCallback(t.Context(), s.Account.ID, app.ID, "https://example.com/callback", "operator:test"); err != nil {
+		t.Fatal(err)
+	}
+	s.Ask(t, app, ana, "Log in")
+	for _, row := range []struct {
+		after time.Duration
+		level Level
+	}{{0, OK}, {job.Lease + 2*time.Minute, Warn}, {20 * time.Minute, Fail}} {
+		s.Clock.Advance(row.after)
+		found := Examine(t.Context(), well)
+		if Worst(found) != row.level {
+			t.Errorf("%s later: %+v, want %s", row.after, found, row.level)
+		}
+	}
+}
