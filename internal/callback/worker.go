@@ -129,7 +129,9 @@ func (w *Worker) try(ctx context.Context, app tenant.Application, a approval.App
 	nonce := nonce(start)
 	req.Header.Set("User-Agent", "Countersign")
 	req.Header.Set(sign.HeaderNonce, nonce)
-	trace.Tell(ctx, req.Header)
+	if parent := trace.Parent(ctx); parent != "" {
+		req.Header.Set(trace.Header, parent)
+	}
 	req.Header.Set(sign.HeaderSignature, sign.Sign(key, nonce, req.Method, app.Callback.URL, params))
 	res, err := w.Client.Do(req)
 	if err == nil {

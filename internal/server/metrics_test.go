@@ -11,7 +11,9 @@ import (
 func TestMetricsAreListed(t *testing.T) {
 	h := newHouse(t)
 	h.provoke(h.journey())
-	waitFor(t, func() bool { return regexp.MustCompile(`countersign_messages_total\{channel="call"`).MatchString(h.metrics()) || regexp.MustCompile(`countersign_messages_total\{channel="voice"`).MatchString(h.metrics()) })
+	waitFor(t, func() bool {
+		return regexp.MustCompile(`countersign_messages_total\{channel="call"`).MatchString(h.metrics()) || regexp.MustCompile(`countersign_messages_total\{channel="voice"`).MatchString(h.metrics())
+	})
 	page, err := os.ReadFile("../../docs/upkeep.md")
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/metrics"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/trace"
 	"countersign.dev/internal/web"
 )
 
@@ -57,7 +58,11 @@ func (s *Server) observe(worker *callback.Worker, codes *otp.Service, messages *
 // would let anybody write into our traces.
 func (s *Server) observed(surface string, believed bool, next http.Handler) http.Handler {
 	return web.Observe(func(r *http.Request) (context.Context, func(web.Ended)) {
-		ctx, span := s.cfg.Tracer.Request(r, believed)
+		parent := ""
+		if believed {
+			parent = r.Header.Get(trace.Header)
+		}
+		ctx, span := s.cfg.Tracer.Request(r.Context(), parent)
 		return ctx, func(e web.Ended) {
 			s.metrics.Request(surface, e.Method, e.Route, e.Status, e.Took)
 			span.Name(surface + " " + e.Route)

@@ -6,21 +6,20 @@ package trace
 
 import (
 	"context"
-	"net/http"
+	"encoding/hex"
+	"fmt"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
 // scope names who made a span.
 const scope = "countersign.dev"
 
-// header is the one of W3C Trace Context that travels.
-const header = "traceparent"
-
-var w3c propagation.TraceContext
+// Header is the one of W3C Trace Context that travels; its value is what this package calls a traceparent.
+const Header = "traceparent"
 
 // Tracer makes first spans. A nil one makes none.
 type Tracer struct{ provider trace.TracerProvider }
@@ -28,16 +27,12 @@ type Tracer struct{ provider trace.TracerProvider }
 // New returns a tracer whose spans go to provider.
 func New(provider trace.TracerProvider) *Tracer { return &Tracer{provider} }
 
-// Request begins the span of a request that came in, and continues the trace of who sent it when believed.
-func (t *Tracer) Request(r *http.Request, believed bool) (context.Context, Span) {
+// Request begins the span of a request that came in, and continues the trace of who sent it; parent "" begins one.
+func (t *Tracer) Request(ctx context.Context, parent string) (context.Context, Span) {
 	if t == nil {
-		return r.Context(), Span{}
+		return ctx, Span{}
 	}
-	ctx := r.Context()
-	if believed {
-		ctx = w3c.Extract(ctx, propagation.MapCarrier{header: r.Header.Get(header)})
-	}
-	ctx, span := t.provider.Tracer(scope).Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
+	ctx, span := t.provider.Tracer(scope).Start(remote(ctx, parent), "request", trace.WithSpanKind(trace.SpanKindServer))
 	return ctx, Span{span}
 }
 
@@ -50,8 +45,32 @@ func (t *Tracer) Job(ctx context.Context, parent, name string, facts ...attribut
 	return ctx, Span{span}
 }
 
+// remote returns ctx below the span that a traceparent names; one that is none changes nothing.
 func remote(ctx context.Context, parent string) context.Context {
-	return w3c.Extract(ctx, propagation.MapCarrier{header: parent})
+	if c, ok := parse(parent); ok {
+		return trace.ContextWithRemoteSpanContext(ctx, c)
+	}
+	return ctx
+}
+
+// parse reads a traceparent: version, trace, span and flags in lower-case hex. Later versions may have more behind it.
+func parse(s string) (trace.SpanContext, bool) {
+	var none trace.SpanContext
+	if len(s) < 55 || len(s) > 55 && (s[:2] == "00" || s[55] != '-') || len(s) > 512 {
+		return none, false
+	}
+	parts := strings.Split(s[:55], "-")
+	if len(parts) != 4 || len(parts[0]) != 2 || len(parts[3]) != 2 || parts[0] == "ff" || s != strings.ToLower(s) {
+		return none, false
+	}
+	_, err := hex.DecodeString(parts[0])
+	traceID, err1 := trace.TraceIDFromHex(parts[1])
+	spanID, err2 := trace.SpanIDFromHex(parts[2])
+	flags, err3 := hex.DecodeString(parts[3])
+	if err != nil || err1 != nil || err2 != nil || err3 != nil {
+		return none, false
+	}
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: traceID, SpanID: spanID, TraceFlags: trace.TraceFlags(flags[0]) & trace.FlagsSampled, Remote: true}), true
 }
 
 // Span is a step that was begun; the zero value is none.
@@ -80,19 +99,12 @@ func Continue(ctx context.Context, parent, name string, options ...trace.SpanSta
 
 // Parent returns the traceparent of what happens in ctx, or "" when it is not traced.
 func Parent(ctx context.Context) string {
-	if !trace.SpanFromContext(ctx).IsRecording() {
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
 		return ""
 	}
-	carrier := propagation.MapCarrier{}
-	w3c.Inject(ctx, carrier)
-	return carrier[header]
-}
-
-// Tell adds the traceparent of ctx to an outgoing request.
-func Tell(ctx context.Context, h http.Header) {
-	if parent := Parent(ctx); parent != "" {
-		h.Set(header, parent)
-	}
+	c := span.SpanContext()
+	return fmt.Sprintf("00-%s-%s-%s", c.TraceID(), c.SpanID(), c.TraceFlags()&trace.FlagsSampled)
 }
 
 // ID returns the id of the trace that ctx is part of, or "".
