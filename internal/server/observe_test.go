@@ -221,7 +221,7 @@ func (h *house) journey() journey {
 	var j journey
 	var err error
 	set := tenant.NewIntegration()
-	set.Match, set.MatchDigits = tenant.MatchType, 6
+	set.Match, set.MatchDigits, set.Sending.Countries = tenant.MatchType, 6, "US"
 	if j.app, err = h.server.Tenants.CreateApplication(ctx, h.server.Account.ID, "Bank", set, "operator:test"); err != nil {
 		t.Fatal(err)
 	}
@@ -354,7 +354,9 @@ func TestOneApprovalIsOneTrace(t *testing.T) {
 func (h *house) provoke(j journey) map[string]string {
 	t := h.t
 	auth := []string{"X-Authy-API-Key", j.key}
-	h.ask("GET", h.api+"/protected/json/sms/"+j.userID+"?force=true", nil, auth...)
+	if status, answer := h.ask("GET", h.api+"/protected/json/sms/"+j.userID+"?force=true", nil, auth...); status != http.StatusOK {
+		t.Fatal(status, answer)
+	}
 	h.ask("GET", h.api+"/protected/json/call/"+j.userID+"?force=true", nil, auth...)
 	code := <-h.codes
 	state, err := os.ReadFile(j.state)
