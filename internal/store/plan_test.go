@@ -34,7 +34,7 @@ var scansAllowed = map[string]string{
 
 	"SCAN seal_keys": "a handful of rows, when one of them leaves",
 	"SCAN seal_keys USING COVERING INDEX sqlite_autoindex_seal_keys_1": "a handful of rows, when they are wrapped anew",
-	"SCAN applications": "of those, few are struck; when somebody asks",
+	"SCAN applications USING INDEX applications_struck":                "of those, few are struck; when somebody asks",
 	"SCAN w":            "counted up to a limit",
 	"SCAN h":            "counted up to a limit",
 	"SCAN CONSTANT ROW": "a row of such counts",

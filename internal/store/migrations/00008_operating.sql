@@ -25,6 +25,9 @@ CREATE TABLE audit_checkpoints (
     signature TEXT   NOT NULL
 );
 
+-- Whose callbacks failed lately, for the doctor.
+CREATE INDEX applications_struck ON applications (name) WHERE callback_strikes > 0 OR disabled_at > 0;
+
 -- W3C traceparent of who asked for it; '' = not traced.
 ALTER TABLE approvals ADD COLUMN trace TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN trace TEXT NOT NULL DEFAULT '';
