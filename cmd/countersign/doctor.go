@@ -56,6 +56,18 @@ func (c *doctorCmd) Run(ctx context.Context, out *output) error {
 	if !c.Database.Postgres() {
 		cfg.Private["database"] = string(c.Database)
 	}
+	gateways, err := c.Gateways() // what is wrong with them is among the problems above
+	if err == nil {
+		told := map[string]bool{}
+		for _, of := range gateways {
+			for _, g := range of {
+				if !told[g.Name()] { // one may carry several channels
+					told[g.Name()] = true
+					cfg.Gateways = append(cfg.Gateways, g)
+				}
+			}
+		}
+	}
 	for _, surface := range c.Surfaces() {
 		if surface.URL != "" {
 			cfg.URLs[surface.Name] = string(surface.URL)
