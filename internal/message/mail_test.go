@@ -54,6 +54,13 @@ func (p *postOffice) set(command string, err error) {
 	p.refuse = map[string]error{command: err}
 }
 
+// forget empties the office.
+func (p *postOffice) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.letters = nil
+}
+
 func (p *postOffice) last(t *testing.T) letter {
 	t.Helper()
 	p.mu.Lock()
@@ -65,7 +72,7 @@ func (p *postOffice) last(t *testing.T) letter {
 }
 
 // newPostOffice listens with STARTTLS, with TLS from the first byte ("smtps"), or with neither ("plain").
-func newPostOffice(t *testing.T, how string) *postOffice {
+func newPostOffice(t testing.TB, how string) *postOffice {
 	t.Helper()
 	r := newReceiver(t, true) // for its certificate
 	p := &postOffice{authority: r.authority(t)}
@@ -283,8 +290,9 @@ func FuzzMail(f *testing.F) {
 	f.Add("123456\r\nBcc: eve@example.com", "text\r\n.\r\nMAIL FROM:<eve@example.com>\r\n")
 	f.Add(strings.Repeat("ж", 300), strings.Repeat("x", 2000)+"\n.\n")
 	f.Add("=?utf-8?q?=0D=0ABcc:_eve?=", "\x00\x1a\xff")
+	p := newPostOffice(f, "plain")
 	f.Fuzz(func(t *testing.T, subject, text string) {
-		p := newPostOffice(t, "plain")
+		p.forget()
 		m := mailMessage
 		m.Subject, m.Body = strings.ToValidUTF8(subject, "?"), strings.ToValidUTF8(text, "?")
 		if _, err := gateway(t, "smtp://"+p.host+"?from=codes@bank.example&tls=none").Send(t.Context(), m); err != nil {

@@ -53,7 +53,7 @@ type receiver struct {
 	got    []arrived
 }
 
-func newReceiver(t *testing.T, secure bool) *receiver {
+func newReceiver(t testing.TB, secure bool) *receiver {
 	r := &receiver{status: 201, header: http.Header{}, body: `{"sid":"SM1","status":"queued"}`}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		body, err := io.ReadAll(q.Body)
@@ -104,12 +104,12 @@ func (r *receiver) host() string {
 }
 
 // authority writes the receiver's certificate into a file.
-func (r *receiver) authority(t *testing.T) string {
+func (r *receiver) authority(t testing.TB) string {
 	t.Helper()
 	return keep(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.Certificate().Raw})))
 }
 
-func keep(t *testing.T, name, text string) string {
+func keep(t testing.TB, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
