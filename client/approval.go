@@ -46,10 +46,19 @@ type ApprovalRequest struct {
 	Logos         []Logo
 	Expire        time.Duration // life of the request, in whole seconds, rounded up; 0 = the application's default
 	NeverExpire   bool
+	Context       Context
 	Match         string // MatchOff, MatchType or "" for the application's setting
 	// IdempotencyKey names this request, so that sending it again within 24 hours returns the first approval. When empty
 	// one is made for this call, so that repeating after a lost connection cannot ask twice.
 	IdempotencyKey string
+}
+
+// Context says where the person sits who started this: take it from the request that made you ask. The device shows it as told by your application,
+// and it is in the digest that the device signs. The zero value shows nothing.
+type Context struct {
+	IP        string // network address of the browser
+	UserAgent string // what the browser calls itself
+	Origin    string // of your page, scheme://host[:port]
 }
 
 // Logo is a picture to show. One of them must be of resolution "default".
@@ -127,6 +136,9 @@ func (r ApprovalRequest) body() (map[string]any, error) {
 	}
 	if len(r.Logos) > 0 {
 		body["logos"] = r.Logos
+	}
+	if r.Context != (Context{}) {
+		body["context"] = map[string]string{"ip": r.Context.IP, "user_agent": r.Context.UserAgent, "origin": r.Context.Origin}
 	}
 	if r.Match != "" {
 		body["match"] = r.Match

@@ -13,25 +13,26 @@ import (
 
 // What the server most often refuses, for errors.Is. The codes are those of the Authy API.
 var (
-	ErrUnauthorized     = errors.New("countersign: wrong API key")                         // 60001
-	ErrRateLimited      = errors.New("countersign: too many requests")                     // 60003; see Error.RetryAfter
-	ErrCallsDisabled    = errors.New("countersign: calls are not enabled")                 // 60006
-	ErrSMSDisabled      = errors.New("countersign: SMS is not enabled")                    // 60007
-	ErrSMSNotSent       = errors.New("countersign: SMS was not sent")                      // 60015
-	ErrUserNotFound     = errors.New("countersign: user not found")                        // 60016, 60026
-	ErrSuspended        = errors.New("countersign: user suspended after wrong codes")      // 60017; a right code is refused too
-	ErrCodeUsed         = errors.New("countersign: code was used before")                  // 60019
-	ErrCodeWrong        = errors.New("countersign: code is wrong or expired")              // 60020, 60022
-	ErrNotAllowed       = errors.New("countersign: switched off for this application")     // 60021, 60031, 60123, 60154
-	ErrNoVerification   = errors.New("countersign: no phone verification is pending")      // 60023
-	ErrInvalidUser      = errors.New("countersign: user data are not valid")               // 60027; see Error.Fields
-	ErrInvalidPhone     = errors.New("countersign: not a phone number for this")           // 60033, 60078, 60082
-	ErrInvalidEmail     = errors.New("countersign: not an e-mail address")                 // 60038
-	ErrApprovalNotFound = errors.New("countersign: approval not found")                    // 60049
-	ErrNoDevice         = errors.New("countersign: user has no device that could approve") // 60050
-	ErrNotPending       = errors.New("countersign: approval is no longer pending")         // 60079
-	ErrDeviceNotFound   = errors.New("countersign: device not found")                      // 60092
-	ErrNoSecret         = errors.New("countersign: user has no other authenticator app")   // 60113
+	ErrUnauthorized     = errors.New("countersign: wrong API key")                                   // 60001
+	ErrRateLimited      = errors.New("countersign: too many requests")                               // 60003; see Error.RetryAfter
+	ErrNotMe            = errors.New("countersign: the user reported a request that was not theirs") // 60003 with the reason not-me: asks nothing until Error.RetryAfter; is an ErrRateLimited too
+	ErrCallsDisabled    = errors.New("countersign: calls are not enabled")                           // 60006
+	ErrSMSDisabled      = errors.New("countersign: SMS is not enabled")                              // 60007
+	ErrSMSNotSent       = errors.New("countersign: SMS was not sent")                                // 60015
+	ErrUserNotFound     = errors.New("countersign: user not found")                                  // 60016, 60026
+	ErrSuspended        = errors.New("countersign: user suspended after wrong codes")                // 60017; a right code is refused too
+	ErrCodeUsed         = errors.New("countersign: code was used before")                            // 60019
+	ErrCodeWrong        = errors.New("countersign: code is wrong or expired")                        // 60020, 60022
+	ErrNotAllowed       = errors.New("countersign: switched off for this application")               // 60021, 60031, 60123, 60154
+	ErrNoVerification   = errors.New("countersign: no phone verification is pending")                // 60023
+	ErrInvalidUser      = errors.New("countersign: user data are not valid")                         // 60027; see Error.Fields
+	ErrInvalidPhone     = errors.New("countersign: not a phone number for this")                     // 60033, 60078, 60082
+	ErrInvalidEmail     = errors.New("countersign: not an e-mail address")                           // 60038
+	ErrApprovalNotFound = errors.New("countersign: approval not found")                              // 60049
+	ErrNoDevice         = errors.New("countersign: user has no device that could approve")           // 60050
+	ErrNotPending       = errors.New("countersign: approval is no longer pending")                   // 60079
+	ErrDeviceNotFound   = errors.New("countersign: device not found")                                // 60092
+	ErrNoSecret         = errors.New("countersign: user has no other authenticator app")             // 60113
 )
 
 // Error is a refusal by the server, or by something in front of it.
@@ -41,6 +42,7 @@ type Error struct {
 	Message    string            // English, not made for the person who logs in
 	Fields     map[string]string // what is wrong with which field of the request
 	RetryAfter time.Duration     // how long to wait, 0 when not told
+	Reason     string            // more about the code, "" when not told: "not-me"
 }
 
 // Error names status, code and message.
@@ -57,7 +59,7 @@ func (e *Error) Is(target error) bool {
 	case "60001":
 		return target == ErrUnauthorized
 	case "60003":
-		return target == ErrRateLimited
+		return target == ErrRateLimited || target == ErrNotMe && e.Reason == "not-me"
 	case "60006":
 		return target == ErrCallsDisabled
 	case "60007":
@@ -105,12 +107,13 @@ func readError(resp *http.Response, body []byte) (failure *Error, told bool) {
 	var message struct {
 		Message string         `json:"message"`
 		Code    string         `json:"error_code"`
+		Reason  string         `json:"reason"`
 		Errors  map[string]any `json:"errors"`
 	}
 	if json.Unmarshal(body, &message) != nil || message.Code == "" {
 		return failure, false
 	}
-	failure.Code, failure.Message = message.Code, message.Message
+	failure.Code, failure.Message, failure.Reason = message.Code, message.Message, message.Reason
 	for field, value := range message.Errors {
 		text, isText := value.(string)
 		if field == "message" || !isText {

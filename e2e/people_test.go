@@ -107,7 +107,7 @@ func (p *person) logOut(desk *tab) {
 	desk.stand(p.d.LoginURL + "/login")
 }
 
-// decide opens the one request that waits on the phone and presses "approve", "deny", or "report", which denies too.
+// decide opens the one request that waits on the phone and presses "approve", "deny", or "not-me", which denies too.
 func (p *person) decide(decision string) {
 	p.hand.t.Helper()
 	p.openRequest("")
@@ -134,11 +134,16 @@ func (p *person) showRequests() {
 	}
 }
 
-// press answers the request that the phone shows.
+// press answers the request that the phone shows. "not-me" denies and says why, "deny" says that it was a mistake.
 func (p *person) press(decision string) {
 	p.hand.t.Helper()
-	p.hand.click(testid(decision))
-	p.hand.attribute(testid("request-state"), "data-state", map[string]string{"approve": "approved", "deny": "denied", "report": "denied"}[decision])
+	if decision == "approve" {
+		p.hand.click(testid("approve"))
+	} else {
+		p.hand.click(testid("deny"))
+		p.hand.click(testid(map[string]string{"deny": "deny-mistake", "not-me": "deny-not-me"}[decision]))
+	}
+	p.hand.attribute(testid("request-state"), "data-state", map[string]string{"approve": "approved", "deny": "denied", "not-me": "not-me"}[decision])
 }
 
 // request is the id of the request that a waiting page is about, from its link to the authenticator.

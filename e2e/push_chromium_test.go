@@ -70,6 +70,7 @@ func TestPushHandler(t *testing.T) {
 	}
 	hand.click(testid("request-item"))
 	hand.click(testid("deny"))
+	hand.click(testid("deny-mistake"))
 	hand.attribute(testid("request-state"), "data-state", "denied")
 	// Decided, unknown, never there: shown all the same, and the next message takes it away.
 	for _, id := range []string{first, "dda2c400-bc43-4135-97be-1285ca17e122"} {

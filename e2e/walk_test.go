@@ -58,7 +58,7 @@ func walkLogIn(t *testing.T, d *dev) {
 	ana.desk.stand(d.LoginURL + "/login")
 
 	ana.logIn(ana.desk) // somebody else, who knows the password
-	ana.decide("report")
+	ana.decide("not-me")
 	ana.desk.state("denied")
 }
 

@@ -10,10 +10,11 @@ import (
 	"strings"
 )
 
-// The two decisions. The words differ in the signed bytes, so a denial can never be turned into an approval.
+// The decisions. The words differ in the signed bytes, so a denial can never be turned into an approval, nor into a report.
 const (
 	Approve = "approve"
 	Deny    = "deny"
+	NotMe   = "not-me" // a denial by somebody who says that it was not they who started this
 )
 
 // ErrMalformed says that signed bytes, or a receipt around them, do not have the one form they must have.
@@ -33,7 +34,7 @@ type Answer struct {
 	Shown       string `json:"shown"`       // [Content.Digest]
 	Hidden      string `json:"hidden"`      // [HiddenDigest]
 	Match       string `json:"match"`       // digits the person typed, "" when none were asked
-	Decision    string `json:"decision"`    // [Approve] or [Deny]
+	Decision    string `json:"decision"`    // [Approve], [Deny] or [NotMe]
 	Nonce       string `json:"nonce"`       // b64 of 16 random bytes from the server
 	IssuedAt    int64  `json:"issued_at"`   // Unix seconds, when the approval was created
 	ExpiresAt   int64  `json:"expires_at"`  // Unix seconds, 0 = never
@@ -94,7 +95,7 @@ func (a Answer) unsound() string {
 		return "hidden"
 	case strings.Trim(a.Match, "0123456789") != "":
 		return "match"
-	case a.Decision != Approve && a.Decision != Deny:
+	case a.Decision != Approve && a.Decision != Deny && a.Decision != NotMe:
 		return "decision"
 	case !isB64(a.Nonce, 16):
 		return "nonce"

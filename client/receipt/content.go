@@ -19,17 +19,30 @@ type Content struct {
 	Message     string  // what is asked
 	Details     []Field // in the order shown
 	Logo        string  // hex SHA-256 of the picture served, "" without one
+	Context     Context // where it was started
+}
+
+// Context says where the person, or whoever acts in their name, sits who started it, as the application tells: it is shown to whoever
+// decides as the application's word. The zero Context is none, and content without one has the digest that it had before there were contexts.
+type Context struct {
+	Address string `json:"address"` // network address
+	Browser string `json:"browser"` // what the browser calls itself
+	Origin  string `json:"origin"`  // of the page, scheme://host[:port]
 }
 
 // Digest is the b64 SHA-256 of the content's canonical form, an answer's "shown". The text goes in as it is: see [Content.Clean].
 func (c Content) Digest() string {
-	return digest(map[string]any{
+	shown := map[string]any{
 		"application": c.Application,
 		"details":     pairs(c.Details),
 		"format":      "countersign.shown",
 		"logo":        c.Logo,
 		"message":     c.Message,
-	})
+	}
+	if c.Context != (Context{}) {
+		shown["context"] = map[string]any{"address": c.Context.Address, "browser": c.Context.Browser, "origin": c.Context.Origin}
+	}
+	return digest(shown)
 }
 
 // Clean returns the content with every text passed through [CleanText], as the server stores and shows it.
@@ -41,6 +54,7 @@ func (c Content) Clean() Content {
 		details[i] = Field{Name: CleanText(field.Name), Value: CleanText(field.Value)}
 	}
 	c.Details = details
+	c.Context = Context{Address: CleanText(c.Context.Address), Browser: CleanText(c.Context.Browser), Origin: CleanText(c.Context.Origin)}
 	return c
 }
 

@@ -42,7 +42,7 @@ type Expected struct {
 	Approval    string   // uuid
 	Content     Content  // what was to be shown; with a Logo of "" any picture is accepted
 	Hidden      []Field  // hidden details as sent, nil without any
-	Decision    string   // [Approve] or [Deny]
+	Decision    string   // [Approve], [Deny] or [NotMe]
 	Match       string   // the number to be typed, "" without one
 	Keys        []string // pinned public keys; any of them may have signed
 }

@@ -83,8 +83,9 @@ func (v vector) check(t *testing.T) {
 		in := input[struct {
 			Application, Logo, Message string
 			Details                    [][2]string
+			Context                    Context
 		}](t, v)
-		content := Content{Application: in.Application, Logo: in.Logo, Message: in.Message, Details: fields(in.Details)}
+		content := Content{Application: in.Application, Logo: in.Logo, Message: in.Message, Details: fields(in.Details), Context: in.Context}
 		equal("digest", content.Digest(), v.Digest)
 	case "hidden":
 		in := input[struct{ Details [][2]string }](t, v)

@@ -93,12 +93,13 @@ func (c *applicationCmd) print(ctx context.Context, out *output, r admin.Request
 }
 
 type appCreate struct {
-	Name   string `arg:"" help:"What phones show as the one who asks."`
-	DropIn bool   `name:"drop-in" help:"With the settings that an integration written for Authy expects: long lives, 7-digit codes, no number match."`
+	Name      string `arg:"" help:"What phones show as the one who asks."`
+	Countries string `help:"Countries that codes are sent to by text and call, such as US,PT; * is everywhere. Without it nowhere." placeholder:"LIST"`
+	DropIn    bool   `name:"drop-in" help:"With the settings that an integration written for Authy expects: long lives, 7-digit codes, no number match."`
 }
 
 func (c *appCreate) Run(ctx context.Context, out *output, app *applicationCmd) error {
-	return app.print(ctx, out, admin.Request{Act: "app.create", Name: c.Name, DropIn: c.DropIn})
+	return app.print(ctx, out, admin.Request{Act: "app.create", Name: c.Name, DropIn: c.DropIn, Countries: c.Countries})
 }
 
 type appList struct{}

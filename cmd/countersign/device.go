@@ -206,11 +206,15 @@ func (c *deviceApprove) Run(ctx context.Context, device *deviceCmd, out *output)
 }
 
 type deviceDeny struct {
-	UUID string `arg:"" help:"The request, as list names it."`
+	UUID  string `arg:"" help:"The request, as list names it."`
+	NotMe bool   `help:"Say that somebody else started this: the application is told so, and asks nothing for 20 minutes."`
 }
 
 // Run denies.
 func (c *deviceDeny) Run(ctx context.Context, device *deviceCmd, out *output) error {
+	if c.NotMe {
+		return device.answer(ctx, out, c.UUID, receipt.NotMe, "")
+	}
 	return device.answer(ctx, out, c.UUID, receipt.Deny, "")
 }
 
@@ -238,8 +242,11 @@ func (c *deviceCmd) answer(ctx context.Context, out *output, uuid, decision, mat
 		view.Status = status
 		return out.json(view)
 	}
-	_, err = fmt.Fprintf(out.Out, "\nDecided: %s at %s.\n", status, processedAt.Format(time.TimeOnly))
-	return err
+	fmt.Fprintf(out.Out, "\nDecided: %s at %s.\n", status, processedAt.Format(time.TimeOnly))
+	if decision == receipt.NotMe && status == "denied" {
+		fmt.Fprintf(out.Out, "%s was told that this was not you, and asks nothing for 20 minutes. Change your password there.\n", a.Content.Application)
+	}
+	return nil
 }
 
 type deviceWatch struct{}

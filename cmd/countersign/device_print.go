@@ -14,15 +14,16 @@ import (
 
 // approvalView is a request in JSON. Times are Unix seconds; expires_at is 0 for a request that never expires.
 type approvalView struct {
-	UUID        string          `json:"uuid"`
-	Application string          `json:"application"`
-	Account     string          `json:"account"`
-	Message     string          `json:"message"`
-	Details     []receipt.Field `json:"details"`
-	Status      string          `json:"status"`
-	MatchDigits int             `json:"match_digits"` // length of the number to type, 0 = none
-	CreatedAt   int64           `json:"created_at"`
-	ExpiresAt   int64           `json:"expires_at"`
+	UUID        string           `json:"uuid"`
+	Application string           `json:"application"`
+	Account     string           `json:"account"`
+	Message     string           `json:"message"`
+	Details     []receipt.Field  `json:"details"`
+	Context     *receipt.Context `json:"context,omitempty"` // as told by the application
+	Status      string           `json:"status"`
+	MatchDigits int              `json:"match_digits"` // length of the number to type, 0 = none
+	CreatedAt   int64            `json:"created_at"`
+	ExpiresAt   int64            `json:"expires_at"`
 }
 
 // decisionView is what approve and deny print in JSON.
@@ -56,6 +57,9 @@ func viewApproval(a terminal.Approval) approvalView {
 		UUID: a.UUID, Application: a.Content.Application, Account: a.Account, Message: a.Content.Message, Details: a.Content.Details,
 		Status: a.Status, MatchDigits: a.MatchDigits, CreatedAt: a.CreatedAt.Unix(),
 	}
+	if a.Content.Context != (receipt.Context{}) {
+		view.Context = &a.Content.Context
+	}
 	if !a.ExpiresAt.IsZero() {
 		view.ExpiresAt = a.ExpiresAt.Unix()
 	}
@@ -70,6 +74,15 @@ func show(out *output, a terminal.Approval, now time.Time) error {
 		fmt.Fprintf(table, "    %s\t%s\n", d.Name, d.Value)
 	}
 	if len(a.Content.Details) > 0 {
+		fmt.Fprintln(table)
+	}
+	if c := a.Content.Context; c != (receipt.Context{}) {
+		fmt.Fprintf(table, "Where it was started, as told by %s:\n", a.Content.Application)
+		for _, told := range [][2]string{{"Address", c.Address}, {"Browser", c.Browser}, {"Page", c.Origin}} {
+			if told[1] != "" {
+				fmt.Fprintf(table, "    %s\t%s\n", told[0], told[1])
+			}
+		}
 		fmt.Fprintln(table)
 	}
 	if a.Content.Logo != "" {

@@ -17,6 +17,7 @@ import (
 
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/notify"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 )
@@ -34,12 +35,13 @@ type Admin struct {
 
 // Request is what is asked. Each act reads its own fields.
 type Request struct {
-	Act    string `json:"act"`
-	App    string `json:"app,omitempty"` // id, number or name
-	Name   string `json:"name,omitempty"`
-	DropIn bool   `json:"drop_in,omitempty"` // settings that an old integration expects
-	URL    string `json:"url,omitempty"`
-	Reveal bool   `json:"reveal,omitempty"`
+	Act       string `json:"act"`
+	App       string `json:"app,omitempty"` // id, number or name
+	Name      string `json:"name,omitempty"`
+	DropIn    bool   `json:"drop_in,omitempty"`   // settings that an old integration expects
+	Countries string `json:"countries,omitempty"` // where codes may be sent
+	URL       string `json:"url,omitempty"`
+	Reveal    bool   `json:"reveal,omitempty"`
 }
 
 // Application is what is told of an application.
@@ -106,6 +108,10 @@ func (a *Admin) create(ctx context.Context, r Request) (any, error) {
 	set := tenant.NewIntegration()
 	if r.DropIn {
 		set = tenant.DropIn()
+	}
+	var err error
+	if set.Sending.Countries, err = sending.ParseCountries(r.Countries); err != nil {
+		return nil, err
 	}
 	app, err := a.Tenants.CreateApplication(ctx, a.Account.ID, r.Name, set, actor)
 	if err != nil {

@@ -23,6 +23,8 @@ var (
 	ErrOff        = fault.New(fault.Forbidden, "onetouch-disabled", "Approval requests are not enabled for this application.")
 	ErrWaiting    = fault.New(fault.Limited, "approvals-waiting", "Too many approval requests are waiting for this user. Wait until one is answered or expires.")
 	ErrFlood      = fault.New(fault.Limited, "approvals-unapproved", "Too many approval requests for this user in the last minutes without an approval. Slow down and try again later.")
+	ErrPause      = fault.New(fault.Limited, "approvals-pause", "The user denied the last approval requests or let them expire. Each such end makes the next one wait longer.")
+	ErrReported   = fault.New(fault.Limited, "user-reported", "The user said that somebody else made an approval request. Nothing is asked of them for a while.")
 	ErrNotPending = fault.New(fault.Conflict, "already-decided", "This request was answered already.")
 	ErrExpired    = fault.New(fault.Gone, "expired", "Too late: this request has expired.")
 	ErrCancelled  = fault.New(fault.Gone, "cancelled", "This request was withdrawn.")
@@ -47,12 +49,24 @@ const (
 
 // Decision words, as a device signs them.
 const (
-	Approve = "approve"
-	Deny    = "deny"
+	Approve = receipt.Approve
+	Deny    = receipt.Deny
+	NotMe   = receipt.NotMe // a denial that also stops the application's requests to the user, and the reason of it
 )
 
-// ReasonNotMe is the reason of a denial by which the person reports that somebody else asked.
-const ReasonNotMe = "not-me"
+// StopFor is how long an application asks a user nothing who said that it was not they.
+const StopFor = 20 * time.Minute
+
+// Waits are how long the next request waits after the first, second, … one in a row that was denied or expired (T-10). An approval
+// begins anew.
+var Waits = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour}
+
+// Report tells a person's devices that one of them said "it was not me".
+type Report struct {
+	Application, Account string
+	Device               string // which said it
+	At, Until            time.Time
+}
 
 // Limits on content (contract section 5.1).
 const (
@@ -95,11 +109,12 @@ type Approval struct {
 	ExpiresAt   time.Time // zero = never
 	UpdatedAt   time.Time
 	ProcessedAt time.Time // zero while pending
-	Reason      string    // why it was denied, when not by a plain no: "number-mismatch", ReasonNotMe
+	Reason      string    // why it was denied, "" for a plain no: "number-mismatch", NotMe
 
 	Trace string // traceparent of who asked for it; "" = not traced
 
 	Answer *Answered // who answered; nil while pending, or when nobody did
+	Ended  []string  // uuids of the user's other requests that ended with this one; only right after it was decided
 }
 
 // Answered is what a device said.

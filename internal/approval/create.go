@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/big"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ type Request struct {
 	Hidden         []receipt.Field // never shown, returned with the decision
 	Logos          []Logo
 	Life           *int64           // seconds; nil = the application's default, 0 = never expires
+	Context        receipt.Context  // where it was started, as the application tells
 	Match          tenant.MatchMode // "" = the application's setting; a request may only ask for more
 	IdempotencyKey string           // the same key returns the first approval for 24 hours
 }
@@ -52,7 +54,7 @@ func (s *Service) Create(ctx context.Context, app tenant.Application, u tenant.U
 	creation := Creation{Approval: a, Settings: app.Settings, Push: s.push(app.ID, a.UUID, a.Trace, now), Now: now}
 	if req.IdempotencyKey != "" {
 		creation.IdempotencyHash = s.Ring.Hash("idempotency key", app.ID+":"+req.IdempotencyKey)
-		creation.RequestHash = s.Ring.Hash("idempotent request", fmt.Sprintf("%q %d", []any{u.ID, req.Message, req.Details, req.Hidden, req.Logos, a.Match.Mode}, a.Life))
+		creation.RequestHash = s.Ring.Hash("idempotent request", fmt.Sprintf("%q %d", []any{u.ID, req.Message, req.Details, req.Hidden, req.Logos, a.Match.Mode, req.Context}, a.Life))
 	}
 	rec := audit.New(now, app.ID, "app:"+app.ID, "approval.created", "approval:"+a.UUID)
 	writing, span := trace.Start(ctx, "approval.transaction", attribute.String("approval", a.UUID))
@@ -87,7 +89,7 @@ func (r Request) build(app tenant.Application, u tenant.User, now time.Time) (Ap
 		UUID: ident.UUID(), ID: ident.New(now), AppID: app.ID, AppSerial: app.Serial, UserID: u.ID, AuthyID: u.AuthyID, UserEmail: u.Email,
 		Status: Pending, Hidden: r.Hidden, Logos: r.Logos, CreatedAt: now, UpdatedAt: now, Nonce: nonce(),
 	}
-	a.Content = receipt.Content{Application: app.Name, Message: cut(receipt.CleanText(r.Message), maxMessage), Details: r.Details}.Clean()
+	a.Content = receipt.Content{Application: app.Name, Message: cut(receipt.CleanText(r.Message), maxMessage), Details: r.Details, Context: r.Context}.Clean()
 	if a.Content.Message == "" {
 		return a, ErrInvalid.Saying("Invalid parameter: message - Parameter is required")
 	}
@@ -100,10 +102,13 @@ func (r Request) build(app tenant.Application, u tenant.User, now time.Time) (Ap
 	if err := r.checkLogos(); err != nil {
 		return a, err
 	}
+	var err error
+	if a.Content.Context, err = checkContext(a.Content.Context); err != nil {
+		return a, err
+	}
 	if len(r.IdempotencyKey) > 255 {
 		return a, ErrInvalid.Saying("Idempotency-Key has at most 255 characters.")
 	}
-	var err error
 	if a.Life, err = life(app.Settings, r.Life); err != nil {
 		return a, err
 	}
@@ -135,6 +140,41 @@ func checkFields(name string, fields []receipt.Field) error {
 		}
 	}
 	return nil
+}
+
+// maxBrowser is as much of what a browser calls itself as is kept and shown.
+const maxBrowser = 200
+
+// checkContext holds a context to what a device can show in a line, and nobody can read as something else (T-17): an address is one, an origin
+// has no more than scheme, host and port, in ASCII, where look-alike letters stand as punycode.
+func checkContext(c receipt.Context) (receipt.Context, error) {
+	if c.Address != "" {
+		if c.Address = Address(c.Address); c.Address == "" {
+			return c, ErrInvalid.Saying("Invalid parameter: context - ip is not a network address")
+		}
+	}
+	if c.Origin != "" {
+		u, err := url.Parse(c.Origin)
+		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Scheme+"://"+u.Host != c.Origin || len(c.Origin) > 200 || strings.IndexFunc(c.Origin, notOrigin) >= 0 {
+			return c, ErrInvalid.Saying("Invalid parameter: context - origin is https://, a host name in ASCII, and perhaps a port")
+		}
+	}
+	c.Browser = cut(c.Browser, maxBrowser)
+	return c, nil
+}
+
+// notOrigin finds what no origin has.
+func notOrigin(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune(":/.-[]", r)
+}
+
+// Address returns a network address in its usual form, "" when it is none.
+func Address(s string) string {
+	a, err := netip.ParseAddr(strings.TrimSpace(s))
+	if err != nil {
+		return ""
+	}
+	return a.Unmap().WithZone("").String()
 }
 
 // checkLogos holds to contract section 5.1: resolutions known, one of them "default", addresses short.

@@ -22,9 +22,8 @@ import (
 
 // Answer is what a device posts.
 type Answer struct {
-	Decision  string // Approve or Deny
+	Decision  string // Approve, Deny or NotMe
 	Match     string // the number typed, "" when none was asked for
-	Reason    string // of a denial: "" or ReasonNotMe
 	Signature string // over the canonical bytes, by the device's key
 }
 
@@ -84,7 +83,11 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 		s.Meter.Count(a.AppID, tenant.CountAuths)
 	}
 	_, step = trace.Start(ctx, "approval.tell")
-	s.Live.Wake(live.ApprovalTopic(uuid), live.UserTopic(a.UserID))
+	topics := []live.Topic{live.ApprovalTopic(uuid), live.UserTopic(a.UserID)}
+	for _, other := range decided.Ended {
+		topics = append(topics, live.ApprovalTopic(other))
+	}
+	s.Live.Wake(topics...)
 	step.End(nil)
 	if reason == ErrMismatch.Code {
 		return decided, ErrMismatch
@@ -94,11 +97,8 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 
 // checkSignature rebuilds the canonical bytes from the row (T-12) and returns them when the device's key signed them.
 func (s *Service) checkSignature(a Approval, d device.Device, ans Answer) ([]byte, error) {
-	if ans.Decision != Approve && ans.Decision != Deny || len(ans.Match) > 6 {
-		return nil, ErrInvalid.Saying("The decision is approve or deny, and a number has at most 6 digits.")
-	}
-	if ans.Reason != "" && (ans.Reason != ReasonNotMe || ans.Decision != Deny) {
-		return nil, ErrInvalid.Saying("The reason of a denial is " + ReasonNotMe + " or none.")
+	if ans.Decision != Approve && ans.Decision != Deny && ans.Decision != NotMe || len(ans.Match) > 6 {
+		return nil, ErrInvalid.Saying("The decision is approve, deny or not-me, and a number has at most 6 digits.")
 	}
 	pub, err := receipt.ParsePublicKey(d.PublicKey)
 	if err != nil {
@@ -127,8 +127,10 @@ func (s *Service) Signed(a Approval, deviceID, decision, match string) []byte {
 // decide says what a good answer to a pending approval makes of it. A wrong number ends the request: there is no second guess (T-11).
 func decide(a Approval, ans Answer) (Status, string) {
 	switch {
+	case ans.Decision == NotMe:
+		return Denied, NotMe
 	case ans.Decision != Approve:
-		return Denied, ans.Reason
+		return Denied, ""
 	case a.Match.Mode == tenant.MatchType && subtle.ConstantTimeCompare([]byte(ans.Match), []byte(a.Match.Value)) != 1:
 		return Denied, ErrMismatch.Code
 	default:

@@ -27,7 +27,6 @@ func TestDecide(t *testing.T) {
 	}{
 		{off, Answer{Decision: Approve}, Approved, ""},
 		{off, Answer{Decision: Deny}, Denied, ""},
-		{off, Answer{Decision: Deny, Reason: ReasonNotMe}, Denied, "not-me"},
 		{typed, Answer{Decision: Approve, Match: "042"}, Approved, ""},
 		{typed, Answer{Decision: Deny}, Denied, ""}, // nobody types a number to deny
 		{typed, Answer{Decision: Deny, Match: "042"}, Denied, ""},

@@ -29,11 +29,12 @@ type Creation struct {
 // Store is what this package needs to keep.
 type Store interface {
 	// CreateApproval inserts the push job of each subscribed device of the user too, and returns them leased to the caller. It asks inside the transaction whether the user is still there and has a grant, and whether the limits
-	// allow one more: tenant.ErrUser, ErrNoDevice, ErrWaiting, ErrFlood. A known idempotency hash returns the first approval, or ErrReused.
+	// allow one more: tenant.ErrUser, ErrNoDevice, ErrReported, ErrWaiting, ErrFlood, ErrPause. A known idempotency hash returns the first approval, or ErrReused.
 	CreateApproval(ctx context.Context, c Creation, rec audit.Record) (Approval, []job.Job, error)
 	Approval(ctx context.Context, appID, uuid string) (Approval, error) // ErrUnknown
 	// Decide changes a pending, unexpired approval whose user and grant are still there, and inserts the callback job
 	// where the application has a callback. It returns ErrNotPending when it changed nothing, and the jobs leased to the caller.
+	// With the reason NotMe it also cancels the user's other pending requests, names them in Ended, and stops new ones for StopFor.
 	Decide(ctx context.Context, d Decision, callback job.Job, rec audit.Record) (Approval, []job.Job, error)
 	Cancel(ctx context.Context, appID, uuid string, now time.Time, rec audit.Record) (Approval, error) // ErrUnknown, ErrNotPending
 	// Renotify inserts push jobs anew, if the approval is pending, was made and last repeated RenotifyPause ago, and was repeated less than
@@ -42,7 +43,9 @@ type Store interface {
 	// ApprovalForDevice returns an approval of a user that the device has a grant for, and the grant's id. ErrUnknown.
 	ApprovalForDevice(ctx context.Context, deviceID, uuid string) (Approval, int64, error)
 	WaitingForDevice(ctx context.Context, deviceID string, now time.Time) ([]Approval, error) // newest first, at most 100
-	Approvals(ctx context.Context, appID string, limit int) ([]Approval, error)               // newest first
+	// ReportsForDevice returns who of the users that the device acts for said "it was not me" a moment ago.
+	ReportsForDevice(ctx context.Context, deviceID string, now time.Time) ([]Report, error)
+	Approvals(ctx context.Context, appID string, limit int) ([]Approval, error) // newest first
 	// Expire marks at most limit approvals whose time is over and returns how many it found.
 	Expire(ctx context.Context, now time.Time, limit int) (int, error)
 }
@@ -172,6 +175,11 @@ func (s *Service) Waiting(ctx context.Context, d device.Device) ([]Approval, err
 		span.End(nil)
 	}
 	return waiting, err
+}
+
+// Reports returns what the device's person, on any device, said was not they, as long as it stops requests.
+func (s *Service) Reports(ctx context.Context, d device.Device) ([]Report, error) {
+	return s.Store.ReportsForDevice(ctx, d.ID, s.Now())
 }
 
 // ForDevice returns one approval that a device may see, whatever its state.

@@ -58,6 +58,13 @@ func approvalRequest(c call) (approval.Request, error) {
 	if req.Logos, err = logos(p); err != nil {
 		return req, err
 	}
+	if k := p.Kind("context"); k != KindAbsent && k != KindNull && k != KindObject {
+		return req, errParameter.Saying("Invalid parameter: context - A hash with ip, user_agent and origin is expected")
+	}
+	req.Context = receipt.Context{Address: p.String("context", "ip"), Browser: p.String("context", "user_agent"), Origin: p.String("context", "origin")}
+	if req.Context.Address == "" {
+		req.Context.Address = approval.Address(p.String("user_ip")) // the contract's own parameter; old clients send anything in it
+	}
 	if text := p.String("seconds_to_expire"); text != "" || p.Kind("seconds_to_expire") > KindString {
 		n, ok := p.Int("seconds_to_expire")
 		if !ok {

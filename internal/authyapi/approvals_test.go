@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"countersign.dev/client/receipt"
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
@@ -336,4 +337,48 @@ func TestRenotify(t *testing.T) {
 	}
 	s.Clock.Advance(time.Minute)
 	again().refused(t, 400, "60079", "The approval request is no longer pending.")
+}
+
+// Where a request was started (T-17), and "it was not me" (T-10), as the application meets them.
+func TestContextAndNotMe(t *testing.T) {
+	s := newSite(t, roomy)
+	phone := s.Phone(t, s.app, s.ana)
+	target := fmt.Sprintf("/onetouch/json/users/%d/approval_requests", s.ana.AuthyID)
+	told := receipt.Context{Address: "192.0.2.7", Browser: "Firefox", Origin: "https://bank.example"}
+	for form, want := range map[string]receipt.Context{
+		"message=m&context[ip]=192.0.2.7&context[user_agent]=Firefox&context[origin]=https://bank.example":                   told,
+		"message=m&context[ip]=192.0.2.7&context[user_agent]=Firefox&context[origin]=https://bank.example&user_ip=192.0.2.9": told,
+		"message=m&user_ip=192.0.2.9":    {Address: "192.0.2.9"},
+		"message=m&user_ip=somewhere":    {},
+		"message=m":                      {},
+		"message=m&context[ip]=":         {},
+		"message=m&context[strange]=new": {},
+	} {
+		uuid := s.post(target, form).uuid(t)
+		if a, err := s.Approvals.ForDevice(t.Context(), phone.Device, uuid); err != nil || a.Content.Context != want {
+			t.Errorf("%s: %+v, %v", form, a.Content.Context, err)
+		}
+	}
+	body := `{"message":"m","context":{"ip":"192.0.2.7","user_agent":"Firefox","origin":"https://bank.example"}}`
+	uuid := s.ask("POST", target, jsonType, body).uuid(t)
+	if a, err := s.Approvals.ForDevice(t.Context(), phone.Device, uuid); err != nil || a.Content.Context != told {
+		t.Errorf("JSON: %+v, %v", a.Content.Context, err)
+	}
+	for _, bad := range []string{"context=x", "context[]=x", "context[ip]=x", "context[origin]=bank.example"} {
+		if a := s.post(target, "message=m&"+bad); a.status != 400 || a.at(t, "error_code") != "60004" {
+			t.Errorf("%s: %s", bad, a.body)
+		}
+	}
+
+	if _, err := phone.Answer(t, uuid, approval.NotMe, ""); err != nil {
+		t.Fatal(err)
+	}
+	a := s.post(target, "message=m")
+	if a.refused(t, 429, "60003", approval.ErrReported.Detail); a.at(t, "reason") != approval.NotMe || a.header.Get("Retry-After") != "1200" {
+		t.Errorf("after a report: %s", a.body)
+	}
+	a = s.get("/onetouch/json/approval_requests/" + uuid)
+	if a.at(t, "approval_request", "status") != "denied" || a.at(t, "approval_request", "reason") != approval.NotMe {
+		t.Errorf("status: %s", a.body)
+	}
 }

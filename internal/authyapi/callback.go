@@ -96,8 +96,8 @@ func CallbackBody(app tenant.Application, a approval.Approval) ([]byte, error) {
 		AuthyID: a.AuthyID, DeviceUUID: strconv.FormatInt(a.Answer.Grant.ID, 10), Action: "approval_request_status", UUID: a.UUID, Status: string(a.Status),
 		Request: callbackRequest{
 			Transaction: transaction{
-				Details: details, DeviceSigningTime: a.ProcessedAt.Unix(), Flagged: a.Reason == approval.ReasonNotMe, HiddenDetails: hash(a.Hidden), Message: a.Content.Message,
-				Reason: a.Reason, Status: string(a.Status), UUID: a.UUID, CreatedAtTime: a.CreatedAt.Unix(), CustomerUUID: app.AccountID,
+				Details: details, DeviceSigningTime: a.ProcessedAt.Unix(), HiddenDetails: hash(a.Hidden), Message: a.Content.Message,
+				Reason: a.Reason, Flagged: a.Reason == approval.NotMe, Status: string(a.Status), UUID: a.UUID, CreatedAtTime: a.CreatedAt.Unix(), CustomerUUID: app.AccountID,
 			},
 			ExpirationTimestamp: expires, Logos: a.Logos, AppID: a.AppID,
 		},

@@ -28,6 +28,7 @@ type refusal struct {
 	fields  map[string]string // each appears at top level and in errors
 	token   bool              // a code was wrong: "token" at top level
 	bare    bool              // errors is empty
+	reason  string            // ours: at top level, what a program may act on
 	after   time.Duration
 }
 
@@ -75,6 +76,8 @@ var refusals = map[string]refusal{
 	approval.ErrNoDevice.Code:     {status: 400, code: "60050"},
 	approval.ErrOff.Code:          {status: 403, code: "60065"},
 	approval.ErrWaiting.Code:      {status: 429, code: "60003"},
+	approval.ErrPause.Code:        {status: 429, code: "60003"},
+	approval.ErrReported.Code:     {status: 429, code: "60003", reason: approval.NotMe},
 	approval.ErrFlood.Code:        {status: 429, code: "60003"},
 	approval.ErrNotPending.Code:   {status: 400, code: "60079"},
 	approval.ErrInvalid.Code:      {status: 400, code: "60004"},
@@ -125,6 +128,9 @@ func writeRefusal(w http.ResponseWriter, ref refusal) {
 	}
 	for field, text := range ref.fields {
 		errs[field], answer[field] = text, text
+	}
+	if ref.reason != "" {
+		answer["reason"] = ref.reason
 	}
 	if ref.token {
 		answer["token"] = "is invalid"

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"image/png"
 	"net/url"
@@ -17,7 +16,6 @@ import (
 
 	"rsc.io/qr"
 
-	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
@@ -431,37 +429,5 @@ func TestRemovedDevices(t *testing.T) {
 	}
 	if got := read.Status; len(got.Detailed) != 1 || got.Detailed[0].DeviceID != kept.Grants[0].ID || len(got.Deleted) != 1 || got.Deleted[0].DeviceID != lost.Grants[0].ID {
 		t.Errorf("status %s", a.body)
-	}
-}
-
-// A denial by which the person reports the request is flagged in the callback (contract section 5.3), and says why in the status.
-func TestReported(t *testing.T) {
-	s := newSite(t, roomy)
-	phone := s.Phone(t, s.app, s.ana)
-	for reason, flagged := range map[string]bool{approval.ReasonNotMe: true, "": false} {
-		uuid := s.Ask(t, s.app, s.ana, "Log in?").UUID
-		denied, err := phone.Deny(t, uuid, reason)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := CallbackBody(s.app, denied)
-		if err != nil {
-			t.Fatal(err)
-		}
-		told := answer{body: string(body)}
-		if told.at(t, "approval_request", "transaction", "flagged") != flagged || told.at(t, "approval_request", "transaction", "reason") != reason || told.at(t, "status") != "denied" {
-			t.Errorf("%q is told as %s", reason, body)
-		}
-		want := any(reason)
-		if reason == "" {
-			want = nil
-		}
-		if got := s.get("/onetouch/json/approval_requests/"+uuid).at(t, "approval_request", "reason"); got != want {
-			t.Errorf("the status says %v, want %v", got, want)
-		}
-	}
-	uuid := s.Ask(t, s.app, s.ana, "Log in?").UUID
-	if _, err := phone.Deny(t, uuid, "tired"); !errors.Is(err, approval.ErrInvalid) {
-		t.Errorf("a reason that is none: %v", err)
 	}
 }

@@ -248,7 +248,7 @@ func (f *fixture) furnish(t testing.TB, app tenant.Application) (uuid string) {
 	u := f.User(t, app, "bob@example.com", "202-555-0123")
 	phone := f.Phone(t, app, u)
 	asked := f.Ask(t, app, u, "Log in to the shop")
-	if _, err := phone.Answer(t, asked.UUID, "approve", ""); err != nil {
+	if _, err := phone.Answer(t, asked.UUID, "approve", asked.Match.Value); err != nil {
 		t.Fatal(err)
 	}
 	f.setCallback(t, app, "https://shop.example.com/hook")

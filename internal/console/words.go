@@ -48,8 +48,10 @@ func reason(a approval.Approval) string {
 	switch {
 	case a.Reason == approval.ErrMismatch.Code:
 		return "The number typed on the device was wrong."
-	case a.Reason == approval.ReasonNotMe:
-		return "The person reported it: somebody else had asked."
+	case a.Reason == approval.NotMe && a.Status == approval.Denied:
+		return "The person said that somebody else started it. Requests to them were stopped for 20 minutes."
+	case a.Reason == approval.NotMe:
+		return "Withdrawn when the person said of another request that somebody else started it."
 	case a.Status == approval.Expired:
 		return "Nobody answered in time."
 	case a.Status == approval.Cancelled:

@@ -22,11 +22,28 @@ type approvalView struct {
 	Logo        string      `json:"logo"` // hex SHA-256, or ""
 	Message     string      `json:"message"`
 	Details     []field     `json:"details"`
+	Context     *origin     `json:"context,omitempty"` // as told by the application
 	CreatedAt   int64       `json:"created_at"`
 	ExpiresAt   int64       `json:"expires_at"` // 0 = never
 	Status      string      `json:"status"`
 	Match       match       `json:"match"`
 	Sign        sign        `json:"sign"`
+}
+
+// report tells that the person said on one of their devices that a request was not theirs.
+type report struct {
+	Application string `json:"application"`
+	Account     string `json:"account"`
+	Device      string `json:"device"`
+	At          int64  `json:"at"`
+	Until       int64  `json:"until"` // until then the application asks nothing
+}
+
+// origin is where the request was started.
+type origin struct {
+	Address string `json:"address"`
+	Browser string `json:"browser"`
+	Origin  string `json:"origin"`
 }
 
 type field struct {
@@ -61,6 +78,9 @@ func (s *surface) viewApproval(d device.Device, a approval.Approval) approvalVie
 	if !a.ExpiresAt.IsZero() {
 		out.ExpiresAt = a.ExpiresAt.Unix()
 	}
+	if a.Content.Context != (receipt.Context{}) {
+		out.Context = (*origin)(&a.Content.Context)
+	}
 	for _, f := range a.Content.Details {
 		out.Details = append(out.Details, field(f))
 	}
@@ -75,10 +95,18 @@ func (s *surface) listApprovals(w http.ResponseWriter, r *http.Request, d device
 	if err != nil {
 		return err
 	}
+	reports, err := s.Approvals.Reports(r.Context(), d)
+	if err != nil {
+		return err
+	}
 	out := struct {
 		Approvals  []approvalView `json:"approvals"`
+		Reports    []report       `json:"reports"`
 		ServerTime int64          `json:"server_time"` // Unix milliseconds
-	}{[]approvalView{}, s.Now().UnixMilli()}
+	}{[]approvalView{}, []report{}, s.Now().UnixMilli()}
+	for _, p := range reports {
+		out.Reports = append(out.Reports, report{p.Application, p.Account, p.Device, p.At.Unix(), p.Until.Unix()})
+	}
 	for _, a := range waiting {
 		out.Approvals = append(out.Approvals, s.viewApproval(d, a))
 	}
@@ -100,14 +128,13 @@ func (s *surface) showApproval(w http.ResponseWriter, r *http.Request, d device.
 type answerRequest struct {
 	Decision  string `json:"decision"`
 	Match     string `json:"match"`
-	Reason    string `json:"reason"` // of a denial: "not-me" reports it
 	Signature string `json:"signature"`
 }
 
 func (in answerRequest) check() error {
 	switch {
-	case in.Decision != approval.Approve && in.Decision != approval.Deny:
-		return errInvalid.Saying("The decision is approve or deny.")
+	case in.Decision != approval.Approve && in.Decision != approval.Deny && in.Decision != approval.NotMe:
+		return errInvalid.Saying("The decision is approve, deny or not-me.")
 	case len(in.Match) > 6 || strings.IndexFunc(in.Match, func(r rune) bool { return r < '0' || r > '9' }) >= 0:
 		return errInvalid.Saying("The number to match has at most 6 digits and nothing else.")
 	}
@@ -127,7 +154,7 @@ func (s *surface) answer(w http.ResponseWriter, r *http.Request, d device.Device
 		return approval.ErrUnknown
 	}
 	web.Note(r, slog.String("approval", uuid))
-	a, err := s.Approvals.Answer(r.Context(), d, uuid, approval.Answer{Decision: in.Decision, Match: in.Match, Reason: in.Reason, Signature: in.Signature})
+	a, err := s.Approvals.Answer(r.Context(), d, uuid, approval.Answer{Decision: in.Decision, Match: in.Match, Signature: in.Signature})
 	if err != nil {
 		return err
 	}

@@ -379,3 +379,31 @@ func TestLogos(t *testing.T) {
 	}
 	b.send(t, "GET", "/device/v1/logos/"+digest, nil, "").want(t, 401, "not-signed-in")
 }
+
+// "It was not me" (T-10) and where a request was started (T-17), as two devices of one person see them.
+func TestNotMe(t *testing.T) {
+	b := newBench(t)
+	p, tablet := b.enrolled(t, b.shop, b.ana), b.enrolled(t, b.shop, b.ana)
+	asked := b.Ask(t, b.shop, b.ana, "Log in?", func(r *approval.Request) {
+		r.Context = receipt.Context{Address: "192.0.2.7", Browser: "Mozilla/5.0", Origin: "https://shop.example"}
+	})
+	if got := p.approval(t, asked.UUID); got.Context != asked.Content.Context {
+		t.Errorf("context %+v", got.Context)
+	}
+	p.answer(t, asked.UUID, "not-mine", "").want(t, 400, "invalid")
+	p.post(t, asked.UUID, "not-me", "", p.approval(t, asked.UUID).signed("deny", "")).want(t, 401, "bad-signature")
+	p.answer(t, asked.UUID, "not-me", "").want(t, 200, "")
+	p.answer(t, asked.UUID, "not-me", "").want(t, 200, "")
+	p.answer(t, asked.UUID, "deny", "").want(t, 409, "already-decided")
+	var list struct {
+		Reports []struct {
+			Application, Account, Device string
+			At, Until                    int64
+		}
+	}
+	tablet.do(t, "GET", "approvals", nil).into(t, 200, &list)
+	now := b.Clock.Now().Unix()
+	if len(list.Reports) != 1 || list.Reports[0].Application != asked.Content.Application || list.Reports[0].At != now || list.Reports[0].Until != now+1200 || list.Reports[0].Device == "" {
+		t.Errorf("the other device is told %+v", list.Reports)
+	}
+}

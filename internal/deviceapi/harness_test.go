@@ -190,6 +190,7 @@ type shown struct {
 	Logo        string
 	Message     string
 	Details     []receipt.Field
+	Context     receipt.Context
 	CreatedAt   int64 `json:"created_at"`
 	ExpiresAt   int64 `json:"expires_at"`
 	Status      string
@@ -316,7 +317,7 @@ func (p *phone) approval(t testing.TB, uuid string) shown {
 
 // signed builds what the phone signs out of nothing but what it was sent.
 func (a shown) signed(decision, match string) receipt.Answer {
-	shown := receipt.Content{Application: a.Application.Name, Message: a.Message, Details: a.Details, Logo: a.Logo}
+	shown := receipt.Content{Application: a.Application.Name, Message: a.Message, Details: a.Details, Logo: a.Logo, Context: a.Context}
 	return receipt.Answer{
 		Origin: a.Sign.Origin, Application: a.Application.ID, User: a.Sign.User, Device: a.Sign.Device, Approval: a.UUID, Shown: shown.Digest(),
 		Hidden: a.Sign.Hidden, Match: match, Decision: decision, Nonce: a.Sign.Nonce, IssuedAt: a.Sign.IssuedAt, ExpiresAt: a.ExpiresAt,

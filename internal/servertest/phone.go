@@ -72,24 +72,13 @@ func (p *Phone) Sign(t testing.TB, canonical []byte) string {
 // Answer signs and gives an answer. Decision is approval.Approve or approval.Deny; match is the number typed, or "".
 func (p *Phone) Answer(t testing.TB, uuid, decision, match string) (approval.Approval, error) {
 	t.Helper()
-	return p.answer(t, uuid, decision, match, "")
-}
-
-// Deny denies for a reason, such as approval.ReasonNotMe.
-func (p *Phone) Deny(t testing.TB, uuid, reason string) (approval.Approval, error) {
-	t.Helper()
-	return p.answer(t, uuid, approval.Deny, "", reason)
-}
-
-func (p *Phone) answer(t testing.TB, uuid, decision, match, reason string) (approval.Approval, error) {
-	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	a, err := p.server.Approvals.ForDevice(ctx, p.Device, uuid)
 	if err != nil {
 		return approval.Approval{}, err
 	}
 	signed := p.server.Approvals.Signed(a, p.Device.ID, decision, match)
-	return p.server.Approvals.Answer(ctx, p.Device, uuid, approval.Answer{Decision: decision, Match: match, Reason: reason, Signature: p.Sign(t, signed)})
+	return p.server.Approvals.Answer(ctx, p.Device, uuid, approval.Answer{Decision: decision, Match: match, Signature: p.Sign(t, signed)})
 }
 
 // Subscribed gives the phone a push subscription at endpoint whose messages nobody can read.

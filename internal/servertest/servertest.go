@@ -112,11 +112,13 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 	}
 }
 
-// App makes an application with the settings of a new integration and no limits of sending, changed by each of change.
+// App makes an application with the settings of a new integration but for what tests of other things would trip over (limits of sending,
+// number match, waits after denials), changed by each of change.
 func (s *Server) App(t testing.TB, name string, change ...func(*tenant.Settings)) tenant.Application {
 	t.Helper()
 	settings := tenant.NewIntegration()
 	settings.Sending = sending.Free()
+	settings.Match, settings.UnapprovedWaits = tenant.MatchOff, false
 	for _, c := range change {
 		c(&settings)
 	}

@@ -17,7 +17,7 @@ import (
 
 const approvalColumns = `p.uuid, p.id, p.app_id, a.serial, p.user_id, u.authy_id, u.email, p.status, p.app_name, p.message, p.details, p.hidden, p.logos,
 	p.logo, p.match_mode, p.match_value, p.nonce, p.life, p.created_at, p.expires_at, p.updated_at, p.processed_at, p.reason,
-	p.grant_id, p.signed, p.signature, p.request_hash, p.trace`
+	p.grant_id, p.signed, p.signature, p.request_hash, p.trace, p.context_address, p.context_browser, p.context_origin`
 
 const approvalTables = ` FROM approvals p JOIN applications a ON a.id = p.app_id JOIN users u ON u.id = p.user_id `
 
@@ -35,7 +35,8 @@ func scanApproval(r scanner) (p approvalRow, err error) {
 	var created, expires, updated, processed int64
 	err = r.Scan(&p.UUID, &p.ID, &p.AppID, &p.AppSerial, &p.UserID, &p.AuthyID, &p.UserEmail, &p.Status, &p.Content.Application, &p.Content.Message,
 		&details, &hidden, &logos, &p.Content.Logo, &p.Match.Mode, &p.Match.Value, &p.Nonce, &p.Life, &created, &expires, &updated, &processed,
-		&p.Reason, &p.grantID, &p.signed, &p.signature, &p.requestHash, &p.Trace)
+		&p.Reason, &p.grantID, &p.signed, &p.signature, &p.requestHash, &p.Trace,
+		&p.Content.Context.Address, &p.Content.Context.Browser, &p.Content.Context.Origin)
 	if err != nil {
 		return p, err
 	}
@@ -81,9 +82,9 @@ func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec aud
 	err = s.writeFor(ctx, c.UserID, func(t *tx) error {
 		kept, jobs = c.Approval, nil
 		// The user's row is taken first, so that two nodes cannot both find room below a limit.
-		var lastApproved int64
-		err := t.queryRow(ctx, `SELECT approved_at FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0 FOR NO KEY UPDATE`,
-			c.UserID, c.AppID).Scan(&lastApproved)
+		var lastApproved, stopped int64
+		err := t.queryRow(ctx, `SELECT approved_at, stopped_until FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0 FOR NO KEY UPDATE`,
+			c.UserID, c.AppID).Scan(&lastApproved, &stopped)
 		if err != nil {
 			return missing(err, tenant.ErrUser)
 		}
@@ -96,6 +97,9 @@ func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec aud
 				return err
 			}
 		}
+		if left := fromMS(stopped).Sub(c.Now); left > 0 {
+			return approval.ErrReported.After(left)
+		}
 		if err := t.mayAsk(ctx, c, fromMS(lastApproved)); err != nil {
 			return err
 		}
@@ -104,11 +108,12 @@ func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec aud
 			return err
 		}
 		if err := t.later(ctx, `INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo,
-			match_mode, match_value, nonce, life, created_at, expires_at, updated_at, idempotency_hash, request_hash, trace)
-			VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $15, $17, $18, $19)`,
+			match_mode, match_value, nonce, life, created_at, expires_at, updated_at, idempotency_hash, request_hash,
+			context_address, context_browser, context_origin, trace)
+			VALUES ($1, $2, $3, $4, 'pending', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $15, $17, $18, $19, $20, $21, $22)`,
 			c.UUID, c.ID, c.AppID, c.UserID, c.Content.Application, c.Content.Message, fieldsToJSON(c.Content.Details), fieldsToJSON(c.Hidden),
 			string(logos), c.Content.Logo, string(c.Match.Mode), c.Match.Value, c.Nonce, c.Life, ms(c.CreatedAt), ms(c.ExpiresAt),
-			nullText(c.IdempotencyHash), c.RequestHash, c.Trace); err != nil {
+			nullText(c.IdempotencyHash), c.RequestHash, c.Content.Context.Address, c.Content.Context.Browser, c.Content.Context.Origin, c.Trace); err != nil {
 			return fmt.Errorf("insert approval: %w", err)
 		}
 		if jobs, err = t.insertPushes(ctx, c.UserID, c.Push); err != nil {
@@ -178,6 +183,35 @@ func (t *tx) mayAsk(ctx context.Context, c approval.Creation, lastApproved time.
 			return approval.ErrFlood.After(fromMS(oldest).Add(limit.window).Sub(c.Now))
 		}
 	}
+	if c.Settings.UnapprovedWaits {
+		return t.waited(ctx, c, lastApproved, waiting)
+	}
+	return nil
+}
+
+// waited asks whether the person has had peace for long enough after the requests that they denied or let expire since they last approved one.
+func (t *tx) waited(ctx context.Context, c approval.Creation, lastApproved time.Time, waiting int) error {
+	since := c.Now.Add(-24 * time.Hour)
+	if lastApproved.After(since) {
+		since = lastApproved
+	}
+	var n int
+	var last int64
+	if err := t.queryRow(ctx, `SELECT COUNT(*), COALESCE(MAX(CASE WHEN processed_at > 0 THEN processed_at ELSE expires_at END), 0) FROM approvals
+		WHERE user_id = $1 AND created_at > $2 AND (status IN ('denied', 'expired') OR (status = 'pending' AND expires_at > 0 AND expires_at <= $3))`,
+		c.UserID, ms(since), ms(c.Now)).Scan(&n, &last); err != nil {
+		return err
+	}
+	if n == 0 {
+		return nil
+	}
+	if waiting > 0 { // one at a time, until the person approves one
+		return approval.ErrWaiting.After(10 * time.Second)
+	}
+	wait := approval.Waits[min(n, len(approval.Waits))-1]
+	if left := fromMS(last).Add(wait).Sub(c.Now); left > 0 {
+		return approval.ErrPause.After(left)
+	}
 	return nil
 }
 
@@ -227,6 +261,12 @@ func (s *Store) Decide(ctx context.Context, d approval.Decision, cb job.Job, rec
 				return fmt.Errorf("note the approval: %w", err)
 			}
 		}
+		var ended []string
+		if d.Reason == approval.NotMe {
+			if ended, err = t.stop(ctx, d, userID, rec); err != nil {
+				return err
+			}
+		}
 		if jobs, err = t.insertCallback(ctx, cb); err != nil {
 			return err
 		}
@@ -238,9 +278,44 @@ func (s *Store) Decide(ctx context.Context, d approval.Decision, cb job.Job, rec
 			return err
 		}
 		a, err = answered(ctx, t, p)
+		a.Ended = ended
 		return err
 	})
 	return a, jobs, err
+}
+
+// stop keeps that the person said "it was not me": nothing is asked of them for a while, and what else waits for them is withdrawn.
+func (t *tx) stop(ctx context.Context, d approval.Decision, userID string, rec audit.Record) ([]string, error) {
+	until := d.Now.Add(approval.StopFor)
+	if _, err := t.exec(ctx, `UPDATE users SET stopped_until = $1, stopped_by = $2 WHERE id = $3`, ms(until), d.GrantID, userID); err != nil {
+		return nil, fmt.Errorf("stop requests: %w", err)
+	}
+	rows, err := t.query(ctx, `UPDATE approvals SET status = 'cancelled', processed_at = $1, updated_at = $1, reason = $2
+		WHERE user_id = $3 AND status = 'pending' RETURNING uuid`, ms(d.Now), approval.NotMe, userID)
+	ended, err := collect(rows, err, func(r scanner) (uuid string, err error) { return uuid, r.Scan(&uuid) })
+	if err != nil {
+		return nil, fmt.Errorf("withdraw what else waits: %w", err)
+	}
+	for _, uuid := range ended {
+		if err := t.record(ctx, audit.New(d.Now, rec.AppID, "system", "approval.cancelled", "approval:"+uuid).Noting(approval.NotMe)); err != nil {
+			return nil, err
+		}
+	}
+	return ended, t.record(ctx, audit.New(d.Now, rec.AppID, rec.Actor, "approvals.stopped", "user:"+userID).Noting("until "+until.UTC().Format("15:04:05 UTC")))
+}
+
+// ReportsForDevice returns who of the device's users said "it was not me" while that stops requests.
+func (s *Store) ReportsForDevice(ctx context.Context, deviceID string, now time.Time) ([]approval.Report, error) {
+	rows, err := s.query(ctx, `SELECT a.name, u.email, u.stopped_until, COALESCE(d.name, '') FROM grants g JOIN users u ON u.id = g.user_id JOIN applications a ON a.id = u.app_id
+		LEFT JOIN grants b ON b.id = u.stopped_by LEFT JOIN devices d ON d.id = b.device_id
+		WHERE g.device_id = $1 AND g.removed_at = 0 AND u.removed_at = 0 AND u.stopped_until > $2 ORDER BY u.stopped_until DESC, u.id`, deviceID, ms(now))
+	return collect(rows, err, func(r scanner) (p approval.Report, err error) {
+		var until int64
+		err = r.Scan(&p.Application, &p.Account, &until, &p.Device)
+		p.Until = fromMS(until)
+		p.At = p.Until.Add(-approval.StopFor)
+		return p, err
+	})
 }
 
 // Cancel withdraws a pending approval.

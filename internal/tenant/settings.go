@@ -27,6 +27,7 @@ type Settings struct {
 	WaitingMax      int     `json:"waiting_max"`       // pending approvals of one user
 	UnapprovedHour  int     `json:"unapproved_hour"`   // requests in an hour since the user last approved one
 	UnapprovedBurst int     `json:"unapproved_burst"`  // the same in five minutes; 0: no such limit
+	UnapprovedWaits bool    `json:"unapproved_waits"`  // each denial or expiry makes the next request wait longer
 
 	CodeDigits int     `json:"code_digits"` // app codes
 	CodePeriod Seconds `json:"code_period"`
@@ -53,13 +54,13 @@ type Seconds int64
 // Duration converts s.
 func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
 
-// NewIntegration is what an application gets that is written against this service.
-// Number match stays off until the operator turns it on: the application has to show the number.
+// NewIntegration is what an application gets that is written against this service. Its page shows the number of an approval, as the login
+// library's does.
 func NewIntegration() Settings {
 	return Settings{
-		Match: MatchOff, MatchDigits: 3,
+		Match: MatchType, MatchDigits: 3,
 		ApprovalLife: 120, ApprovalLifeMax: 600,
-		WaitingMax: 3, UnapprovedHour: 10, UnapprovedBurst: 3,
+		WaitingMax: 3, UnapprovedHour: 10, UnapprovedBurst: 3, UnapprovedWaits: true,
 		CodeDigits: 6, CodePeriod: 30, CodeSkew: 1, SentDigits: 6,
 		SMSEnabled: true, OneTouch: true,
 	}

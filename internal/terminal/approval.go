@@ -46,6 +46,7 @@ type wireApproval struct {
 	Logo        string
 	Message     string
 	Details     []receipt.Field
+	Context     receipt.Context
 	CreatedAt   int64 `json:"created_at"`
 	ExpiresAt   int64 `json:"expires_at"`
 	Status      string
@@ -61,7 +62,7 @@ func (w wireApproval) approval() Approval {
 		UUID:    receipt.CleanText(w.UUID),
 		Account: receipt.CleanText(w.Account),
 		Content: receipt.Content{
-			Application: w.Application.Name, Message: w.Message, Details: w.Details, Logo: receipt.CleanText(w.Logo),
+			Application: w.Application.Name, Message: w.Message, Details: w.Details, Logo: receipt.CleanText(w.Logo), Context: w.Context,
 		}.Clean(),
 		CreatedAt:   time.Unix(w.CreatedAt, 0),
 		Status:      receipt.CleanText(w.Status),
@@ -152,7 +153,7 @@ func (t *Terminal) mayAnswer(a Approval, decision, match string) error {
 		return fmt.Errorf("the request is meant for %q, but this terminal belongs to %s; nothing was signed", receipt.CleanText(a.terms.Origin), t.base)
 	case a.terms.Device != t.state.Device:
 		return errors.New("the request is meant for another device; nothing was signed")
-	case decision == receipt.Deny && match == "":
+	case decision != receipt.Approve && match == "":
 		return nil
 	case a.MatchDigits == 0 && match != "":
 		return errors.New("this request asks for no number; leave --match away")

@@ -7,8 +7,8 @@ import { sign } from "./keys.ts";
 
 /** What the page draws of an approval, and so what is signed as shown. */
 export function shownOf(approval: Approval): Shown {
-  const { application, message, details, logo } = approval;
-  return { application: application.name, message, details, logo };
+  const { application, message, details, logo, context } = approval;
+  return { application: application.name, message, details, logo, context };
 }
 
 /** Signs a decision about what was shown. */
@@ -19,7 +19,6 @@ export async function signAnswer(
   shown: Shown,
   decision: Decision,
   match: string,
-  reason: SignedAnswer["reason"],
 ): Promise<SignedAnswer> {
   const { hidden, issued_at, nonce, user } = approval.sign;
   const answer = answerValue({
@@ -36,11 +35,11 @@ export async function signAnswer(
     shown: await shownDigest(shown),
     user,
   });
-  return { decision, match, reason, signature: await sign(key, answer) };
+  return { decision, match, signature: await sign(key, answer) };
 }
 
 /** How an answer ended: as decided, or overtaken by something else. */
-export type Ending = "approved" | "denied" | "mismatch" | "expired" | "cancelled" | "overtaken";
+export type Ending = "approved" | "denied" | "not-me" | "mismatch" | "expired" | "cancelled" | "overtaken";
 
 export type Answering =
   | { readonly step: "open" }
@@ -63,7 +62,7 @@ const PASSING = new Set(["network", "unavailable", "limited", "internal"]);
 
 type Sender = {
   readonly state: Answering;
-  readonly decide: (shown: Shown, decision: Decision, match: string, reason?: SignedAnswer["reason"]) => void;
+  readonly decide: (shown: Shown, decision: Decision, match: string) => void;
   readonly resend: () => void;
 };
 
@@ -81,7 +80,7 @@ export function useAnswering(session: Session, key: CryptoKey, device: string, a
     try {
       signed.current ??= await make();
       const { status } = await session.answer(approval.uuid, signed.current);
-      setState({ step: "ended", ending: status });
+      setState({ step: "ended", ending: decision === "not-me" && status === "denied" ? "not-me" : status });
     } catch (error) {
       const problem = asProblem(error);
       const ending = ENDINGS[problem.code];
@@ -96,8 +95,8 @@ export function useAnswering(session: Session, key: CryptoKey, device: string, a
     }
   };
 
-  const decide: Sender["decide"] = (shown, decision, match, reason = "") =>
-    void deliver(() => signAnswer(key, device, approval, shown, decision, match, reason), decision);
+  const decide: Sender["decide"] = (shown, decision, match) =>
+    void deliver(() => signAnswer(key, device, approval, shown, decision, match), decision);
   const resend = () => {
     const kept = signed.current;
     if (kept) void deliver(() => Promise.resolve(kept), kept.decision);

@@ -1,7 +1,7 @@
 // Owns every request to the device API (/device/v1): JSON in and out, problem codes, and signing in
 // again by itself when the session has ended.
 
-import { enrolmentValue, sessionValue, type Decision, type Field } from "./canonical.ts";
+import { enrolmentValue, sessionValue, type Context, type Decision, type Field } from "./canonical.ts";
 import { sign, type DeviceKey } from "./keys.ts";
 import type { Device, Grant, Platform } from "./store.ts";
 
@@ -13,6 +13,7 @@ export interface Approval {
   readonly logo: string;
   readonly message: string;
   readonly details: readonly Field[];
+  readonly context?: Context;
   readonly created_at: number;
   readonly expires_at: number;
   readonly status: "pending" | "approved" | "denied" | "expired" | "cancelled";
@@ -25,6 +26,16 @@ export interface Approval {
     readonly nonce: string;
     readonly issued_at: number;
   };
+}
+
+/** Somebody said on one of the person's devices that a request was not theirs. Times are Unix seconds. */
+export interface Report {
+  readonly application: string;
+  readonly account: string;
+  readonly device: string;
+  readonly at: number;
+  /** Until then the application asks nothing. */
+  readonly until: number;
 }
 
 /** One device of an account that this device may see. */
@@ -42,8 +53,6 @@ export interface OtherDevice {
 export interface SignedAnswer {
   readonly decision: Decision;
   readonly match: string;
-  /** Of a denial: "not-me" reports that somebody else asked. */
-  readonly reason: "" | "not-me";
   readonly signature: string;
 }
 
@@ -170,7 +179,7 @@ export class Session {
   ) {}
 
   approvals = () =>
-    this.call<{ approvals: readonly Approval[]; server_time: number }>("GET", "approvals");
+    this.call<{ approvals: readonly Approval[]; reports?: readonly Report[]; server_time: number }>("GET", "approvals");
 
   approval = (uuid: string) => this.call<Approval>("GET", `approvals/${encodeURIComponent(uuid)}`);
 

@@ -53,6 +53,13 @@ export interface Field {
 
 const pairs = (fields: readonly Field[]) => fields.map(({ name, value }) => [name, value]);
 
+/** Where a request was started, as the application tells. "" is not told. */
+export interface Context {
+  readonly address: string;
+  readonly browser: string;
+  readonly origin: string;
+}
+
 /**
  * Everything of an approval that the page renders. The page is drawn from this object and from nothing
  * else that an application can choose, so that the digest covers all that was read.
@@ -63,12 +70,15 @@ export interface Shown {
   readonly details: readonly Field[];
   /** Hex SHA-256 of the logo's PNG, or "". */
   readonly logo: string;
+  /** Absent when the application told nothing. */
+  readonly context?: Context | undefined;
 }
 
 /** What the `shown` digest is taken over. */
 export function shownValue(shown: Shown): Json {
   return {
     application: shown.application,
+    ...(shown.context && { context: { ...shown.context } }),
     details: pairs(shown.details),
     format: "countersign.shown",
     logo: shown.logo,
@@ -81,7 +91,8 @@ export function shownDigest(shown: Shown): Promise<string> {
   return digest(shownValue(shown));
 }
 
-export type Decision = "approve" | "deny";
+/** "not-me" is a denial that also tells that somebody else started the request. */
+export type Decision = "approve" | "deny" | "not-me";
 
 /** What a device signs for one approval. Times are Unix seconds; an expiry of 0 means never. */
 export interface Answer {

@@ -69,6 +69,13 @@ export function nameOf(browser: Browser): string {
   }
 }
 
+/** What a browser is, in words, by what it calls itself; that itself when it is none that we know. */
+export function browserOf(userAgent: string): string {
+  const browser = firstOf(BROWSERS, userAgent);
+  if (!userAgent.includes("Mozilla/") || browser === BROWSERS[""]) return userAgent;
+  return texts.device.on(browser, firstOf({ Android: "Android", iPhone: "iPhone", iPad: "iPad", ...SYSTEMS }, userAgent));
+}
+
 // In the order in which they must be asked: most browsers also name the ones they stem from.
 const BROWSERS = { Edg: "Edge", OPR: "Opera", Firefox: "Firefox", Chrome: "Chrome", Safari: "Safari", "": "Browser" };
 const SYSTEMS = { Windows: "Windows", CrOS: "ChromeOS", Macintosh: "Mac", Linux: "Linux", "": "computer" };

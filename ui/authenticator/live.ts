@@ -1,7 +1,7 @@
 // Owns keeping up with the server: the event stream, re-reading when something may have changed, and
 // polling while the stream is down. The server's rows are the truth; an event only says "read again".
 
-import { asProblem, type Approval, type Session } from "./api.ts";
+import { asProblem, type Approval, type Report, type Session } from "./api.ts";
 import type { Clock } from "./clock.ts";
 import { load, update, type Grant, type KeptGrant } from "./store.ts";
 
@@ -21,6 +21,8 @@ export interface LiveState {
   readonly link: Link;
   /** Waiting requests, newest first; undefined until the first read. */
   readonly approvals: readonly Approval[] | undefined;
+  /** What was said not to be the person's, while it stops requests. */
+  readonly reports: readonly Report[];
   readonly grants: readonly KeptGrant[];
   /** The server no longer knows this device, or it has no account left. */
   readonly removed: boolean;
@@ -45,7 +47,7 @@ export class Live {
     private readonly clock: Clock,
     grants: readonly KeptGrant[],
   ) {
-    this.state = { link: "connecting", approvals: undefined, grants, removed: false, trouble: "" };
+    this.state = { link: "connecting", approvals: undefined, reports: [], grants, removed: false, trouble: "" };
   }
 
   /** Opens the stream and begins to read. */
@@ -152,8 +154,8 @@ export class Live {
   }
 
   private async fetchApprovals(): Promise<void> {
-    const { approvals } = await this.clock.measure(this.session.approvals);
-    this.set({ approvals: approvals.filter(({ status }) => status === "pending") });
+    const { approvals, reports } = await this.clock.measure(this.session.approvals);
+    this.set({ approvals: approvals.filter(({ status }) => status === "pending"), reports: reports ?? [] });
   }
 
   private async fetchGrants(): Promise<void> {

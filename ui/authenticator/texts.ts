@@ -262,7 +262,22 @@ export const texts = {
     approving: "Approving…",
     deny: "Deny",
     denying: "Denying…",
-    report: "I did not start this: deny and report",
+    why: "Did you start this yourself?",
+    whyHint: (application: string) =>
+      `“It was not me” also stops requests of ${application} to you for 20 minutes, and tells it that somebody may know your password.`,
+    mistake: "Yes, I changed my mind",
+    notMe: "It was not me",
+    notYet: "Back",
+    told: "Where it was started, as told by",
+    address: "Network address",
+    place: "Place",
+    placeUnknown: "not known",
+    browser: "Browser",
+    origin: "Page",
+    lookalike: "The name of this page has letters of other alphabets. They can look like other letters.",
+    reported: (application: string, until: string) => `${application} asks you nothing until ${until}`,
+    reportedText: (device: string, at: string) =>
+      `“It was not me” was said ${device === "" ? "" : `on ${device} `}at ${at}. If somebody may know your password, change it there.`,
     unsupported: "This request asks for a kind of check that this app does not know. Load the page again to get the newest app. You can always deny.",
     wrongOrigin: (origin: string) => `This request can only be approved at ${origin}.`,
     failed: "Your answer has not arrived yet",
@@ -272,6 +287,7 @@ export const texts = {
     unknownTitle: "This request is not here",
     unknown: "It may belong to another account or device, or it was cleared away.",
     done: "Done",
+    lookDevices: "Look through your devices",
     next: (n: number) => (n === 1 ? "Next request" : `${n} more requests`),
     signed: "Signed by this device",
   },
@@ -285,6 +301,11 @@ export const texts = {
       title: "Denied",
       text: (application: string) =>
         `${application} was told no. If you did not start this, someone may know your password: change it.`,
+    },
+    "not-me": {
+      title: "Denied and reported",
+      text: (application: string) =>
+        `${application} was told that this was not you, and asks you nothing for 20 minutes. Somebody may know your password: change it at ${application} now, and look whether you know all your devices.`,
     },
     mismatch: {
       title: "The digits did not match",

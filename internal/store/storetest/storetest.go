@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, groups ...string) {
 		{"Sending", sendingTests},
 		{"DropIn", dropInTests},
 		{"Approvals", approvalTests},
+		{"Fatigue", fatigueTests},
 		{"Callbacks", callbackTests},
 		{"Jobs", jobTests},
 		{"Push", pushTests},
@@ -136,7 +137,9 @@ func (f *fixture) otherAccount(t *testing.T, name string) tenant.Application {
 	err := f.Exec(t.Context(), `INSERT INTO accounts (id, name, owner_email, created_at) VALUES ($1, 'Other', 'other@example.net', $2)`,
 		account, f.now().Add(time.Hour).UnixMilli())
 	must(t, err)
-	app, err := f.Tenants.CreateApplication(t.Context(), account, name, tenant.NewIntegration(), "operator:test")
+	settings := tenant.NewIntegration()
+	settings.Match = tenant.MatchOff
+	app, err := f.Tenants.CreateApplication(t.Context(), account, name, settings, "operator:test")
 	must(t, err)
 	return app
 }

@@ -203,7 +203,7 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request) {
 		a.Status, a.answer = "denied", "mismatch"
 		Problem(w, http.StatusConflict, "number-mismatch", "The number does not match; the request is denied now")
 	default:
-		a.Status, a.answer = map[string]string{receipt.Approve: "approved", receipt.Deny: "denied"}[in.Decision], in.Decision+in.Match
+		a.Status, a.answer = map[string]string{receipt.Approve: "approved", receipt.Deny: "denied", receipt.NotMe: "denied"}[in.Decision], in.Decision+in.Match
 		writeJSON(w, map[string]any{"status": a.Status, "processed_at": s.Now().Unix()})
 	}
 }

@@ -22,6 +22,7 @@ type DecideProps = {
 /** Asks for the decision. */
 export function Decide({ approval, shown, answering, now }: DecideProps) {
   const [digits, setDigits] = useState("");
+  const [denying, setDenying] = useState(false);
   const { state, decide, resend } = answering;
   useTitle(texts.request.from(shown.application));
 
@@ -45,19 +46,7 @@ export function Decide({ approval, shown, answering, now }: DecideProps) {
         {!known && <ErrorNotice>{texts.request.unsupported}</ErrorNotice>}
         {!rightOrigin && <ErrorNotice>{texts.request.wrongOrigin(approval.sign.origin)}</ErrorNotice>}
         {state.step === "refused" && <ErrorNotice>{problemText(state.problem)}</ErrorNotice>}
-        {state.step === "kept" ? (
-          <Kept decision={state.decision} problem={state.problem} />
-        ) : (
-          <button
-            type="button"
-            class="button button--quiet decide__report"
-            disabled={busy}
-            onClick={(event) => event.detail < 2 && decide(shown, "deny", "", "not-me")}
-            data-testid="report"
-          >
-            {texts.request.report}
-          </button>
-        )}
+        {state.step === "kept" && <Kept decision={state.decision} problem={state.problem} />}
       </div>
       {state.step === "kept" ? (
         <div class="decide__buttons decide__buttons--one">
@@ -65,16 +54,24 @@ export function Decide({ approval, shown, answering, now }: DecideProps) {
             {texts.retry}
           </button>
         </div>
+      ) : denying ? (
+        <Why
+          application={shown.application}
+          busy={busy}
+          sending={sending}
+          onWhy={(decision) => decide(shown, decision, "")}
+          onBack={() => setDenying(false)}
+        />
       ) : (
         <div class="decide__buttons">
           <button
             type="button"
             class="button button--refuse"
             disabled={busy}
-            onClick={(event) => event.detail < 2 && decide(shown, "deny", "")}
+            onClick={(event) => event.detail < 2 && setDenying(true)}
             data-testid="deny"
           >
-            {sending === "deny" ? texts.request.denying : texts.request.deny}
+            {texts.request.deny}
           </button>
           {/* The second tap of a double tap, begun on the page before, decides nothing here. */}
           <button
@@ -88,6 +85,46 @@ export function Decide({ approval, shown, answering, now }: DecideProps) {
         </div>
       )}
     </form>
+  );
+}
+
+type WhyProps = {
+  application: string;
+  busy: boolean;
+  sending: Decision | undefined;
+  onWhy: (decision: "deny" | "not-me") => void;
+  onBack: () => void;
+};
+
+/** Asks why before a denial is signed, because the reason is inside the signature. Nothing is approved meanwhile. */
+function Why({ application, busy, sending, onWhy, onBack }: WhyProps) {
+  const question = useRef<HTMLParagraphElement>(null);
+  useEffect(() => question.current?.focus(), []);
+  const button = (decision: "deny" | "not-me", look: string, text: string) => (
+    <button
+      type="button"
+      class={`button ${look}`}
+      disabled={busy}
+      onClick={(event) => event.detail < 2 && onWhy(decision)}
+      data-testid={decision === "deny" ? "deny-mistake" : "deny-not-me"}
+    >
+      {sending === decision ? texts.request.denying : text}
+    </button>
+  );
+  return (
+    <div class="why" role="group" aria-labelledby="why" aria-describedby="why-hint">
+      <p class="why__question" id="why" tabIndex={-1} ref={question}>
+        {texts.request.why}
+      </p>
+      <p class="why__hint" id="why-hint">
+        {texts.request.whyHint(application)}
+      </p>
+      {button("not-me", "button--refuse", texts.request.notMe)}
+      {button("deny", "button--outline", texts.request.mistake)}
+      <button type="button" class="button button--quiet" disabled={busy} onClick={onBack} data-testid="deny-back">
+        {texts.request.notYet}
+      </button>
+    </div>
   );
 }
 

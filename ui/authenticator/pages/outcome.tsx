@@ -16,6 +16,7 @@ export type OutcomeName = keyof typeof texts.outcome;
 const symbols: Record<OutcomeName, SymbolName> = {
   approved: "approved",
   denied: "denied",
+  "not-me": "denied",
   mismatch: "mismatch",
   expired: "expired",
   cancelled: "cancelled",
@@ -50,6 +51,11 @@ export function Outcome({ name, shown, approval, others, now }: OutcomeProps) {
       </div>
       <Slip shown={shown} account={approval.account} asked={moment(approval.created_at, now)} done />
       <div class="outcome__buttons">
+        {name === "not-me" && (
+          <Link class="button button--primary button--wide" href="/devices" data-testid="look-devices">
+            {texts.request.lookDevices}
+          </Link>
+        )}
         {next && (
           <Link class="button button--primary button--wide" href={others.length === 1 ? `/approvals/${next.uuid}` : "/"}>
             {texts.request.next(others.length)}

@@ -14,7 +14,7 @@ import { Symbol } from "../parts/mark.tsx";
 import { DoneNotice, ErrorNotice } from "../parts/notice.tsx";
 import { Ring } from "../parts/ring.tsx";
 import { useTitle } from "../parts/status.ts";
-import { ago, problem, texts, timeLeft } from "../texts.ts";
+import { ago, moment, problem, texts, timeLeft } from "../texts.ts";
 import "./requests.css";
 
 type RequestsProps = {
@@ -42,6 +42,11 @@ export function Requests({ live, clock, added, onAddedSeen, children }: Requests
   if (!waiting) return <Unread live={live} />;
   return (
     <div class="requests">
+      {live.reports.map(({ application, account, device, at, until }) => (
+        <ErrorNotice key={`${application} ${account}`} title={texts.request.reported(application, moment(until, now / 1000))}>
+          {texts.request.reportedText(device, moment(at, now / 1000))}
+        </ErrorNotice>
+      ))}
       {added.length > 0 && <DoneNotice onDismiss={onAddedSeen}>{texts.added(added)}</DoneNotice>}
       <div class={n === 0 ? "centered" : "requests__some"}>
         {n === 0 && <Symbol name="empty" />}

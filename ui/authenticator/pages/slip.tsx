@@ -2,7 +2,9 @@
 // `Shown`, whose digest is signed: nothing is shown that is not in the digest. It is plain text, in
 // its own direction, wrapped and never cut.
 
-import type { Shown } from "../canonical.ts";
+import type { Context, Shown } from "../canonical.ts";
+import { browserOf } from "../enrolment.ts";
+import { Icon } from "../parts/icons.tsx";
 import { AppLogo } from "../parts/applogo.tsx";
 import { Heading } from "../parts/heading.tsx";
 import { texts } from "../texts.ts";
@@ -54,6 +56,48 @@ export function Slip({ shown, account, asked, done }: SlipProps) {
 }
 
 function Details({ shown, asked }: Pick<SlipProps, "shown" | "asked">) {
+  return (
+    <>
+      <Asked shown={shown} asked={asked} />
+      {shown.context && <Told application={shown.application} context={shown.context} />}
+    </>
+  );
+}
+
+/** Where it was started. It is the application's word; where an address is, nobody here looks up. */
+function Told({ application, context }: { application: string; context: Context }) {
+  const { address, browser, origin } = context;
+  return (
+    <section class="slip__told" data-testid="context">
+      <h3 class="slip__told-by">
+        {texts.request.told} <bdi>{application}</bdi>
+      </h3>
+      <dl class="slip__details">
+        {address && <Line name={texts.request.address} value={address} />}
+        {address && <Line name={texts.request.place} value={texts.request.placeUnknown} />}
+        {browser && <Line name={texts.request.browser} value={browserOf(browser)} />}
+        {origin && <Line name={texts.request.origin} value={origin} />}
+      </dl>
+      {/[/.]xn--/.test(origin) && (
+        <p class="slip__lookalike">
+          <Icon name="warning" size={18} />
+          {texts.request.lookalike}
+        </p>
+      )}
+    </section>
+  );
+}
+
+function Line({ name, value }: { name: string; value: string }) {
+  return (
+    <div class="slip__detail">
+      <dt>{name}</dt>
+      <dd dir="auto">{value}</dd>
+    </div>
+  );
+}
+
+function Asked({ shown, asked }: Pick<SlipProps, "shown" | "asked">) {
   return (
     <dl class="slip__details">
       {shown.details.map(({ name, value }) => (
