@@ -226,7 +226,10 @@ func (db *postgres) transaction(careful bool, fn func(*tx) error) (again bool, e
 	on := onConnection(conn.Conn(), careful)
 	t := &tx{on: on}
 	_ = t.control("BEGIN ISOLATION LEVEL READ COMMITTED")
-	if err := guarded(func() error { return fn(t) }); err != nil {
+	if err := guarded(func() error {
+		err := fn(t)
+		return errors.Join(err, t.lost)
+	}); err != nil {
 		again := on.mixedUp || isThrownBack(err)
 		if isLost(conn, err) {
 			again = true
