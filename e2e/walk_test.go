@@ -34,7 +34,7 @@ func walkLogIn(t *testing.T, d *dev) {
 	}
 	ana.openRequest("")
 	ana.hand.see(testid("request-state"), "Owlgate", "Log in to Owlgate", ana.email)
-	order(t, ana.hand, "Account", "Browser", "Address")
+	ana.hand.see(testid("context"), "Chrome on Linux", "127.0.0.1", d.LoginURL)
 	seesLogo(t, ana.hand)
 	pending := cookies(ana.desk, d.LoginURL)
 	ana.press("approve")

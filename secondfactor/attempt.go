@@ -79,6 +79,7 @@ const (
 	NoticePaused      Notice = "push_paused"    // the provider refuses more requests for now
 	NoticeAskedAgain  Notice = "push_again"     // the device was told of the same request once more
 	NoticeAskedEnough Notice = "push_enough"    // asked for too soon, or often enough
+	NoticeStopped     Notice = "push_stopped"   // the person said "not me" a while ago
 	NoticeUnreachable Notice = "unreachable"    // the provider did not answer
 	NoticeUnconfirmed Notice = "unconfirmed"    // the provider does not confirm the approval, or its receipt is for something else
 	NoticeWrong       Notice = "code_wrong"     // wrong, used and too old look the same

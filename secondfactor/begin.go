@@ -58,13 +58,9 @@ func (c Completion) Covers(act Act) bool {
 // is not signed in. Once the attempt is completed it goes to returnTo, a local path. In a trusted browser nothing is asked.
 func (g *Guard) Login(w http.ResponseWriter, r *http.Request, p Person, returnTo string) {
 	ctx := context.WithoutCancel(r.Context())
-	details := []client.Field{{Name: "Account", Value: p.Account}, {Name: "Browser", Value: Browser(r)}}
-	if address := g.config.Address(r); address != "" {
-		details = append(details, client.Field{Name: "Address", Value: address})
-	}
 	a := Attempt{
 		Purpose: ForLogin, User: p.ID, AuthyID: p.AuthyID, Keys: p.Keys, Stamp: p.Stamp,
-		Ask:      Ask{Message: "Log in to " + g.config.Name, Details: details, Logo: g.config.Logo},
+		Ask:      Ask{Message: "Log in to " + g.config.Name, Details: []client.Field{{Name: "Account", Value: p.Account}}, Logo: g.config.Logo},
 		ReturnTo: LocalPath(returnTo, "/"), StartOver: g.config.LoginURL,
 	}
 	left, err := g.RecoveryCodesLeft(ctx, p.ID)
@@ -154,6 +150,7 @@ func (g *Guard) push(ctx context.Context, a Attempt) error {
 	defer cancel()
 	request := client.ApprovalRequest{
 		Message: a.Ask.Message, Details: a.Ask.Details, HiddenDetails: a.Ask.Hidden, Expire: g.config.Limits.Push, Match: g.config.Match,
+		Context: g.context(a),
 		// Two tabs that ask at once, and a retry of ours, get one approval.
 		IdempotencyKey: a.ID + "-" + strconv.Itoa(a.Requests+1),
 	}
@@ -182,6 +179,8 @@ func (g *Guard) notPushed(ctx context.Context, a Attempt, cause error) error {
 	switch {
 	case errors.Is(cause, client.ErrNoDevice):
 		state, notice = CodePending, NoticeNoDevice
+	case errors.Is(cause, client.ErrNotMe):
+		state, notice = CodePending, NoticeStopped
 	case errors.Is(cause, client.ErrRateLimited):
 		state, notice = CodePending, NoticePaused
 	case errors.Is(cause, client.ErrSuspended):

@@ -113,6 +113,7 @@ func (l *Limits) defaults() {
 // Guard runs attempts and keeps sessions. It is safe for concurrent use. [New] makes it, Close ends it.
 type Guard struct {
 	config   Config
+	origin   string // of the application's pages
 	base     string // path prefix under which browsers reach the application, "" for none
 	secure   bool   // the public URL is https
 	origins  *http.CrossOriginProtection
@@ -143,7 +144,7 @@ func New(c Config) (*Guard, error) {
 		return nil, errors.New("secondfactor: Trust is filled in only half")
 	}
 	base := strings.TrimSuffix(public.EscapedPath(), "/")
-	origin := public.Scheme + "://" + public.Host
+	origin := public.Scheme + "://" + strings.ToLower(public.Host)
 	c.PublicURL = origin + base
 	for path, otherwise := range map[*string]string{&c.LoginURL: "/login", &c.EnrolURL: "/enrol", &c.AfterLogout: "/"} {
 		if *path == "" {
@@ -163,7 +164,7 @@ func New(c Config) (*Guard, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Limits.defaults()
-	g := &Guard{config: c, base: base, secure: public.Scheme == "https", origins: http.NewCrossOriginProtection()}
+	g := &Guard{config: c, origin: origin, base: base, secure: public.Scheme == "https", origins: http.NewCrossOriginProtection()}
 	// A proxy may change the Host that requests are compared with; our own address is trusted whatever it does.
 	if err := g.origins.AddTrustedOrigin(origin); err != nil {
 		return nil, fmt.Errorf("secondfactor: PublicURL: %w", err)

@@ -8,11 +8,29 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"countersign.dev/client"
 )
 
 // Origin is what is known of the browser behind a request: by its own word, and by Config.Address.
 func (g *Guard) Origin(r *http.Request) Origin {
 	return Origin{Browser: Browser(r), Address: g.config.Address(r)}
+}
+
+// context is what the device shows of where an attempt was begun, in the form that the provider keeps, because the device signs it. What
+// is unknown is left out rather than invented (D29).
+func (g *Guard) context(a Attempt) client.Context {
+	from := client.Context{Origin: g.origin}
+	if ip, err := netip.ParseAddr(a.Origin.Address); err == nil {
+		from.IP = ip.Unmap().WithZone("").String()
+	}
+	if a.Origin.Browser != "unknown" {
+		from.UserAgent = a.Origin.Browser // in a few words: nobody reads what browsers call themselves
+	}
+	if strings.Trim(from.Origin, "abcdefghijklmnopqrstuvwxyz0123456789:/.-[]") != "" {
+		from.Origin = "" // no name that a device would show
+	}
+	return from
 }
 
 // connectionAddress is the address of the connection. Behind a proxy it is the proxy's: set Config.Address.

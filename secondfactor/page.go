@@ -142,7 +142,7 @@ func (p Page) Serious() bool {
 // Failed reports whether the notice is about something that went wrong, rather than something to know.
 func (p Page) Failed() bool {
 	switch p.Notice {
-	case NoticeIgnored, NoticeNoDevice, NoticeWait, NoticePaused, NoticeAskedEnough:
+	case NoticeIgnored, NoticeNoDevice, NoticeWait, NoticePaused, NoticeStopped, NoticeAskedEnough:
 		return false
 	}
 	return p.Serious()

@@ -111,7 +111,7 @@ func (g *Guard) confirmSettings(w http.ResponseWriter, r *http.Request) error {
 		Purpose: ForConfirm, User: who.User(), AuthyID: p.AuthyID, Keys: p.Keys, Stamp: p.Stamp, Session: who.session.Hash,
 		Ask: Ask{
 			Message: "Change the settings of your account at " + g.config.Name,
-			Details: []client.Field{{Name: "Account", Value: p.Account}, {Name: "Browser", Value: Browser(r)}}, Logo: g.config.Logo,
+			Details: []client.Field{{Name: "Account", Value: p.Account}}, Logo: g.config.Logo,
 		},
 		ReturnTo: next, StartOver: next,
 	}, p.Prefer, g.config.Limits.Login)

@@ -3,8 +3,10 @@
 package secondfactor_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"countersign.dev/client/receipt"
 	"countersign.dev/secondfactor"
@@ -30,6 +32,7 @@ func TestT14_ReceiptsAreChecked(t *testing.T) {
 		"another approval":             {device: "own", change: func(a *receipt.Answer) { a.Approval = "00000000-0000-4000-8000-000000000000" }},
 		"another user":                 {device: "own", change: func(a *receipt.Answer) { a.User++ }},
 		"another application":          {device: "own", change: func(a *receipt.Answer) { a.Application = strings.Repeat("0", 24) }},
+		"begun somewhere else":         {device: "own", change: func(a *receipt.Answer) { a.Shown = contentElsewhere().Digest() }},
 		"denied":                       {device: "own", change: func(a *receipt.Answer) { a.Decision = receipt.Deny }},
 		"another number":               {device: "own", change: func(a *receipt.Answer) { a.Match = "99" }},
 		"another origin, trust given":  {device: "own", change: func(a *receipt.Answer) { a.Origin = "http://other.test" }, pin: "trust"},
@@ -63,6 +66,45 @@ func TestT14_ReceiptsAreChecked(t *testing.T) {
 				t.Errorf("signed in: %v, state %s", b.anybody(), b.state())
 			}
 		})
+	}
+}
+
+// contentElsewhere is what another browser's log-in would show.
+func contentElsewhere() receipt.Content {
+	return receipt.Content{
+		Application: secondfactortest.Application, Message: "Log in to Owlgate", Details: []receipt.Field{{Name: "Account", Value: "cid@example.com"}},
+		Context: receipt.Context{Address: "203.0.113.9", Origin: publicURL},
+	}
+}
+
+// PU2, T-17: the device shows where it was begun, and only what is known.
+func TestPU2_ContextIsTold(t *testing.T) {
+	a := newApp(t, func(c *secondfactor.Config) {
+		c.PublicURL = "http://App.test"
+		c.Address = func(*http.Request) string { return "::ffff:203.0.113.7" }
+	})
+	b := a.browser()
+	b.header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+	if got, want := b.login("ana").Context, (receipt.Context{Address: "203.0.113.7", Browser: "Firefox on Linux", Origin: "http://app.test"}); got != want {
+		t.Errorf("told %+v", got)
+	}
+	plain := newApp(t, func(c *secondfactor.Config) {
+		c.PublicURL = "http://my_app.test"
+		c.Address = func(*http.Request) string { return "nonsense" }
+	})
+	if got := plain.browser().login("ana").Context; got != (receipt.Context{}) {
+		t.Errorf("told %+v", got)
+	}
+}
+
+// PU6: after "not me" nothing is asked for a while, and codes go on.
+func TestPU6_NoRequestsForAWhile(t *testing.T) {
+	a := newApp(t)
+	a.provider.RefuseNotMe(20 * time.Minute)
+	b := a.browser()
+	b.post("/login", "user", "ana", "next", "/account")
+	if page := b.get("/login/verify").body; !strings.Contains(page, "gets none for 20 minutes") || !strings.Contains(page, `name="token"`) || b.state() != "code_pending" {
+		t.Error("the stop is not said, or no code is accepted")
 	}
 }
 

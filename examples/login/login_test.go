@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"countersign.dev/client/receipt"
 	"countersign.dev/secondfactor/secondfactortest"
 )
 
@@ -52,8 +53,8 @@ func TestStory(t *testing.T) {
 	b.post("/login", "email", " ANA@Example.com ", "password", password, "next", "/account?x=1").expect(t, 303, "/login/verify")
 	b.get("/login/verify").expect(t, 200, "", `data-state="push_pending"`, "Owlgate", "/assets/style.css")
 	asked := bank.provider.Last(t)
-	if asked.Life != 2*time.Minute || asked.Logo != publicURL+"/assets/logo.png" || len(asked.Details) != 3 ||
-		asked.Details[0].Value != "ana@example.com" || asked.Details[1].Value != "Firefox on Linux" || asked.Details[2].Value != "192.0.2.1" {
+	if asked.Life != 2*time.Minute || asked.Logo != publicURL+"/assets/logo.png" || len(asked.Details) != 1 ||
+		asked.Details[0].Value != "ana@example.com" || asked.Context != (receipt.Context{Address: "192.0.2.1", Browser: "Firefox on Linux", Origin: publicURL}) {
 		t.Errorf("asked %+v", asked)
 	}
 	b.approve().expect(t, 303, "/account?x=1")

@@ -42,6 +42,7 @@ type Provider struct {
 	down      bool
 	refuse    map[string]string // operation -> error code
 	match     string
+	notMe     time.Duration // how long approvals are refused, 0 for not at all
 	calls     map[string]int
 }
 
@@ -71,6 +72,7 @@ type Approval struct {
 	Details []client.Field
 	Hidden  []client.Field
 	Logo    string
+	Context receipt.Context
 	Status  string // as in package client
 	Match   string
 	Created time.Time
@@ -151,6 +153,13 @@ func (p *Provider) AddUser(email, countryCode, phone string) (authyID int64) {
 	u := &user{id: int64(1000 + len(p.users)), email: email, phone: phone, countryCode: countryCode, used: map[string]bool{}}
 	p.users[u.id] = u
 	return u.id
+}
+
+// RefuseNotMe makes the provider refuse approvals because the person said "not me", and say how long.
+func (p *Provider) RefuseNotMe(wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.notMe = wait
 }
 
 // Exists reports whether the provider has a user.
@@ -267,7 +276,7 @@ func (d *Device) sign(a *Approval, change func(*receipt.Answer)) *receipt.Receip
 	if a.Status == client.StatusDenied {
 		decision = receipt.Deny
 	}
-	content := receipt.Content{Application: Application, Message: a.Message, Details: a.Details}.Clean()
+	content := receipt.Content{Application: Application, Message: a.Message, Details: a.Details, Context: a.Context}.Clean()
 	answer := receipt.Answer{
 		Origin: Origin, Application: ApplicationID, User: a.AuthyID, Device: d.ID, Approval: a.UUID,
 		Shown: content.Digest(), Hidden: receipt.HiddenDigest(a.Hidden), Match: a.Match, Decision: decision,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"countersign.dev/client"
+	"countersign.dev/client/receipt"
 )
 
 // ServeHTTP speaks the Authy API.
@@ -214,6 +215,11 @@ func (p *Provider) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer unlock()
+	if p.notMe > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(p.notMe/time.Second)))
+		write(w, 429, map[string]any{"message": "It was not me", "success": false, "errors": map[string]string{}, "error_code": "60003", "reason": "not-me"})
+		return
+	}
 	if len(u.devices) == 0 {
 		refuse(w, 400, "60050", "User has no registered device.")
 		return
@@ -224,6 +230,11 @@ func (p *Provider) create(w http.ResponseWriter, r *http.Request) {
 		Hidden  json.RawMessage `json:"hidden_details"`
 		Logos   []client.Logo   `json:"logos"`
 		Seconds int64           `json:"seconds_to_expire"`
+		Context struct {
+			IP        string `json:"ip"`
+			UserAgent string `json:"user_agent"`
+			Origin    string `json:"origin"`
+		} `json:"context"`
 	}
 	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Message == "" {
 		refuse(w, 400, "60080", "Approval request is invalid")
@@ -235,7 +246,8 @@ func (p *Provider) create(w http.ResponseWriter, r *http.Request) {
 		uuid = newUUID()
 		a := &Approval{
 			UUID: uuid, AuthyID: u.id, Message: body.Message, Details: fields(body.Details), Hidden: fields(body.Hidden),
-			Status: client.StatusPending, Match: p.match, Created: p.now(), Life: time.Duration(body.Seconds) * time.Second,
+			Context: receipt.Context{Address: body.Context.IP, Browser: body.Context.UserAgent, Origin: body.Context.Origin},
+			Status:  client.StatusPending, Match: p.match, Created: p.now(), Life: time.Duration(body.Seconds) * time.Second,
 		}
 		if len(body.Logos) > 0 {
 			a.Logo = body.Logos[0].URL
