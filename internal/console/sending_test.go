@@ -1,0 +1,70 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign.dev/internal/otp"
+	"countersign.dev/internal/sending"
+	"countersign.dev/internal/tenant"
+)
+
+// T-30: an operator names countries, sets budgets and prices, sees what was refused, and ends a pause.
+func TestSendingCard(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	b.post(t, "/applications", 422, "name", "Shop", "defaults", "new", "countries", "Narnia")
+	b.post(t, "/applications", 303, "name", "Shop", "defaults", "new", "countries", "us, pt")
+	app := onlyApp(t, f)
+	if app.Settings.Sending.Countries != "PT US" {
+		t.Fatalf("countries %q", app.Settings.Sending.Countries)
+	}
+	page := "/applications/" + app.ID
+	british, err := f.Tenants.AddUser(t.Context(), app, tenant.NewUser{Email: "x@example.com", CountryCode: "44", Phone: "7400123456"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Codes.Send(t.Context(), app, british, otp.Request{Channel: otp.SMS, Force: true}); err == nil {
+		t.Error("a code left to a country that nobody named")
+	}
+	if text := b.get(t, page, 200).text(); !strings.Contains(text, "PT US") || !strings.Contains(text, "1 × the country is not among those you named (GB)") {
+		t.Errorf("the page: %s", text)
+	}
+
+	form := []string{"countries", "GB", "prices", "+44=0.04", "day_messages", "100", "day_cost", "12.5"}
+	b.post(t, page+"/sending", 303, form...)
+	got := onlyApp(t, f).Settings.Sending
+	if want := (sending.Limits{Countries: "GB", Prices: "+44=0.04", Day: sending.Budget{Messages: 100, Cost: 12_500_000}}); got != want {
+		t.Errorf("saved %+v, want %+v", got, want)
+	}
+	for _, bad := range [][]string{{"countries", "Narnia"}, {"prices", "44"}, {"day_messages", "many"}, {"day_cost", "-1"}, {"day_messages", "-5"}, {"hour_cost", "1e9"}} {
+		a := b.post(t, page+"/sending", 422, bad...)
+		if !strings.Contains(a.body, `value="`+bad[1]+`"`) || onlyApp(t, f).Settings.Sending != got {
+			t.Errorf("%v is lost, or was saved", bad)
+		}
+	}
+
+	app.Settings.Sending = sending.Limits{Countries: "GB", PrefixHour: 1000}
+	for i := range 40 { // codes that nobody types
+		u, err := f.Tenants.AddUser(t.Context(), app, tenant.NewUser{Email: "x@example.com", CountryCode: "44", Phone: fmt.Sprintf("740012%04d", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = f.Codes.Send(t.Context(), app, u, otp.Request{Channel: otp.SMS, Force: true}); errors.Is(err, sending.ErrPaused) {
+			break
+		}
+		f.Clock.Advance(time.Minute)
+	}
+	b = f.dev(t) // signed out meanwhile
+	if text := b.get(t, page, 200).text(); !strings.Contains(text, "Nothing is sent to GB until") || !strings.Contains(text, "of the last 20 codes 0 were typed") {
+		t.Errorf("the page: %s", text)
+	}
+	b.post(t, page+"/sending/resume", 303, "scope", "country", "place", "GB")
+	b.post(t, page+"/sending/resume", 404, "scope", "country", "place", "GB")
+	if text := b.get(t, page, 200).text(); strings.Contains(text, "Nothing is sent to GB") {
+		t.Error("the pause is still shown")
+	}
+}
