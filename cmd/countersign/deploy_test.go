@@ -1,4 +1,4 @@
-// This file checks docs/operations.md and the files of deploy as far as that goes without running them; e2e/operations_test.go runs the document.
+// This file checks the documents for operators and the files of deploy as far as that goes without running them; e2e/operations_test.go runs the documents.
 
 package main
 
@@ -21,7 +21,7 @@ func TestDeploymentNamesSettings(t *testing.T) {
 	for i, name := range names {
 		variables[i] = "COUNTERSIGN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	}
-	for _, file := range []string{"../../docs/operations.md", "../../deploy/compose.yaml", "../../deploy/countersign.service", "../../deploy/Containerfile"} {
+	for _, file := range []string{"../../docs/operations.md", "../../docs/upkeep.md", "../../deploy/compose.yaml", "../../deploy/countersign.service", "../../deploy/Containerfile"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -159,7 +159,7 @@ type keysRotateMaster struct {
 func (*keysRotateMaster) Help() string {
 	return `1. countersign keys new NEW
 2. restart every serve with --master-key-file NEW and --former-master-key-file OLD
-3. countersign keys rotate-master NEW     (with --master-key-file OLD)
+3. countersign keys rotate-master NEW     (with the same two settings)
 4. restart every serve with --master-key-file NEW alone, and destroy OLD when no backup needs it any more`
 }
 

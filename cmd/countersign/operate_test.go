@@ -134,10 +134,16 @@ func TestT50RotateWhileServing(t *testing.T) {
 	fresh := filepath.Join(h.dir, "fresh.key")
 	h.must("keys", "new", fresh)
 	stop()
-	stop = h.serve("--former-master-key-file=" + fresh) // both are given, whichever wraps the keys
+	if code, _, stderr := h.run(h.with("keys", "rotate-master", h.key)...); code != 1 || !strings.Contains(stderr, "present one") {
+		t.Errorf("the key that there is: %d %s", code, stderr)
+	}
+	former := h.args
+	h.args = []string{"--data=" + h.dir, "--master-key-file=" + fresh, "--former-master-key-file=" + h.key}
+	stop = h.serve()
 	h.must(h.with("keys", "rotate-master", fresh)...)
 	h.must(h.with("app", "show", "Bank", "--key")...)
 	stop()
+	h.args = former
 	if code, _, stderr := h.run(h.with("keys", "list")...); code != 0 {
 		t.Errorf("keys list needs no particular key: %d %s", code, stderr)
 	}
