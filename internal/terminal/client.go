@@ -36,13 +36,12 @@ type Problem struct {
 
 // advice says what to do next, where the server cannot know which program asked.
 var advice = map[string]string{
-	"ticket-invalid": "Ask the application for a new enrolment link.",
-	"code-wrong":     "Try again: countersign device enroll --code CODE",
-	"code-expired":   "Have a new one sent: countersign device enroll --phone NUMBER",
-	"second-device":  "Ask the application for an enrolment link and run: countersign device enroll --ticket LINK",
-	"not-signed-in":  "The authenticator no longer knows this device. Enrol again: countersign device enroll --help",
-	"bad-signature":  "Nothing was decided. Update countersign, or answer on another device.",
-	"key-in-use":     "Name a new file with --state and enrol again.",
+	"code-wrong":    "Try again: countersign device enroll --code CODE",
+	"code-expired":  "Have a new one sent: countersign device enroll --phone NUMBER",
+	"second-device": "Ask the application for an enrolment link and run: countersign device enroll --ticket LINK",
+	"not-signed-in": "The authenticator no longer knows this device. Enrol again: countersign device enroll --help",
+	"bad-signature": "Nothing was decided. Update countersign, or answer on another device.",
+	"key-in-use":    "Name a new file with --state and enrol again.",
 }
 
 func (p *Problem) Error() string {
