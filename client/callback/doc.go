@@ -7,7 +7,9 @@
 //	verifier := &callback.Verifier{URL: "https://app.example.com/authy/callback", Keys: []string{apiKey}}
 //	mux.Handle("/authy/callback", verifier.Handler(decided))
 //
-// The signed string is nonce|METHOD|url|params, where params is the flattened, sorted and encoded body ([Canonical]). Flattening
+// Callbacks by POST are also signed by Standard Webhooks: give [Verifier.Secrets] in place of Keys, and what is compared is the body as it was sent.
+//
+// With Keys the signed string is nonce|METHOD|url|params, where params is the flattened, sorted and encoded body ([Canonical]). Flattening
 // forgets JSON types (1 and "1", null and "" sign alike), so read scalars as text, and take what must not be forged from [Event.Receipt]
 // or from the API. A callback makes things fast; it is not the only truth: it may come twice, late or never.
 package callback

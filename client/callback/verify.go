@@ -18,17 +18,17 @@ import (
 
 // Errors of [Verifier.Verify], beside [ErrMalformed] and [ErrTooLarge], with the status a handler answers.
 var (
-	ErrMethod    = errors.New("callback: neither POST nor GET")                                                                                                    // 405
-	ErrSignature = errors.New("callback: signature does not match (check that Keys holds the application API key and URL the address configured at the provider)") // 401
-	ErrStale     = errors.New("callback: nonce is not a time near now")                                                                                            // 401
-	ErrReplayed  = errors.New("callback: already handled")                                                                                                         // 200, nothing to do
-	ErrBusy      = errors.New("callback: a copy is being handled")                                                                                                 // 503
+	ErrMethod    = errors.New("callback: neither POST nor GET")                                                                                                                                   // 405
+	ErrSignature = errors.New("callback: signature does not match (check that Keys holds the application API key and URL the address configured at the provider, or Secrets the webhook secret)") // 401
+	ErrStale     = errors.New("callback: signed at no time near now")                                                                                                                             // 401
+	ErrReplayed  = errors.New("callback: already handled")                                                                                                                                        // 200, nothing to do
+	ErrBusy      = errors.New("callback: a copy is being handled")                                                                                                                                // 503
 )
 
 // DefaultWindow is how far a callback's time may be from now, either way, when a [Verifier] does not say.
 const DefaultWindow = 5 * time.Minute
 
-// Verifier checks callbacks. Fill in URL and Keys, share one Verifier for all requests, and do not copy it. It remembers handled
+// Verifier checks callbacks. Fill in URL and Keys, or Secrets, share one Verifier for all requests, and do not copy it. It remembers handled
 // callbacks in memory, one process for itself: behind several processes, let the handling be harmless when repeated, keyed by UUID.
 type Verifier struct {
 	// URL is this callback's address exactly as configured at the provider. It is never derived from the request, whose
@@ -37,6 +37,9 @@ type Verifier struct {
 	// Keys are the application API keys that may have signed: usually one, two while a key is being replaced. An empty
 	// key is never used; without keys nothing verifies.
 	Keys []string
+	// Secrets are the application's webhook secrets (whsec_) or public keys (whpk_), usually one, two while they are being replaced. With any, a POST
+	// is checked by its Standard Webhooks signature ([VerifyWebhook]), and Keys count for a GET only, which has none.
+	Secrets []string
 	// Window is how far the time in the nonce may be from now, either way; 0 means [DefaultWindow]. With a negative Window any nonce is
 	// accepted, for senders whose nonce is no time; copies are then noticed for twice the default window only.
 	Window time.Duration
@@ -55,13 +58,10 @@ func (v *Verifier) Verify(r *http.Request) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	nonce, sum, err := v.authenticate(r, params)
+	now := v.now()
+	id, err := v.authentic(r, params, body, now)
 	if err != nil {
 		return Event{}, err
-	}
-	now := v.now()
-	if !v.fresh(nonce, now) {
-		return Event{}, ErrStale
 	}
 	var event Event
 	if r.Method == http.MethodGet {
@@ -72,12 +72,28 @@ func (v *Verifier) Verify(r *http.Request) (Event, error) {
 	if err != nil {
 		return Event{}, err
 	}
-	id := identify(nonce, sum)
 	if err := v.seen.reserve(id, now, 2*v.window()); err != nil {
 		return Event{}, err
 	}
 	event.settle = func(handled bool) { v.seen.settle(id, handled) }
 	return event, nil
+}
+
+// authentic returns what names a request that is signed and fresh. With Secrets a POST is named by the id of its event, so that another try is a
+// copy of the first. Its other signature is not looked at then: the same request would have a second name, and be handled twice.
+func (v *Verifier) authentic(r *http.Request, params string, body []byte, now time.Time) (callbackID, error) {
+	if len(v.Secrets) > 0 && r.Method == http.MethodPost {
+		id, err := VerifyWebhook(v.Secrets, r.Header, body, now, v.window())
+		return identify(HeaderWebhookID, []byte(id)), err
+	}
+	nonce, sum, err := v.authenticate(r, params)
+	if err != nil {
+		return callbackID{}, err
+	}
+	if !v.fresh(nonce, now) {
+		return callbackID{}, ErrStale
+	}
+	return identify(nonce, sum), nil
 }
 
 // read returns the signed parameters and, for a POST, the body.
