@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"countersign.dev/client/callback"
 )
@@ -72,5 +74,25 @@ func TestDocsSignature(t *testing.T) {
 	}
 	if got := callback.Sign(value("key"), value("nonce"), "POST", value("address"), params); got != block("Signature") {
 		t.Errorf("signature %s", got)
+	}
+}
+
+// So is the example of Standard Webhooks.
+func TestDocsStandardWebhooks(t *testing.T) {
+	page := apiPage(t)
+	value := func(name string) string {
+		m := regexp.MustCompile("(?m)^\\| `?" + name + "`? \\| `(.*)` \\|$").FindStringSubmatch(page)
+		if m == nil {
+			t.Fatalf("no %s", name)
+		}
+		return m[1]
+	}
+	seconds, err := strconv.ParseInt(value("webhook-timestamp"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := callback.SignWebhook(value("secret"), value("webhook-id"), time.Unix(seconds, 0), []byte(value("body")))
+	if err != nil || got != value("webhook-signature") {
+		t.Errorf("signature %s, %v", got, err)
 	}
 }

@@ -13,8 +13,15 @@ import (
 
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
+	"countersign.dev/internal/fault"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/tenant"
+)
+
+// Errors of sending again.
+var (
+	ErrNotAnswered = fault.New(fault.Conflict, "approval-not-answered", "Nobody has answered this approval, so there is nothing to tell.")
+	ErrNoAddress   = fault.New(fault.Conflict, "callback-no-address", "This application has no callback address now. Give it one first.")
 )
 
 // Try is one delivery attempt, as the console shows it.
@@ -49,5 +56,8 @@ type Store interface {
 	Failed(ctx context.Context, j job.Job, t Try, version int64, next time.Time, reason string, mail func(ownerEmail string) job.Job, rec audit.Record) (Struck, error)
 	// Hold parks a job whose application has no address now, until at most until.
 	Hold(ctx context.Context, j job.Job, until time.Time) error
+	// SendAgain inserts a callback job, leased to the caller, for an approval of the application that was answered: ErrNotAnswered,
+	// ErrNoAddress, approval.ErrUnknown.
+	SendAgain(ctx context.Context, j job.Job, rec audit.Record) ([]job.Job, error)
 	Tries(ctx context.Context, appID string, limit int) ([]Try, error) // newest first
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,6 +42,8 @@ type Worker struct {
 	Body func(app tenant.Application, a approval.Approval) ([]byte, error)
 	// Key returns the application's signing key.
 	Key func(ctx context.Context, appID string) (string, error)
+	// Secrets returns what signs the application's callbacks by Standard Webhooks, newest first.
+	Secrets func(ctx context.Context, appID string) ([]tenant.WebhookKeys, error)
 	// Mail makes the job that tells the owner of a disabled callback.
 	Mail  func(app tenant.Application, owner, address, reason string, now time.Time) job.Job
 	Offer func(...job.Job)
@@ -85,6 +88,17 @@ func (w *Worker) Deliver(ctx context.Context, j job.Job) error {
 		return w.Store.Delivered(keep, j, try, app.Callback.Version)
 	}
 	return w.failed(keep, j, try, app)
+}
+
+// Again sends the callback of a decided approval once more: to the address of now, signed anew, with the retries of any other. ErrNotAnswered, ErrNoAddress.
+func (w *Worker) Again(ctx context.Context, app tenant.Application, uuid, actor string) error {
+	now := w.Now()
+	jobs, err := w.Store.SendAgain(ctx, job.New(job.Callback, app.ID, uuid, now), audit.New(now, app.ID, actor, "callback.sent_again", "approval:"+uuid))
+	if err != nil {
+		return err
+	}
+	w.Offer(jobs...)
+	return nil
 }
 
 func (w *Worker) failed(ctx context.Context, j job.Job, try Try, app tenant.Application) error {
@@ -133,6 +147,11 @@ func (w *Worker) try(ctx context.Context, app tenant.Application, a approval.App
 		req.Header.Set(trace.Header, parent)
 	}
 	req.Header.Set(sign.HeaderSignature, sign.Sign(key, nonce, req.Method, app.Callback.URL, params))
+	if req.Method == http.MethodPost {
+		if err := w.signStandard(ctx, req.Header, app, a.UUID, start, body); err != nil {
+			return Try{}, err
+		}
+	}
 	res, err := w.Client.Do(req)
 	if err == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // only its end matters
@@ -156,6 +175,30 @@ func request(ctx context.Context, app tenant.Application, body []byte, params st
 		req.Header.Set("Content-Type", "application/json")
 	}
 	return req, err
+}
+
+// signStandard adds the headers of Standard Webhooks, which a GET has not: it signs bodies. An approval is decided once, so its
+// uuid names the event in every try, replays by an operator included.
+func (w *Worker) signStandard(ctx context.Context, h http.Header, app tenant.Application, uuid string, at time.Time, body []byte) error {
+	keys, err := w.Secrets(ctx, app.ID)
+	if err != nil {
+		return fmt.Errorf("read webhook secrets: %w", err)
+	}
+	id := "msg_" + uuid
+	var signatures []string
+	for _, k := range keys {
+		for _, key := range []string{k.Secret, k.Private} {
+			signature, err := sign.SignWebhook(key, id, at, body)
+			if err != nil {
+				return fmt.Errorf("sign callback: %w", err)
+			}
+			signatures = append(signatures, signature)
+		}
+	}
+	h.Set(sign.HeaderWebhookID, id)
+	h.Set(sign.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
+	h.Set(sign.HeaderWebhookSignature, strings.Join(signatures, " "))
+	return nil
 }
 
 // nonce is the time in Unix seconds, as it always was (contract section 7.1), with random digits behind a point, so

@@ -83,11 +83,13 @@ type application struct {
 	App          tenant.Application
 	Tab          string
 	APIURL       string
-	Key          string // "" is masked
-	Created      bool   // right now, by this operator
-	Saved        string // what was just saved: "callback", "callback-off", "match", "switches"
-	CallbackURL  string // as typed, when it was refused
-	CallbackGet  bool   // as chosen
+	Key          string        // "" is masked
+	Created      bool          // right now, by this operator
+	Saved        string        // what was just saved: "callback", "callback-off", "match", "switches"
+	WebhookKeys  []webhookKeys // none is masked
+	OldSecret    time.Time     // when the old webhook secret ends; zero outside of a rotation
+	CallbackURL  string        // as typed, when it was refused
+	CallbackGet  bool          // as chosen
 	CallbackFail string
 	MatchFail    string
 	SiteFail     string
@@ -119,6 +121,9 @@ func (c *console) renderApplication(w http.ResponseWriter, r *http.Request, stat
 	if p.Figures, err = c.Tenants.Statistics(r.Context(), app); err != nil {
 		return err
 	}
+	if p.OldSecret, err = c.oldSecret(r.Context(), app); err != nil {
+		return err
+	}
 	slices.Reverse(p.Figures.Months) // newest first, like everything in the console
 	return c.render(w, status, "application", view{Title: app.Name, Nav: "applications", Operator: ses.Operator, Page: p})
 }
@@ -129,7 +134,7 @@ func (c *console) showKey(w http.ResponseWriter, r *http.Request, ses operator.S
 	if err != nil {
 		return err
 	}
-	if ok, err := c.proved(w, r, ses, app, form); !ok || err != nil {
+	if ok, err := c.proved(w, r, ses, app, form, "key", "the API key"); !ok || err != nil {
 		return err
 	}
 	key, err := c.Tenants.RevealKey(r.Context(), app, actor(ses))

@@ -49,6 +49,8 @@ type Config struct {
 	Lists     Lists
 	Live      *live.Hub
 	Gateways  func() []message.Condition // how those that carry messages do
+	// Again sends the callback of a decided approval once more.
+	Again func(ctx context.Context, app tenant.Application, uuid, actor string) error
 
 	URL     string           // the console's public URL, without trailing slash
 	APIURL  string           // what applications use as their base URL
@@ -138,6 +140,9 @@ func (c *console) routes() []route {
 		{"GET", "/applications/{app}", ofAccount, c.ofApp(c.applicationPage)},
 		{"POST", "/applications/{app}/key", ofAccount, c.ofApp(c.showKey)},
 		{"POST", "/applications/{app}/callback", ofAccount, c.ofApp(c.setCallback)},
+		{"POST", "/applications/{app}/webhook-secret", ofAccount, c.ofApp(c.showWebhookKeys)},
+		{"POST", "/applications/{app}/webhook-secret/rotate", ofAccount, c.ofApp(c.rotateWebhookKeys)},
+		{"POST", "/applications/{app}/webhook-secret/end", ofAccount, c.ofApp(c.endOldWebhookKeys)},
 		{"POST", "/applications/{app}/match", ofAccount, c.ofApp(c.setMatch)},
 		{"POST", "/applications/{app}/site", ofAccount, c.ofApp(c.setSite)},
 		{"POST", "/applications/{app}/sending", ofAccount, c.ofApp(c.setSending)},
@@ -147,6 +152,7 @@ func (c *console) routes() []route {
 		{"GET", "/applications/{app}/approvals", ofAccount, c.ofApp(c.approvalsPage)},
 		{"GET", "/applications/{app}/approvals/{uuid}", ofAccount, c.ofApp(c.approvalPage)},
 		{"GET", "/applications/{app}/messages", ofAccount, c.ofApp(c.messagesPage)},
+		{"POST", "/applications/{app}/approvals/{uuid}/callback", ofAccount, c.ofApp(c.sendAgain)},
 		{"GET", "/applications/{app}/callbacks", ofAccount, c.ofApp(c.callbacksPage)},
 		{"GET", "/applications/{app}/audit", ofAccount, c.ofApp(c.auditPage)},
 	}

@@ -48,7 +48,8 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	f := &fixture{Server: servertest.New(t), logged: &bytes.Buffer{}}
 	cfg := Config{
 		Tenants: f.Tenants, Approvals: f.Approvals, Lists: f.Store, Live: f.Live, Outbox: f.Messages, Gateways: f.Messages.Conditions,
-		URL: publicURL, APIURL: "http://localhost:8301", Shared: ui.Shared(), Now: f.Clock.Now,
+		Again: (&callback.Worker{Store: f.Store, Offer: f.Jobs.Offer, Now: f.Clock.Now}).Again,
+		URL:   publicURL, APIURL: "http://localhost:8301", Shared: ui.Shared(), Now: f.Clock.Now,
 		Log: slog.New(slog.NewTextHandler(f.logged, nil)),
 	}
 	for _, c := range change {

@@ -50,7 +50,31 @@ func (c *console) approvalsPage(w http.ResponseWriter, r *http.Request, ses oper
 
 func (c *console) callbacksPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
 	rows, err := c.Lists.Tries(r.Context(), app.ID, listMax)
-	return renderList(c, w, ses, app, "callbacks", "Callbacks", rows, err)
+	if err != nil {
+		return err
+	}
+	return c.render(w, http.StatusOK, "callbacks", view{
+		Title: "Callbacks · " + app.Name, Nav: "applications", Operator: ses.Operator,
+		Page: callbacks{list[callback.Try]{App: app, Tab: "callbacks", Rows: rows, Max: listMax}, r.URL.Query().Has("again")},
+	})
+}
+
+// callbacks is the page's own part.
+type callbacks struct {
+	list[callback.Try]
+	Again bool // one was just sent again
+}
+
+// sendAgain sends the callback of an approval once more, and shows the tries.
+func (c *console) sendAgain(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	if _, err := readForm(w, r); err != nil {
+		return err
+	}
+	if err := c.Again(r.Context(), app, r.PathValue("uuid"), actor(ses)); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/applications/"+app.ID+"/callbacks?again", http.StatusSeeOther)
+	return nil
 }
 
 func (c *console) auditPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {

@@ -157,6 +157,8 @@ func ownPath(path string) string {
 // proveForm is the page that asks for both factors again.
 type proveForm struct {
 	App    tenant.Application
+	Path   string // of the application's, that asked
+	Thing  string // to be seen
 	Dev    bool
 	Error  string
 	Minute int
@@ -164,11 +166,11 @@ type proveForm struct {
 
 // proved makes sure that the operator proved who they are a short while ago: it takes both factors from the form when they are
 // there, or asks for them. False says that it has answered.
-func (c *console) proved(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application, form map[string]string) (bool, error) {
+func (c *console) proved(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application, form map[string]string, path, thing string) (bool, error) {
 	if ses.Fresh(c.Now()) {
 		return true, nil
 	}
-	ask := proveForm{App: app, Dev: ses.Operator.Email == operator.DevEmail, Minute: int(operator.ProofLife.Minutes())}
+	ask := proveForm{App: app, Path: path, Thing: thing, Dev: ses.Operator.Email == operator.DevEmail, Minute: int(operator.ProofLife.Minutes())}
 	if form["password"] != "" || form["code"] != "" {
 		if err := c.allow(r); err != nil {
 			return false, err

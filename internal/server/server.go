@@ -80,6 +80,7 @@ type Server struct {
 	meter     *tenant.Meter
 	metrics   *metrics.Metrics
 	jobs      *job.Runner
+	callbacks *callback.Worker
 	approvals *approval.Service
 	stopSweep context.CancelFunc
 	sweeping  sync.WaitGroup
@@ -168,11 +169,11 @@ func (s *Server) build(ctx context.Context) error {
 	s.jobs = job.NewRunner(db, map[job.Kind]job.Handler{
 		job.Callback: worker.Deliver, job.Message: messages.Deliver, job.Push: s.Push.Deliver,
 	}, now, cfg.Log)
-	worker.Offer = s.jobs.Offer
+	worker.Offer, s.callbacks = s.jobs.Offer, worker
 	s.jobs.Trace(cfg.Tracer)
 
 	s.Tenants.Offer = s.jobs.Offer
-	worker.Key = s.Tenants.APIKey
+	worker.Key, worker.Secrets = s.Tenants.APIKey, s.Tenants.WebhookKeys
 	devices := &device.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID,
 		NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer,

@@ -47,6 +47,37 @@ func (t *tx) lockCallback(ctx context.Context, appID string) (given bool, err er
 	return url != "", err
 }
 
+// SendAgain inserts a callback job for an approval of the application that was answered, while there is an address.
+func (s *Store) SendAgain(ctx context.Context, j job.Job, rec audit.Record) (jobs []job.Job, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		jobs = nil
+		n, err := t.exec(ctx, `INSERT INTO jobs (id, kind, app_id, ref, attempts, created_at, run_at) SELECT $1, $2, a.id, p.uuid, $3, $4, $5
+			FROM approvals p JOIN applications a ON a.id = p.app_id WHERE p.uuid = $6 AND p.app_id = $7 AND p.grant_id > 0 AND a.callback_url <> ''`,
+			j.ID, string(j.Kind), j.Attempts, ms(j.CreatedAt), ms(j.RunAt), j.Ref, j.AppID)
+		if err != nil {
+			return fmt.Errorf("send a callback again: %w", err)
+		}
+		if n == 0 {
+			return t.whyNotAgain(ctx, j)
+		}
+		jobs = []job.Job{j}
+		return t.record(ctx, rec)
+	})
+	return jobs, err
+}
+
+func (t *tx) whyNotAgain(ctx context.Context, j job.Job) error {
+	var grant int64
+	err := t.queryRow(ctx, `SELECT grant_id FROM approvals WHERE uuid = $1 AND app_id = $2`, j.Ref, j.AppID).Scan(&grant)
+	switch {
+	case err != nil:
+		return missing(err, approval.ErrUnknown)
+	case grant == 0:
+		return callback.ErrNotAnswered
+	}
+	return callback.ErrNoAddress
+}
+
 // Delivery returns what a callback job is about.
 func (s *Store) Delivery(ctx context.Context, appID, uuid string) (tenant.Application, approval.Approval, error) {
 	app, err := scanApp(s.queryRow(ctx, `SELECT `+appColumns+` FROM applications a WHERE a.id = $1`, appID))

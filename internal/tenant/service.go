@@ -42,6 +42,10 @@ type Store interface {
 	PromoteAPIKey(ctx context.Context, appID string, ends time.Time, rec audit.Record) error // ErrNotRotating
 	FinishAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error   // ErrNotRotating
 	CancelAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error   // ErrNotRotating
+	SigningKeys(ctx context.Context, appID string, now time.Time) ([]Signing, error)         // that sign at now, newest first
+	FirstSigningKey(ctx context.Context, k Signing) ([]Signing, error)                       // of two at once one is kept, and both get it
+	RotateSigningKey(ctx context.Context, k Signing, ends time.Time, rec audit.Record) error // ErrSecretRotating
+	EndSigningKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error  // ErrSecretNotRotating
 	Record(ctx context.Context, rec audit.Record) error
 
 	// AddUser inserts the user, or finds the one with the same phone in the application, brings it back if it

@@ -89,6 +89,8 @@ func testRotation(t *testing.T, f *fixture) {
 	_, err := f.Codes.Send(t.Context(), p.app, p.user, otp.Request{Channel: otp.SMS, Force: true})
 	must(t, err) // and one that waits
 	f.Subscribed(t, p.phone, "https://fcm.googleapis.com/1")
+	_, err = f.Tenants.WebhookKeys(t.Context(), p.app.ID)
+	must(t, err)
 	must(t, f.Exec(t.Context(), `INSERT INTO jobs (id, kind, app_id, ref, payload, attempts, created_at, run_at) VALUES ('push', 'push', $1, '', $2, 1, 1, 1)`,
 		p.app.ID, []byte("the id of a device, not sealed")))
 	key := f.Key(t, p.app)

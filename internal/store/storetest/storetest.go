@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, groups ...string) {
 		{"Approvals", approvalTests},
 		{"Fatigue", fatigueTests},
 		{"Callbacks", callbackTests},
+		{"Signing", signingTests},
 		{"Jobs", jobTests},
 		{"Push", pushTests},
 		{"Keys", keyTests},

@@ -1,0 +1,65 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/tenant/operator"
+)
+
+// This file owns what signs an application's callbacks by Standard Webhooks: showing and rotating it.
+
+// webhookKeys is a secret and a public key as they are shown.
+type webhookKeys struct {
+	Secret, Public string
+	EndsAt         time.Time // zero for the newest
+}
+
+// showWebhookKeys answers with the page that has them on it, after a fresh proof of who asks.
+func (c *console) showWebhookKeys(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	form, err := readForm(w, r, "password", "code")
+	if err != nil {
+		return err
+	}
+	if ok, err := c.proved(w, r, ses, app, form, "webhook-secret", "the webhook secret"); !ok || err != nil {
+		return err
+	}
+	keys, err := c.Tenants.RevealWebhookKeys(r.Context(), app, actor(ses))
+	if err != nil {
+		return err
+	}
+	p := application{WebhookKeys: make([]webhookKeys, len(keys))}
+	for i, k := range keys {
+		public, err := k.Public()
+		if err != nil {
+			return err
+		}
+		p.WebhookKeys[i] = webhookKeys{k.Secret, public, k.EndsAt}
+	}
+	return c.renderApplication(w, r, http.StatusOK, ses, app, p)
+}
+
+// oldSecret returns when the old webhook secret ends; zero outside of a rotation.
+func (c *console) oldSecret(ctx context.Context, app tenant.Application) (time.Time, error) {
+	keys, err := c.Tenants.Store.SigningKeys(ctx, app.ID, c.Now())
+	if err != nil || len(keys) < 2 {
+		return time.Time{}, err
+	}
+	return keys[len(keys)-1].EndsAt, nil
+}
+
+func (c *console) rotateWebhookKeys(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	if _, err := readForm(w, r); err != nil {
+		return err
+	}
+	return c.saved(w, r, app, "secret-rotated", c.Tenants.RotateWebhookKeys(r.Context(), app, actor(ses)))
+}
+
+func (c *console) endOldWebhookKeys(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	if _, err := readForm(w, r); err != nil {
+		return err
+	}
+	return c.saved(w, r, app, "secret-ended", c.Tenants.EndOldWebhookKeys(r.Context(), app, actor(ses)))
+}
