@@ -9,6 +9,7 @@ import (
 
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/fault"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/seal"
@@ -97,19 +98,33 @@ func (s *Service) Get(ctx context.Context, appID, uuid string) (Approval, error)
 // WaitMax bounds a long poll.
 const WaitMax = 60 * time.Second
 
-// Wait returns the approval once it is no longer pending, or as it is after d, or when ctx ends or the program stops.
+// awayPause is how long who waits lets a database alone that cannot be reached.
+const awayPause = time.Second
+
+// Wait returns the approval once it is no longer pending, or as it is after d, or when ctx ends or the program stops. While it cannot be
+// read, who was already waiting goes on waiting: nobody is sent away, and nothing is taken for decided (INV-7).
 func (s *Service) Wait(ctx context.Context, appID, uuid string, d time.Duration) (Approval, error) {
 	sub := s.Live.Subscribe(live.ApprovalTopic(uuid)) // first subscribe, then read: nothing falls between
 	defer sub.Close()
 	deadline := time.After(min(d, WaitMax))
 	begun := s.Now()
+	var pending Approval // as it was read last
 	for {
 		a, err := s.Get(ctx, appID, uuid)
+		away := pending.UUID != "" && fault.KindOf(err) == fault.Unavailable
+		if away {
+			a, err = pending, nil
+		}
 		if err != nil || a.Status != Pending {
 			_, span := trace.Continue(ctx, a.Trace, "approval.told", oteltrace.WithTimestamp(begun))
 			span.Note(attribute.String("status", string(a.Status)))
 			span.End(err)
 			return a, err
+		}
+		pending = a
+		again := expiry(a, s.Now())
+		if away {
+			again = time.After(awayPause)
 		}
 		select {
 		case _, open := <-sub.C():
@@ -117,7 +132,7 @@ func (s *Service) Wait(ctx context.Context, appID, uuid string, d time.Duration)
 				return a, nil
 			}
 			sub.Take()
-		case <-expiry(a, s.Now()):
+		case <-again:
 		case <-deadline:
 			return s.Get(ctx, appID, uuid)
 		case <-ctx.Done():

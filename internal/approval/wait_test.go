@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"countersign.dev/internal/fault"
 	"countersign.dev/internal/live"
 )
 
@@ -194,6 +195,39 @@ func TestWaitFailsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Service{Store: &one{err: ErrUnknown}, Live: live.NewHub(), Now: time.Now}
 		if a, err := s.Wait(t.Context(), "app", "x", time.Minute); !errors.Is(err, ErrUnknown) || a.Status != "" {
+			t.Errorf("%s, %v", a.Status, err)
+		}
+	})
+}
+
+// TestWaitOutlastsTheDatabase: while the approval cannot be read, who waits goes on waiting, is told of no decision that nobody read
+// (INV-7), also not of an end that time alone seems to have brought, and hears of the real one as soon as it can be read. Who comes
+// while the database is away is sent away.
+func TestWaitOutlastsTheDatabase(t *testing.T) {
+	away := fault.New(fault.Unavailable, "database-away", "Away.")
+	synctest.Test(t, func(t *testing.T) {
+		w := wait(t, 5*time.Second, time.Minute)
+		w.row.set(func(o *one) { o.a, o.err = Approval{}, away })
+		w.Live.Wake(live.ApprovalTopic("x"))
+		pass(20*time.Second + awayPause/2)
+		if len(w.result) > 0 {
+			t.Error("ended while the database was away")
+		}
+		if n := w.row.looked(); n > 23 {
+			t.Errorf("looked %d times in 20 seconds", n)
+		}
+		w.row.set(func(o *one) { o.a, o.err = Approval{UUID: "x", Status: Approved}, nil })
+		w.want(t, Approved, nil, 21*time.Second)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := wait(t, 0, 7*time.Second)
+		w.row.set(func(o *one) { o.a, o.err = Approval{}, away })
+		w.Live.Wake(live.ApprovalTopic("x"))
+		w.want(t, "", away, 7*time.Second)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := &Service{Store: &one{err: away}, Live: live.NewHub(), Now: time.Now}
+		if a, err := s.Wait(t.Context(), "app", "x", time.Minute); !errors.Is(err, away) || a.Status != "" {
 			t.Errorf("%s, %v", a.Status, err)
 		}
 	})

@@ -99,7 +99,8 @@ var refusals = map[string]refusal{
 	approval.ErrRenotified.Code:   {status: 429, code: "60003"},
 }
 
-// Refuse answers with the error. What the domain did not mean to report is logged whole and told as an internal error.
+// Refuse answers with the error. What cannot be done now may be asked again; what the domain did not mean to report is logged whole and
+// told as an internal error.
 func (a *API) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if bad, ok := errors.AsType[*decodeError](err); ok {
 		writeRefusal(w, refusal{status: http.StatusBadRequest, code: bad.code, message: bad.message})
@@ -115,6 +116,15 @@ func (a *API) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		return // the client has gone; there is nobody to answer
+	}
+	if ok && e.Kind == fault.Unavailable || errors.Is(err, context.DeadlineExceeded) {
+		a.Log.Warn("request put off", "route", r.Pattern, "error", err)
+		ref := refusal{status: http.StatusServiceUnavailable, code: "60000", message: "The service is too busy. Try again in a moment.", after: time.Second}
+		if ok {
+			ref.message, ref.after = e.Detail, max(ref.after, e.RetryAfter)
+		}
+		writeRefusal(w, ref)
+		return
 	}
 	a.Log.Error("request failed", "route", r.Pattern, "error", err)
 	writeRefusal(w, refusal{status: http.StatusInternalServerError, code: "60000", message: "An internal error occurred. Please try again later."})

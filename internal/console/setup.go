@@ -94,10 +94,12 @@ func (c *console) setupConfirm(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		return c.renderSetupCode(w, http.StatusUnprocessableEntity, draft, operator.ErrSetupCode.Detail)
-	case fault.KindOf(err) != fault.Internal: // the link was spent or ended meanwhile, or somebody else has the address
-		return c.renderSetup(w, http.StatusGone, setupForm{Error: err.(*fault.Error).Detail})
+	case fault.KindOf(err) == fault.Internal, fault.KindOf(err) == fault.Unavailable:
+		return err
 	}
-	return err
+	// The link was spent or ended meanwhile, or somebody else has the address.
+	refused, _ := errors.AsType[*fault.Error](err)
+	return c.renderSetup(w, http.StatusGone, setupForm{Error: refused.Detail})
 }
 
 // qrCode is a QR code as one path of an SVG, with the quiet zone that readers want (ISO/IEC 18004 section 6.3.8).

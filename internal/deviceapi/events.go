@@ -108,10 +108,12 @@ func (f *follower) step(ctx context.Context, stream *web.Stream) error {
 	}
 	changed := slices.Contains(woken, live.DeviceTopic(f.device.ID))
 	if now := f.Now(); changed || now.Sub(f.checked) >= recheck {
-		if err := f.check(ctx); err != nil {
+		switch err := f.check(ctx); {
+		case err == nil:
+			f.checked = now
+		case fault.KindOf(err) != fault.Unavailable: // else it is asked again next time; a hint tells nobody anything
 			return err
 		}
-		f.checked = now
 	}
 	if changed {
 		if err := f.resubscribe(ctx); err != nil {

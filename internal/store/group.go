@@ -24,6 +24,8 @@ type write struct {
 	key  string // writes with the same key run one after another
 	fn   func(*tx) error
 	done chan error // one slot
+
+	since time.Time // when it began to wait
 }
 
 type group struct {
@@ -70,7 +72,7 @@ func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
 // writeFor is write for closures that take the row that key names before all others: they queue up behind each other
 // instead of waiting for the row, each with a connection.
 func (s *Store) writeFor(ctx context.Context, key string, fn func(*tx) error) error {
-	w := write{ctx: ctx, key: key, fn: fn, done: make(chan error, 1)}
+	w := write{ctx: ctx, key: key, fn: fn, done: make(chan error, 1), since: time.Now()}
 	if err := s.group.enqueue(w); err != nil {
 		return err
 	}

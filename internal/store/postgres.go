@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"countersign.dev/internal/fault"
 )
 
 // This file owns PostgreSQL: one pool of connections that write, a lane each, and one of those that read. Closures that wait
@@ -23,9 +25,16 @@ const (
 	lanes            = 4                // groups that are written at once: more of them would be smaller ones
 	groupMaxPostgres = 32               // closures in one transaction: PostgreSQL is quick with up to 64 savepoints
 	tries            = 5                // how often a closure begins, when others or a restart throw it back
-	longest          = 15 * time.Second // a transaction or a read; then its connection is cut off
-	reachable        = 5 * time.Second  // to get a connection
+	longest          = 15 * time.Second // a transaction; then its connection is cut off
+	longestRead      = 5 * time.Second  // a read, likewise
+	reachable        = 3 * time.Second  // to get a connection, and to wait for a lane
 )
+
+// ErrAway is what callers get while PostgreSQL cannot be reached. What lost its connection after COMMIT was sent gets it too.
+var ErrAway = fault.New(fault.Unavailable, "database-away", "The service cannot reach its database right now. Try again in a moment.").After(time.Second)
+
+// away makes of an error that says why the database could not be used one that says so to who asked.
+func away(err error) error { return fmt.Errorf("%w: %w", ErrAway, err) }
 
 type postgres struct{ reads, writes *pgxpool.Pool }
 
@@ -93,12 +102,16 @@ func (db *postgres) close() error {
 }
 
 // acquire takes a connection from the pool, and gives back with it what ends its use.
-func acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, func(), error) {
-	ctx, cancel := context.WithTimeout(ctx, reachable)
+func acquire(ctx context.Context, pool *pgxpool.Pool, longest time.Duration) (*pgxpool.Conn, func(), error) {
+	within, cancel := context.WithTimeout(ctx, reachable)
 	defer cancel()
-	conn, err := pool.Acquire(ctx)
+	conn, err := pool.Acquire(within)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reach PostgreSQL: %w", err)
+		err = fmt.Errorf("reach PostgreSQL: %w", err)
+		if ctx.Err() == nil { // else who asked has left
+			err = away(err)
+		}
+		return nil, nil, err
 	}
 	// What runs pays no heed to its context's end, which would cost the connection; but nothing runs for ever.
 	limit := time.AfterFunc(longest, func() { _ = conn.Conn().PgConn().Conn().SetDeadline(time.Unix(1, 0)) })
@@ -106,9 +119,9 @@ func acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, func(), er
 }
 
 func (db *postgres) query(ctx context.Context, q string, args []any) (rows, error) {
-	for try := 1; ; try++ {
+	for begun, try := time.Now(), 1; ; try++ {
 		r, again, err := db.read(ctx, q, args)
-		if err == nil || try == tries || !again {
+		if err == nil || try == tries || !again || isLong(begun, err) {
 			return r, err
 		}
 		db.reads.Reset() // what one connection met, all that were open then will
@@ -116,7 +129,7 @@ func (db *postgres) query(ctx context.Context, q string, args []any) (rows, erro
 }
 
 func (db *postgres) read(ctx context.Context, q string, args []any) (_ rows, again bool, err error) {
-	conn, release, err := acquire(ctx, db.reads)
+	conn, release, err := acquire(ctx, db.reads, longestRead)
 	if err != nil {
 		return nil, false, err
 	}
@@ -129,7 +142,9 @@ func (db *postgres) read(ctx context.Context, q string, args []any) (_ rows, aga
 		}
 		r.Close()
 	}
-	again = isLost(conn, err)
+	if again = isLost(conn, err); again {
+		err = away(err)
+	}
 	release()
 	return nil, again, err
 }
@@ -139,6 +154,14 @@ type pgRows struct {
 	pgx.Rows
 	ahead, looked bool
 	ended         func()
+}
+
+func (r *pgRows) Err() error {
+	err := r.Rows.Err()
+	if conn := r.Conn(); err != nil && conn != nil && isGone(conn, err) {
+		return away(err) // in the middle
+	}
+	return err
 }
 
 func (r *pgRows) Next() bool {
@@ -161,23 +184,45 @@ func (r *pgRows) Close() error {
 // commit runs a batch in one transaction, a savepoint each, and tells the writers their outcomes after its flush. What
 // others threw back, and all of a batch that could not be committed for one closure's sake, runs again alone.
 func (db *postgres) commit(batch []write) {
+	batch = inTime(batch)
 	if len(batch) == 1 {
 		batch[0].done <- db.alone(batch[0], false)
+	}
+	if len(batch) < 2 {
 		return
 	}
 	// Every node takes rows in the same order, as far as keys tell, so that two batches do not wait for each other.
 	slices.SortStableFunc(batch, func(a, b write) int { return strings.Compare(a.key, b.key) })
 	outcomes, again, err := db.together(batch)
+	var gone error // nobody else need find out, each after seconds
 	for i, w := range batch {
 		switch {
 		case err == nil && !isThrownBack(outcomes[i]):
 			w.done <- outcomes[i]
 		case err != nil && !again:
 			w.done <- err
+		case gone != nil:
+			w.done <- gone
 		default:
-			w.done <- db.alone(w, true)
+			err := db.alone(w, true)
+			if errors.Is(err, ErrAway) {
+				gone = err
+			}
+			w.done <- err
 		}
 	}
+}
+
+// inTime refuses what has waited for its lane too long, because the database was away: who asked is not kept waiting by those
+// in front of him. It returns the others.
+func inTime(batch []write) []write {
+	return slices.DeleteFunc(batch, func(w write) bool {
+		late := time.Since(w.since) > reachable
+		if late {
+			w.done <- away(errors.New("the lane was not free in time"))
+		}
+		return late
+	})
 }
 
 // together reports whether all may run again when it fails: nothing is in the database.
@@ -204,12 +249,12 @@ func (db *postgres) together(batch []write) (outcomes []error, again bool, err e
 // the transaction for the sake of others, or the connection was lost before COMMIT was sent. A connection lost after that
 // leaves open whether it came through, and the writer is told of an error.
 func (db *postgres) alone(w write, careful bool) error {
-	for try := 1; ; try++ {
+	for begun, try := time.Now(), 1; ; try++ {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
 		again, err := db.transaction(careful, w.fn)
-		if err == nil || try == tries || !again || isLockTimeout(err) { // alone it has waited for long enough
+		if err == nil || try == tries || !again || isLong(begun, err) || isLockTimeout(err) { // alone it has waited for long enough
 			return err
 		}
 		careful = true
@@ -218,7 +263,7 @@ func (db *postgres) alone(w write, careful bool) error {
 
 // transaction runs fn, and reports whether that may be repeated when it failed.
 func (db *postgres) transaction(careful bool, fn func(*tx) error) (again bool, err error) {
-	conn, release, err := acquire(context.Background(), db.writes)
+	conn, release, err := acquire(context.Background(), db.writes, longest)
 	if err != nil {
 		return false, err
 	}
@@ -232,7 +277,7 @@ func (db *postgres) transaction(careful bool, fn func(*tx) error) (again bool, e
 	}); err != nil {
 		again := on.mixedUp || isThrownBack(err)
 		if isLost(conn, err) {
-			again = true
+			again, err = true, away(err)
 			db.writes.Reset() // what one connection met, all that were open then will
 		}
 		_ = on.rollback()
@@ -240,7 +285,11 @@ func (db *postgres) transaction(careful bool, fn func(*tx) error) (again bool, e
 	}
 	if err := on.commit(); err != nil {
 		// Only when PostgreSQL itself says so is nothing in the database: what waited travelled together with COMMIT.
-		return isRefused(err) && (on.mixedUp || isThrownBack(err)), fmt.Errorf("commit: %w", err)
+		again, err = isRefused(err) && (on.mixedUp || isThrownBack(err)), fmt.Errorf("commit: %w", err)
+		if isLost(conn, err) {
+			err = away(err)
+		}
+		return again, err
 	}
 	return false, nil
 }
@@ -248,7 +297,12 @@ func (db *postgres) transaction(careful bool, fn func(*tx) error) (again bool, e
 // isRefused reports whether a statement failed and the connection lives.
 func isRefused(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && e.Severity == "ERROR"
+	return ok && e.SeverityUnlocalized == "ERROR"
+}
+
+// isLong reports whether the database has been away since begun for longer than anybody should wait.
+func isLong(begun time.Time, err error) bool {
+	return errors.Is(err, ErrAway) && time.Since(begun) > reachable
 }
 
 func isLockTimeout(err error) bool {
@@ -264,9 +318,11 @@ func isThrownBack(err error) bool {
 }
 
 // isLost reports whether the connection is gone, or was refused by a server that stops or starts.
-func isLost(conn *pgxpool.Conn, err error) bool {
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Severity == "FATAL" || e.Severity == "PANIC") {
+func isLost(conn *pgxpool.Conn, err error) bool { return isGone(conn.Conn(), err) }
+
+func isGone(conn *pgx.Conn, err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.SeverityUnlocalized == "FATAL" || e.SeverityUnlocalized == "PANIC") {
 		return true
 	}
-	return conn.Conn().IsClosed()
+	return conn.IsClosed()
 }

@@ -48,6 +48,8 @@ type Failure struct {
 func FailureOf(r *http.Request, err error) Failure {
 	e, ok := errors.AsType[*fault.Error](err)
 	switch {
+	case ok && e.Kind == fault.Unavailable:
+		Note(r, slog.String("unavailable", err.Error())) // with what is behind it
 	case ok && e.Kind != fault.Internal:
 	case r.Context().Err() != nil: // the caller left, and whatever failed may have failed of that; nobody reads this
 		Note(r, slog.String("given_up", err.Error()))

@@ -1,0 +1,132 @@
+//go:build unix
+
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/postgrestest"
+	"countersign.dev/internal/store"
+)
+
+// TestAway: while PostgreSQL cannot be reached, reads and writes, however many, fail within seconds with ErrAway, and go through as soon
+// as it is back: when it is gone and connections are refused, and when the network swallows them.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	if err := store.Migrate(t.Context(), server.URL("postgres")); err != nil {
+		t.Fatal(err)
+	}
+	wire := newWire(t, filepath.Join(server.Dir(), ".s.PGSQL.5432"))
+	for _, c := range []struct {
+		name, url  string
+		away, back func()
+	}{
+		{"gone", server.URL("postgres"), func() { server.Kill(t) }, func() { server.Restart(t) }},
+		{"cut off", fmt.Sprintf("host=127.0.0.1 port=%d user=countersign dbname=postgres sslmode=disable", wire.port), func() { wire.swallow(true) }, func() { wire.swallow(false) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := openStore(t, c.url)
+			write := func() error { return s.Record(context.Background(), audit.New(time.Now(), "", "away", "test", "test")) }
+			read := func() error { _, err := s.Audit(context.Background(), "", 1); return err }
+			if err := errors.Join(read(), write()); err != nil {
+				t.Fatal(err)
+			}
+			c.away()
+			for !errors.Is(write(), store.ErrAway) || !errors.Is(read(), store.ErrAway) {
+				// processes of the server live on for a moment
+			}
+			var all sync.WaitGroup
+			var longest atomic.Int64
+			for range 150 { // several groups for each lane
+				for _, f := range []func() error{read, write, write} {
+					all.Go(func() {
+						began := time.Now()
+						if err := f(); !errors.Is(err, store.ErrAway) {
+							t.Errorf("while it is away: %v", err)
+						}
+						for took := int64(time.Since(began)); ; {
+							if seen := longest.Load(); seen >= took || longest.CompareAndSwap(seen, took) {
+								return
+							}
+						}
+					})
+				}
+			}
+			all.Wait()
+			if took := time.Duration(longest.Load()); took > 7*time.Second {
+				t.Errorf("somebody was told after %v", took)
+			}
+			t.Logf("measured: 450 callers were told within %v", time.Duration(longest.Load()))
+			c.back()
+			if err := errors.Join(read(), write()); err != nil {
+				t.Errorf("when it is back: %v", err)
+			}
+		})
+	}
+}
+
+// wire passes connections on to a server, or swallows what comes: what was open ends, and what is opened hears nothing.
+type wire struct {
+	port int
+
+	mu       sync.Mutex
+	swallows bool
+	open     []net.Conn
+}
+
+func newWire(t *testing.T, socket string) *wire {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{port: ln.Addr().(*net.TCPAddr).Port}
+	t.Cleanup(func() { ln.Close(); w.swallow(true) })
+	go func() {
+		for {
+			here, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			w.pass(here, socket)
+		}
+	}()
+	return w
+}
+
+func (w *wire) pass(here net.Conn, socket string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open = append(w.open, here)
+	if w.swallows {
+		return
+	}
+	there, err := net.Dial("unix", socket)
+	if err != nil {
+		here.Close()
+		return
+	}
+	w.open = append(w.open, there)
+	go func() { io.Copy(there, here); there.Close() }()
+	go func() { io.Copy(here, there); here.Close() }()
+}
+
+func (w *wire) swallow(swallows bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.swallows = swallows
+	for _, c := range w.open {
+		c.Close()
+	}
+	w.open = nil
+}
