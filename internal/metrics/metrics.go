@@ -1,6 +1,6 @@
 // Package metrics owns what is counted for Prometheus, each metric named once, in a registry of its own.
 //
-// Labels have few values and name nobody: no user, no application, no address (INV-8). docs/operations.md lists
+// Labels have few values and name nobody: no user, no application, no address (INV-8). docs/upkeep.md lists
 // the metrics; a test compares the list with what is exported.
 package metrics
 
