@@ -1,6 +1,5 @@
-// This file owns the commands that operators run beside a running serve: `keys list`, `keys rotate`, `keys rotate-master`, `backup`, `restore`
-// and `audit`. They open the database themselves, SQLite too: its file lock lets two processes write in turn, and they hold it for
-// moments only.
+// This file owns the commands for keeping an installation well: `keys list`, `keys rotate`, `keys rotate-master`, `backup`, `restore` and
+// `audit`. All but restore open the database beside a running serve, SQLite too; package claim says why they may.
 
 package main
 
@@ -23,7 +22,7 @@ import (
 	"countersign.dev/internal/store"
 )
 
-// openDatabase opens the database of an installation that is there already.
+// openDatabase opens the database of an installation that is there already, beside the process that may be serving it.
 func openDatabase(ctx context.Context, s *settings.Storage) (*store.Store, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -33,7 +32,7 @@ func openDatabase(ctx context.Context, s *settings.Storage) (*store.Store, error
 			return nil, fmt.Errorf("there is no database %s (%w): name the one that serve uses with --data or --database", s.Database, err)
 		}
 	}
-	db, err := store.Open(ctx, store.Config{URL: string(s.Database)})
+	db, err := store.Open(ctx, store.Config{URL: string(s.Database), Beside: true})
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the database %s: %w", s.Database, err)
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/store"
 )
@@ -230,5 +232,56 @@ func TestUpkeep(t *testing.T) {
 	}
 	if said := h.must(h.with("app", "show", "Bank")...); !strings.Contains(said, "Bank") {
 		t.Errorf("the restored application: %s", said)
+	}
+}
+
+// TestBesideServe runs every command that may touch the database beside a running serve on SQLite: as package claim says, each works on the file
+// beside it, asks it, or is refused. A new command fails here until it has its class.
+func TestBesideServe(t *testing.T) {
+	h := newHouse(t)
+	stop := h.serve()
+	defer stop()
+	urls := []string{"--owner-email=owner@example.com", "--api-url=http://localhost:1", "--authenticator-url=http://localhost:2", "--console-url=http://localhost:3"}
+	file := filepath.Join(t.TempDir(), "file")
+	const refused = "in use by another countersign"
+	type row struct {
+		args []string // after the command's name
+		says string   // when it ends with an error; "": it works
+	}
+	commands := map[string]row{
+		"backup": {args: []string{file}}, "audit verify": {}, "audit export": {args: []string{"-"}}, "keys list": {}, "migrate status": {},
+		"doctor": {urls, "something does not work"}, // the addresses do not answer
+
+		"app create": {args: []string{"Shop"}}, "app list": {}, "app show": {args: []string{"Bank"}}, "app rotate-key": {args: []string{"Bank"}},
+		"app callback": {args: []string{"Bank", "--off"}}, "keys rotate-push": {}, "operator invite": {args: urls[3:]},
+
+		"restore": {[]string{file}, refused}, "migrate up": {nil, refused}, "serve": {urls, refused},
+
+		"keys rotate": {args: []string{"--help"}}, "keys rotate-master": {args: []string{"--help"}}, // TestT50RotateWhileServing runs them
+	}
+	for command, want := range commands {
+		code, stdout, stderr := h.run(h.with(append(strings.Fields(command), want.args...)...)...)
+		if (code == 0) != (want.says == "") || !strings.Contains(stderr, want.says) {
+			t.Errorf("%s: exit code %d, want %q\n%s%s", command, code, want.says, stdout, stderr)
+		}
+	}
+	// copy names its databases by itself.
+	if code, _, stderr := h.run("copy", "--from="+filepath.Join(h.dir, "countersign.db"), "--to="+file+"x"); code != 1 || !strings.Contains(stderr, refused) {
+		t.Errorf("copy: exit code %d\n%s", code, stderr)
+	}
+	parser, err := kong.New(&cli{}, kong.Name("countersign"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leaf := range parser.Model.Leaves(false) {
+		name := strings.TrimPrefix(leaf.FullPath(), "countersign ")
+		_, tested := commands[name]
+		for _, group := range leaf.AllFlags(false) {
+			for _, flag := range group {
+				if flag.Name == "database" && !tested {
+					t.Errorf("%s may use the database, and nothing says what it does beside a running serve", name)
+				}
+			}
+		}
 	}
 }

@@ -1,10 +1,9 @@
 // Package admin owns what is done with an installation at its server's command line: applications and their keys, and the
 // link for the first operator.
 //
-// One process at a time may use an SQLite database. So a command asks the process that has it, over a Unix socket in the
-// database's folder, which the file system keeps for its owner (Serve, Dial); with nobody there, or on PostgreSQL, the command does the same
-// itself (Local). Opening the file beside the running process would work most of the time, and break the rule that all
-// writes are acknowledged by one writer.
+// One process at a time serves an SQLite database. What it keeps in mind, and what somebody waits for, is changed by nobody else; so a
+// command asks it, over a Unix socket in the database's folder, which the file system keeps for its owner (Serve, Dial). With nobody there,
+// or on PostgreSQL, the command does the same itself (Local). Package claim says which commands may go beside it instead.
 package admin
 
 import (

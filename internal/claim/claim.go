@@ -1,4 +1,17 @@
-// Package claim owns that one process at a time uses a folder: an SQLite database has one writer, which is this program.
+// Package claim owns that one process at a time uses a folder: the one that serves the SQLite database in it.
+//
+// This is the rule for every command, while serve may be running on the database's folder:
+//
+//   - Whoever makes, moves or replaces the database, or changes its schema, takes the folder first, and is refused while another has it:
+//     serve, dev, migrate up, copy, restore.
+//   - Whoever changes what the serving process keeps in mind or must tell others of (applications, callbacks, API and push keys, operators)
+//     takes the folder too; when another process has it, that one is asked to do it, over the socket of package admin.
+//   - Whoever only reads (backup, doctor, audit, keys list), and the exchange of keys, opens the file beside the serving process, with
+//     store.Config.Beside. SQLite lets several processes take turns; such a command never changes the schema, does none of what a process
+//     does that has just started, and holds the database for moments. The exchange of keys is made for any number of writers: every
+//     statement of it changes only what still is as it was read, and servers read the keys again by themselves.
+//
+// PostgreSQL is for any number of processes: there nobody takes anything.
 package claim
 
 import (

@@ -25,6 +25,7 @@ type sqlite struct {
 	reads, writes *sql.DB
 	conn          *sql.Conn // the writing connection
 	tx            *tx
+	beside        bool // another process may be serving it
 
 	mu       sync.Mutex
 	prepared map[string]*sql.Stmt // of reads; guarded by mu
@@ -40,14 +41,21 @@ func sqliteAddress(path string) (string, error) {
 }
 
 // OpenSQLite opens or creates the database file and brings its schema up to date.
-// Only one process may have it open; the caller sees to that.
+// Only one process may serve it; the caller sees to that (package claim).
 func OpenSQLite(ctx context.Context, path string) (*Store, error) {
+	return openSQLite(ctx, path, false)
+}
+
+func openSQLite(ctx context.Context, path string, beside bool) (*Store, error) {
 	dsn, err := sqliteAddress(path)
 	if err != nil {
 		return nil, err
 	}
-	// Made here, because SQLite would let everybody on the machine read it; its log gets the same mode.
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	mode := os.O_RDWR
+	if !beside {
+		mode |= os.O_CREATE // here, because SQLite would let everybody on the machine read it; its log gets the same mode
+	}
+	file, err := os.OpenFile(path, mode, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -57,11 +65,13 @@ func OpenSQLite(ctx context.Context, path string) (*Store, error) {
 		return nil, err
 	}
 	writes.SetMaxOpenConns(1)
-	if err := migrate(ctx, goose.DialectSQLite3, writes); err != nil {
-		writes.Close()
-		return nil, err
+	if !beside {
+		err = migrate(ctx, goose.DialectSQLite3, writes)
 	}
-	if err := (&side{DB: writes}).usable(ctx); err != nil {
+	if err == nil {
+		err = (&side{DB: writes}).usable(ctx)
+	}
+	if err != nil {
 		writes.Close()
 		return nil, err
 	}
@@ -80,13 +90,13 @@ func OpenSQLite(ctx context.Context, path string) (*Store, error) {
 	reads.SetMaxOpenConns(n)
 	reads.SetMaxIdleConns(n)
 	db := &sqlite{
-		reads: reads, writes: writes, conn: conn, prepared: map[string]*sql.Stmt{},
+		reads: reads, writes: writes, conn: conn, prepared: map[string]*sql.Stmt{}, beside: beside,
 		tx: &tx{on: &sqliteWriter{conn: conn, prepared: map[string]*sql.Stmt{}}},
 	}
 	return &Store{engine: db, group: startGroup(1, groupMax, db.commit)}, nil
 }
 
-func (db *sqlite) oneProcess() bool { return true }
+func (db *sqlite) oneProcess() bool { return !db.beside }
 
 func (db *sqlite) connections() Connections {
 	reads := db.reads.Stats()
@@ -99,8 +109,12 @@ func (db *sqlite) close() error {
 	db.conn.Close()
 	err := db.reads.Close()
 	// The driver leaves the log beside the file. Folded in, the file alone is the database, for whoever copies the folder.
+	how := "PRAGMA wal_checkpoint(TRUNCATE)"
+	if db.beside {
+		how = "PRAGMA wal_checkpoint(PASSIVE)" // holds nobody up
+	}
 	var busy, pages, folded int // the pragma is a query: executed without reading its row it does nothing
-	fold := db.writes.QueryRow("PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &folded)
+	fold := db.writes.QueryRow(how).Scan(&busy, &pages, &folded)
 	return errors.Join(err, fold, db.writes.Close())
 }
 

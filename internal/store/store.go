@@ -41,11 +41,13 @@ type engine interface {
 type Config struct {
 	// URL is a postgres:// address, a PostgreSQL key=value string, or the path of a SQLite file.
 	URL string
-	// Migrate brings a PostgreSQL schema up to date first, as Migrate does. A SQLite file always is: it has one process.
+	// Migrate brings a PostgreSQL schema up to date first, as Migrate does. A SQLite file always is, unless Beside.
 	Migrate bool
+	// Beside opens a SQLite file as it is, beside the process that may be serving it: package claim says who may do that.
+	Beside bool
 }
 
-// Open opens the database, and creates the SQLite file when there is none. The error is ErrOlder or ErrNewer when the
+// Open opens the database, and creates the SQLite file when there is none, unless Beside. The error is ErrOlder or ErrNewer when the
 // schema is not this program's.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	postgres, err := isPostgres(cfg.URL)
@@ -53,7 +55,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	case err != nil:
 		return nil, err
 	case !postgres:
-		return OpenSQLite(ctx, cfg.URL)
+		return openSQLite(ctx, cfg.URL, cfg.Beside)
 	case cfg.Migrate:
 		if err := Migrate(ctx, cfg.URL); err != nil {
 			return nil, err
@@ -87,7 +89,7 @@ func (s *Store) Close() error {
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.engine.ping(ctx) }
 
-// OneProcess reports whether no other process can have the database open: SQLite's, of which the caller sees to that.
+// OneProcess reports whether this process alone serves the database: SQLite's, unless it was opened beside another.
 func (s *Store) OneProcess() bool { return s.engine.oneProcess() }
 
 // Connections is how the connections to the database are used.
