@@ -9,7 +9,8 @@
 //
 //	walk_test.go      every way through the sample application      timing_test.go    how fast an approval reaches the browser
 //	command_test.go   `countersign dev` itself                      terminal_test.go  `countersign device`
-//	npm_test.go       the npm client `authy`                        race_test.go      200 codes at once
+//	npm_test.go       the npm clients, every method                  race_test.go      200 codes at once
+//	integrate_test.go docs/integrate, as it is written
 //	callback_test.go  a receiver that fails                         tenants_test.go   two applications, one hostile
 //	serve_test.go     `countersign serve`: PostgreSQL, certificates, nginx in front, restarts under load
 //	crash_test.go     kill -9 in a loop                             flush_test.go     the disk flush before the answer
