@@ -1,11 +1,16 @@
-// Package live owns in-process wake-ups: who waits for news of what.
+// Package live owns wake-ups: who waits for news of what. A hub is a process's own; a relay joins it with those of the other
+// nodes (relay.go).
 //
 // It carries names, never facts. Whoever waits subscribes first, then reads the
 // row, then sleeps until woken and reads the row again; so a wake-up may come
 // twice or for nothing, and only costs a read.
 package live
 
-import "sync"
+import (
+	"maps"
+	"slices"
+	"sync"
+)
 
 // Topic names what somebody can wait for.
 type Topic string
@@ -28,6 +33,7 @@ type Hub struct {
 	subs    map[Topic]map[*Subscription]struct{}
 	closed  bool
 	waiting int
+	passOn  func([]Topic) // to the other nodes; nil: there are none
 }
 
 // NewHub returns an empty hub.
@@ -124,8 +130,26 @@ func (h *Hub) Listening(topic Topic) bool {
 	return len(h.subs[topic]) > 0
 }
 
-// Wake tells everyone who waits for one of topics. It never blocks. Call it after the commit, never before.
+// Wake tells everyone who waits for one of topics, on every node. It never blocks. Call it after the commit, never before.
 func (h *Hub) Wake(topics ...Topic) {
+	h.wake(topics)
+	h.mu.Lock()
+	passOn := h.passOn
+	h.mu.Unlock()
+	if passOn != nil { // also when this node is about to stop: the others are not
+		passOn(topics)
+	}
+}
+
+// WakeAll tells everyone on this node, because nobody knows of what there is news.
+func (h *Hub) WakeAll() {
+	h.mu.Lock()
+	topics := slices.Collect(maps.Keys(h.subs))
+	h.mu.Unlock()
+	h.wake(topics)
+}
+
+func (h *Hub) wake(topics []Topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -140,6 +164,13 @@ func (h *Hub) Wake(topics ...Topic) {
 			}
 		}
 	}
+}
+
+// forward has every later Wake passed on. What passes it on must not block.
+func (h *Hub) forward(passOn func([]Topic)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.passOn = passOn
 }
 
 // Close wakes everyone for the last time: their C is closed, and so is that of later subscribers.

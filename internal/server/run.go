@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"countersign.dev/internal/live"
 	"countersign.dev/internal/seal"
 )
 
@@ -38,6 +39,10 @@ func (s *Server) Start(ctx context.Context) error {
 		s.every(sweeps, seal.RefreshEvery, "read the data keys again", func(context.Context) error { return s.ring.Refresh() })
 	})
 	s.sweeping.Go(func() { s.every(sweeps, countEvery, "add up figures", s.meter.Sweep) })
+	if !s.db.OneProcess() {
+		relay := live.NewRelay(s.live, s.db, s.cfg.Now, s.cfg.Log)
+		s.sweeping.Go(func() { relay.Run(sweeps) })
+	}
 	return nil
 }
 

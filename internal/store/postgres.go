@@ -59,7 +59,7 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 	if err := plain.usable(ctx); err != nil {
 		return nil, errors.Join(err, db.close())
 	}
-	return &Store{engine: db, group: startGroup(lanes, groupMaxPostgres, db.commit)}, nil
+	return &Store{engine: db, group: startGroup(lanes, groupMaxPostgres, db.commit), line: lineConfig(cfg)}, nil
 }
 
 // postgresConfig reads an address and sets what every connection of ours needs.

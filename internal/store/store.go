@@ -18,12 +18,15 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	engine engine
 	group  *group
+	line   *pgx.ConnConfig // how other nodes are reached; nil: there are none
 }
 
 // engine is a kind of database.
