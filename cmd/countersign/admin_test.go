@@ -6,14 +6,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"countersign.dev/internal/admin"
+	"countersign.dev/internal/seal"
 	"countersign.dev/internal/serve"
 )
 
@@ -176,6 +179,34 @@ func TestServeCheck(t *testing.T) {
 	has(t, o.run(2, "app", "list"), "there is no master key")
 	has(t, o.run(2, "app", "callback", "x"), "--off")
 	has(t, o.run(2, "serve", "--api-uri=x"), "--api-url")
+}
+
+// INV-8: serve --check shows where each secret comes from, as a table and as JSON, and none of them; neither does a refusal.
+func TestServeCheckShowsNoSecret(t *testing.T) {
+	newOffice(t)
+	const canary, hook = "c4n4rypw", "Y2FuYXJ5LWdhdGV3YXktc2VjcmV0LW9mLTMyLWJ5dGVz"
+	settings := []string{
+		"--database=postgres://countersign:" + canary + "@db.example.com/countersign?sslpassword=" + canary,
+		"--sms-gateway=smpp://bank:" + canary + "@smsc.example.com?from=Bank", "--sms-gateway=webhook+https://hooks.example.com/" + canary + "/send?secret=whsec_" + hook,
+		"--voice-gateway=twilio://AC1:" + canary + "@api.twilio.com?from=%2B12025550100", "--mail-gateway=smtp://ana:" + canary + "@mail.example.com?from=codes@example.com",
+		"--former-master-key=" + hex.EncodeToString(seal.NewMaster()),
+	}
+	secrets := []string{canary, hook, "canary-gateway-secret", strings.TrimPrefix(settings[5], "--former-master-key=")}
+	for _, more := range [][]string{{}, {"--json"}, {"--mail-gateway=smtp://ana:" + canary + "@mail.example.com"}, {"--voice-gateway=smpp://" + canary + "@x?" + canary}} {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), slices.Concat([]string{"serve", "--check"}, settings, more), &stdout, &stderr)
+		text := stdout.String() + stderr.String()
+		if len(more) == 0 || more[0] == "--json" {
+			has(t, text, "smsc.example.com", "hooks.example.com", "AC1", "mail.example.com", "db.example.com")
+		} else if code == 0 {
+			t.Errorf("%q was accepted", more)
+		}
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q: %q is shown:\n%s", more, secret, text)
+			}
+		}
+	}
 }
 
 // Looking at a database makes none; one that cannot be reached is an error.

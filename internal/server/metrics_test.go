@@ -12,7 +12,7 @@ import (
 func TestMetricsAreListed(t *testing.T) {
 	h := newHouse(t)
 	h.provoke(h.journey())
-	waitFor(t, func() bool {
+	h.waitFor(t, func() bool {
 		return strings.Contains(h.metrics(), `countersign_messages_total{channel="sms",status="sent"} 1`)
 	})
 	page, err := os.ReadFile("../../docs/upkeep.md")

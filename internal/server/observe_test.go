@@ -7,15 +7,18 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +31,7 @@ import (
 	"countersign.dev/internal/egress"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/notify"
+	"countersign.dev/internal/notify/pushtest"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/server"
@@ -38,8 +42,33 @@ import (
 
 // This file runs a whole server, lets one person use all of it, and looks at everything that leaves it beside the answers: traces, metrics, log.
 
+// news is told of everything that is observed, so that who waits for something looks again.
+type news chan struct{}
+
+func (n news) tell() {
+	select {
+	case n <- struct{}{}:
+	default: // somebody is about to look
+	}
+}
+
+// waitFor waits until the condition holds. What ends in the server is told as a span or in the log when it has ended.
+func (n news) waitFor(t *testing.T, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for !holds() {
+		select {
+		case <-n:
+		case <-ctx.Done():
+			t.Fatal("waited for too long")
+		}
+	}
+}
+
 // collected is an OTLP receiver on loopback.
 type collected struct {
+	news  news
 	mu    sync.Mutex
 	spans []*spans.Span
 	raw   []byte
@@ -60,22 +89,37 @@ func (c *collected) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			c.spans = append(c.spans, scope.Spans...)
 		}
 	}
+	c.news.tell()
 }
 
 // lines is a log that can be read while it is written.
 type lines struct {
-	mu sync.Mutex
+	news news
+	mu   sync.Mutex
 	bytes.Buffer
 }
 
 func (l *lines) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.news.tell()
 	return l.Buffer.Write(b)
 }
 
-// house is a running server, an application's callback receiver, and what was seen of them.
+func (l *lines) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.String()
+}
+
+// keep writes down where a request went, and with what.
+func (l *lines) keep(r *http.Request, body []byte) {
+	fmt.Fprintln(l, r.Method, r.Host, r.RequestURI, r.Header, string(body))
+}
+
+// house is a running server, everything on loopback that it sends to, and what was seen of them.
 type house struct {
+	news
 	t         *testing.T
 	server    *server.Server
 	log       lines
@@ -87,19 +131,30 @@ type house struct {
 	callbacks chan http.Header // of each try
 	codes     chan string      // that the gateway for texts took
 	refused   bytes.Buffer     // every answer that was an error
+	called    lines            // callbacks, whole
+	asked     lines            // addresses and headers of requests to gateways, logos and push services
+	push      pushtest.Service
+	browser   *pushtest.Browser
+	pushed    chan string // messages that the browser decrypted
 }
 
 const (
-	gatewaySecret = "whsec_Y2FuYXJ5LWdhdGV3YXktc2VjcmV0LW9mLTMyLWJ5dGVz"
-	phoneNumber   = "2025550123"
+	gatewaySecret   = "whsec_Y2FuYXJ5LWdhdGV3YXktc2VjcmV0LW9mLTMyLWJ5dGVz"
+	gatewayPassword = "c4n4rypw" // 8 characters: SMPP takes no more
+	phoneNumber     = "2025550123"
+	password        = "canary-password-that-is-right"
+	logoToken       = "canary-token-of-a-logo"
+	callbackToken   = "canary-token-of-a-callback"
 )
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{t: t, callbacks: make(chan http.Header, 10)}
+	h := &house{t: t, news: make(news, 1), callbacks: make(chan http.Header, 10), browser: pushtest.NewBrowser(), pushed: make(chan string, 10)}
+	h.log.news, h.otlp.news, h.called.news, h.asked.news = h.news, h.news, h.news, h.news
 	receiver := httptest.NewServer(&h.otlp)
 	t.Cleanup(receiver.Close)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.URL)
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20") // milliseconds
 	tracer, flush, err := export.FromEnvironment(t.Context(), "test")
 	if err != nil || tracer == nil {
 		t.Fatal(tracer, err)
@@ -125,11 +180,26 @@ func newHouse(t *testing.T) *house {
 		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 			t.Error(err)
 		}
+		h.asked.keep(r, nil) // what it carries is for the person
 		h.codes <- findString(in, "code")
 	}))
 	t.Cleanup(sms.Close)
+	pushes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.asked.keep(r, nil)
+		h.push.ServeHTTP(w, r)
+	}))
+	t.Cleanup(pushes.Close)
+	h.push.URL, h.push.Now = pushes.URL, time.Now
+	h.push.Deliver = func(m pushtest.Message) {
+		text, err := h.browser.Decrypt(m.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		h.pushed <- string(text)
+	}
 	dead := "webhook+http://127.0.0.1:9/send?secret=" + gatewaySecret // takes nothing
-	texts, err1 := message.ParseGateways(otp.SMS, []string{dead, "webhook+" + sms.URL + "/sms?secret=" + gatewaySecret})
+	deaf := "smpp://bank:" + gatewayPassword + "@127.0.0.1:9?from=Bank"
+	texts, err1 := message.ParseGateways(otp.SMS, []string{deaf, dead, "webhook+" + sms.URL + "/sms?secret=" + gatewaySecret})
 	calls, err2 := message.ParseGateways(otp.Voice, []string{dead})
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
@@ -137,7 +207,7 @@ func newHouse(t *testing.T) *house {
 	h.server, err = server.New(t.Context(), server.Config{
 		Database: filepath.Join(t.TempDir(), "countersign.db"), Master: master, APIURL: h.api, AuthenticatorURL: h.device, ConsoleURL: h.console,
 		OwnerEmail: "owner@example.com", Egress: egress.Policy{Loopback: true},
-		Gateways: map[otp.Channel][]message.Gateway{otp.SMS: texts, otp.Voice: calls}, Push: notify.Settings{Off: true}, Tracer: tracer, Now: time.Now, Log: log,
+		Gateways: map[otp.Channel][]message.Gateway{otp.SMS: texts, otp.Voice: calls}, Push: notify.Settings{Loopback: true}, Tracer: tracer, Now: time.Now, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -209,6 +279,9 @@ type journey struct {
 	key, uuid, match string
 	ticket           string
 	state            string // the terminal's file
+	session          string // of the device
+	endpoint         string // of its push subscription
+	early            string // everything that was told before the person answered
 	userID           string
 	app              tenant.Application
 }
@@ -230,13 +303,23 @@ func (h *house) journey() journey {
 	}
 	tries := 0
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if r.URL.Path == "/logo.png" {
+			h.asked.keep(r, body)
+			http.NotFound(w, r)
+			return
+		}
+		h.called.keep(r, body)
 		if tries++; tries == 1 {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 		h.callbacks <- r.Header.Clone()
 	}))
 	t.Cleanup(receiver.Close)
-	if err := h.server.Tenants.SetCallback(ctx, h.server.Account.ID, j.app.ID, receiver.URL+"/callback", "operator:test"); err != nil {
+	if err := h.server.Tenants.SetCallback(ctx, h.server.Account.ID, j.app.ID, receiver.URL+"/callback?token="+callbackToken, "operator:test"); err != nil {
 		t.Fatal(err)
 	}
 	auth := []string{"X-Authy-API-Key", j.key}
@@ -252,12 +335,21 @@ func (h *house) journey() journey {
 	if _, err := phone.RedeemTicket(ctx, j.ticket, "Ana's phone"); err != nil {
 		t.Fatal(err)
 	}
-	status, created := h.ask("POST", h.api+"/onetouch/json/users/"+j.userID+"/approval_requests", url.Values{"message": {"Log in"}},
+	j.subscribe(h)
+	status, created := h.ask("POST", h.api+"/onetouch/json/users/"+j.userID+"/approval_requests", url.Values{
+		"message": {"Log in"}, "logos[0][res]": {"default"}, "logos[0][url]": {receiver.URL + "/logo.png?token=" + logoToken},
+	},
 		append(auth, "traceparent", "00-"+traceID+"-00f067aa0ba902b7-01")...)
 	j.uuid, j.match = findString(created, "uuid"), findString(created, "value")
 	if status != http.StatusOK || j.uuid == "" || len(j.match) != 6 {
 		t.Fatal(status, created)
 	}
+	push := <-h.pushed
+	_, list := h.ask("GET", h.device+"/device/v1/approvals", nil, "Cookie", "countersign_device="+j.session)
+	if !strings.Contains(fmt.Sprint(list), j.uuid) || !strings.Contains(push, j.uuid) {
+		t.Errorf("the device was told of another request: %s, %v", push, list)
+	}
+	j.early = fmt.Sprint(push, list, h.log.text(), h.asked.text())
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
@@ -278,6 +370,67 @@ func (h *house) journey() journey {
 		}
 	}
 	return j
+}
+
+// subscribe has the device subscribe to push messages, as its browser does.
+func (j *journey) subscribe(h *house) {
+	t := h.t
+	state, err := os.ReadFile(j.state)
+	var device struct{ Session string }
+	if err := errors.Join(err, json.Unmarshal(state, &device)); err != nil || device.Session == "" {
+		t.Fatal("no session", err)
+	}
+	j.session = device.Session
+	_, offered := h.ask("GET", h.device+"/device/v1/push", nil, "Cookie", "countersign_device="+j.session)
+	key := findString(offered, "key")
+	_, j.endpoint = h.push.Register(key)
+	text, err := json.Marshal(map[string]string{
+		"endpoint": j.endpoint, "p256dh": base64.RawURLEncoding.EncodeToString(h.browser.P256dh()), "auth": base64.RawURLEncoding.EncodeToString(h.browser.Auth), "key": key,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "PUT", h.device+"/device/v1/push", bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Cookie", "countersign_device="+j.session)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusNoContent {
+		t.Fatal("the subscription was answered with", res.Status)
+	}
+}
+
+// operate sets an operator up, who then signs in with what is right, and returns the secret of his app codes.
+func (h *house) operate() string {
+	t := h.t
+	link, err := h.server.Operators.SetupLink(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, token, _ := strings.Cut(link, "#")
+	draft, err := h.server.Operators.Begin(t.Context(), token, "olga@example.com", password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(draft.Secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := uint64(otp.Step(time.Now(), 30*time.Second))
+	if _, err := h.server.Operators.Finish(t.Context(), draft.Sealed, otp.HOTP(secret, step, 6)); err != nil {
+		t.Fatal(err)
+	}
+	status, _ := h.ask("POST", h.console+"/signin", url.Values{"email": {"olga@example.com"}, "password": {password}, "code": {otp.HOTP(secret, step+1, 6)}}, "Origin", h.console)
+	if status != http.StatusOK {
+		t.Errorf("the operator was answered with status %d", status)
+	}
+	return draft.Secret
 }
 
 // findString returns the string that stands under a name, however deep.
@@ -304,7 +457,7 @@ func TestOneApprovalIsOneTrace(t *testing.T) {
 	j := h.journey()
 	canaries := h.provoke(j)
 	h.server.EndWaiting()
-	waitFor(t, func() bool {
+	h.waitFor(t, func() bool {
 		return strings.Contains(h.metrics(), `countersign_callbacks_total{outcome="delivered"} 1`)
 	})
 	h.flush()
@@ -338,12 +491,32 @@ func TestOneApprovalIsOneTrace(t *testing.T) {
 	}
 	h.search("the traces", string(h.otlp.raw), canaries)
 	h.search("the metrics", h.metrics(), canaries)
-	h.log.mu.Lock()
-	h.search("the log", h.log.String(), canaries)
-	if !strings.Contains(h.log.String(), `"trace":"`+traceID+`"`) || !strings.Contains(h.log.String(), `"level":"INFO"`) {
+	h.search("the log", h.log.text(), canaries)
+	if log := h.log.text(); !strings.Contains(log, `"trace":"`+traceID+`"`) || !strings.Contains(log, `"level":"INFO"`) {
 		t.Error("the log does not name the trace")
 	}
-	h.log.mu.Unlock()
+	h.search("what was told before the answer", j.early, map[string]string{"number to match": j.match})
+	// Outgoing requests. Their own tokens are in them, because that is where they go; the logo is in a callback as the application gave it.
+	for where, out := range map[string]struct {
+		text string
+		own  []string
+	}{
+		"callbacks":                       {h.called.text(), []string{"callback's token", "logo's token"}},
+		"addresses that are sent to":      {h.asked.text(), []string{"logo's token", "push subscription"}},
+		"what the push service passed on": {j.early[:strings.Index(j.early, "map[")], nil},
+	} {
+		others := maps.Clone(canaries)
+		for _, own := range out.own {
+			delete(others, own)
+		}
+		h.search(where, out.text, others)
+	}
+	if text := h.asked.text(); !strings.Contains(text, "/push/") || !strings.Contains(text, "/logo.png") || !strings.Contains(text, "/sms") || !strings.Contains(h.called.text(), j.uuid) {
+		t.Errorf("not everything was sent that is to be looked at: %s", text)
+	}
+	if err := h.push.Faults(); err != nil {
+		t.Error(err)
+	}
 	h.search("answers that refuse", h.refused.String(), canaries)
 	if h.refused.Len() == 0 {
 		t.Error("nothing was refused: the search proves nothing")
@@ -363,14 +536,12 @@ func (h *house) provoke(j journey) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var device struct {
-		Session string
-		Grants  []struct{ Secret string }
-	}
+	var device struct{ Grants []struct{ Secret string } }
 	if err := json.Unmarshal(state, &device); err != nil || len(device.Grants) != 1 {
 		t.Fatal(err, len(device.Grants))
 	}
-	session, secret := device.Session, device.Grants[0].Secret
+	session, secret := j.session, device.Grants[0].Secret
+	operators := h.operate()
 	const wrongKey, wrongCode, wrongPassword, wrongTicket = "Canary0KeyThatIsNobodys0Canary00", "9753186420", "canary-password-97531", "canar-ytick-et000-00000"
 	for _, where := range []string{h.api + "/protected/json/verify/" + wrongCode + "/" + j.userID, h.api + "/protected/json/verify/" + wrongCode + "/1"} {
 		h.ask("GET", where, nil, auth...)
@@ -390,32 +561,27 @@ func (h *house) provoke(j journey) map[string]string {
 	}
 	return map[string]string{
 		"API key": j.key, "wrong API key": wrongKey, "sent code": code, "wrong code": wrongCode, "TOTP secret": secret, "TOTP secret in hex": hex.EncodeToString(raw),
-		"ticket": words, "wrong ticket": wrongTicket, "device's session": session, "operator's password": wrongPassword, "phone number": phoneNumber,
+		"ticket": words, "wrong ticket": wrongTicket, "device's session": session, "wrong password": wrongPassword, "operator's password": password,
+		"secret of the operator's codes": operators, "phone number": phoneNumber, "push subscription": j.endpoint[strings.LastIndex(j.endpoint, "/")+1:],
+		"logo's token": logoToken, "callback's token": callbackToken, "gateway's password": gatewayPassword,
 		"number to match": j.match, "gateway's secret": gatewaySecret[6:], "gateway's secret, decoded": "canary-gateway-secret", "master key": hex.EncodeToString(master),
 		"master key in base64": base64.StdEncoding.EncodeToString(master),
 	}
 }
 
-// search fails the test for each secret that text holds.
+// search fails the test for each secret that text holds. A number of few digits within a longer one, such as a time, is another one.
 func (h *house) search(where, text string, canaries map[string]string) {
 	h.t.Helper()
 	for what, secret := range canaries {
 		if len(secret) < 6 {
 			h.t.Fatalf("the %s %q is no canary: it may stand anywhere", what, secret)
 		}
-		if at := strings.Index(text, secret); at >= 0 {
-			h.t.Errorf("INV-8: the %s stands in %s: …%s…", what, where, text[max(0, at-200):min(len(text), at+100)])
+		pattern := regexp.QuoteMeta(secret)
+		if len(secret) < 10 {
+			pattern = `\b` + pattern + `\b`
 		}
-	}
-}
-
-// waitFor waits until the condition holds.
-func waitFor(t *testing.T, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); {
-		if time.Now().After(deadline) {
-			t.Fatal("waited for too long")
+		if at := regexp.MustCompile(pattern).FindStringIndex(text); at != nil {
+			h.t.Errorf("INV-8: the %s stands in %s: …%s…", what, where, text[max(0, at[0]-200):min(len(text), at[1]+100)])
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }

@@ -53,13 +53,15 @@ func (d *Database) UnmarshalText(text []byte) error {
 // Postgres reports whether it is PostgreSQL.
 func (d Database) Postgres() bool { return strings.Contains(string(d), "://") }
 
-// String hides the password.
+// String hides the passwords: of the user, and of the key of a client's certificate.
 func (d Database) String() string {
 	if u, err := url.Parse(string(d)); d.Postgres() && err == nil {
 		q := u.Query()
-		if q.Has("password") {
-			q.Set("password", "xxxxx")
-			u.RawQuery = q.Encode()
+		for _, secret := range []string{"password", "sslpassword"} {
+			if q.Has(secret) {
+				q.Set(secret, "xxxxx")
+				u.RawQuery = q.Encode()
+			}
 		}
 		return u.Redacted()
 	}
