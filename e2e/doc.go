@@ -6,13 +6,14 @@
 //	browser_test.go   Chromium: one browser, a context for each person and each phone
 //	people_test.go    what people do, in steps: sign up, log in, approve
 //	phone_test.go     phones without a browser, and users made through the API
+//	gateways_test.go  a message centre and a mail server
 //
 //	walk_test.go      every way through the sample application      timing_test.go    how fast an approval reaches the browser
 //	command_test.go   `countersign dev` itself                      terminal_test.go  `countersign device`
 //	npm_test.go       the npm clients, every method                  race_test.go      200 codes at once
 //	integrate_test.go docs/integrate, as it is written
 //	callback_test.go  a receiver that fails                         tenants_test.go   two applications, one hostile
-//	serve_test.go     `countersign serve`: PostgreSQL, certificates, nginx in front, restarts under load
+//	serve_test.go     `countersign serve`: two nodes on PostgreSQL, certificates, nginx in front, restarts under load
 //	crash_test.go     kill -9 in a loop                             flush_test.go     the disk flush before the answer
 //
 // The binary comes from COUNTERSIGN_BINARY, and one with the race detector from COUNTERSIGN_RACE_BINARY; without them

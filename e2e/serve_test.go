@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"countersign.dev/client"
+	"countersign.dev/internal/message/smpp/smpptest"
 	"countersign.dev/internal/postgrestest"
 )
 
@@ -99,8 +100,8 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// newSite makes the database, the keys and the settings of a deployment with n nodes, as docs/operations.md says.
-func newSite(t *testing.T, n int) *site {
+// newSite makes the database, the keys and the settings of a deployment with n nodes, as docs/operations.md says; more are lines of its settings.
+func newSite(t *testing.T, n int, more ...string) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t)}
 	s.config = filepath.Join(s.dir, "countersign.toml")
@@ -127,13 +128,14 @@ trusted-proxy = ["127.0.0.1"]
 private-callbacks = true
 log-level = "info"
 shutdown-grace = "500ms"
-`, where, master, s.APIURL, s.AuthenticatorURL, s.ConsoleURL))
+%s
+`, where, master, s.APIURL, s.AuthenticatorURL, s.ConsoleURL, strings.Join(more, "\n")))
 	s.command("migrate", "up", "--config", s.config)
 	var app struct {
 		ID     string `json:"id"`
 		APIKey string `json:"api_key"`
 	}
-	if err := json.Unmarshal([]byte(s.command("app", "create", "Owlgate", "--drop-in", "--json", "--config", s.config)), &app); err != nil {
+	if err := json.Unmarshal([]byte(s.command("app", "create", "Owlgate", "--drop-in", "--countries", "US", "--json", "--config", s.config)), &app); err != nil {
 		t.Fatal(err)
 	}
 	s.APIKey = app.APIKey
@@ -321,16 +323,54 @@ func (s *site) sample() {
 	})
 }
 
-// TestServeWalk: the walk of `dev`, on a deployment: PostgreSQL, nginx with a certificate in front, and the sample application with
-// nothing but its key and addresses.
+// TestServeWalk: the walk of `dev`, on a deployment: two nodes on PostgreSQL, nginx with a certificate in front of both, a message centre
+// and a mail server that carry the codes, and the sample application with nothing but its key and addresses.
 func TestServeWalk(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, 1)
-	s.start(0)
+	centre, office := smpptest.New(t), newPostOffice(t)
+	s := newSite(t, 2, fmt.Sprintf("sms-gateway = [%q]", "smpp://bank:secret@"+centre.Listen(t, nil)+"?from=Bank"),
+		fmt.Sprintf("mail-gateway = [%q]", "smtp://"+office.address+"?from=codes@example.com&tls=none"))
+	for i := range s.nodes {
+		s.start(i)
+	}
 	s.proxy()
 	s.sample()
 	walkLogIn(t, s.dev)
 	walkAppCode(t, s.dev)
+	walkSentCodes(t, s.dev, centre)
+
+	c := s.client(s.APIKey)
+	u := s.addUser(c)
+	if _, err := c.SendEmail(t.Context(), u.id, client.SMS{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.VerifyCode(t.Context(), u.id, office.code(u.email)); err != nil {
+		t.Errorf("the code that the mail brought: %v", err)
+	}
+}
+
+// walkSentCodes: somebody without a device signs up by text message, sets the phone up by its number, and logs in with it.
+func walkSentCodes(t *testing.T, d *dev, centre *smpptest.Centre) {
+	t.Helper()
+	cleo := newPerson(t, d, "Cleo")
+	cleo.signUp()
+	cleo.desk.click(testid("send-sms"))
+	cleo.enterCode(textedCode(t, centre, cleo.number))
+	cleo.saveCodes()
+	cleo.logOut(cleo.desk)
+
+	cleo.hand.open(d.AuthenticatorURL + "/")
+	cleo.hand.fill(testid("enrol-phone"), "+1 "+cleo.number)
+	cleo.hand.click(testid("enrol-phone-submit"))
+	cleo.hand.see("main", "Type the code")
+	cleo.hand.fill(testid("enrol-code"), textedCode(t, centre, cleo.number))
+	cleo.hand.fill(testid("device-name"), "Cleo's phone")
+	cleo.hand.click(testid("enrol-code-submit"))
+	cleo.hand.see("main", "Nothing to decide")
+	cleo.logIn(cleo.desk)
+	cleo.desk.click(testid("push")) // what worked last, the code, comes first
+	cleo.decide("approve")
+	cleo.desk.stand(d.LoginURL + "/account")
 }
 
 // TestServeStarts: on an existing database a node is ready within 200 ms of being started.
