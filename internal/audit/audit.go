@@ -5,6 +5,7 @@
 package audit
 
 import (
+	"strings"
 	"time"
 
 	"countersign.dev/internal/ident"
@@ -29,6 +30,14 @@ const OK = "ok"
 // New returns a record of something that was done.
 func New(now time.Time, appID, actor, action, target string) Record {
 	return Record{ID: ident.New(now), At: now, AppID: appID, Actor: actor, Action: action, Target: target, Outcome: OK}
+}
+
+// Subject returns the id of what r is about when that is of the kind, "user" for one, and "" otherwise.
+func (r Record) Subject(kind string) string {
+	if of, id, _ := strings.Cut(r.Target, ":"); of == kind {
+		return id
+	}
+	return ""
 }
 
 // Refused returns a copy of r that tells of a refusal.

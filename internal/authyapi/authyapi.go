@@ -18,6 +18,7 @@ import (
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/tenant"
 )
 
@@ -27,6 +28,7 @@ type API struct {
 	Devices   *device.Service
 	Codes     *otp.Service
 	Approvals *approval.Service
+	Reports   *reporting.Service
 	Now       func() time.Time
 	Log       *slog.Logger
 }
@@ -74,6 +76,10 @@ var routes = []route{
 
 	{"GET", "/protected/{format}/app/details", (*API).appDetails},
 	{"GET", "/protected/{format}/app/stats", (*API).appStats},
+
+	{"GET", "/protected/{format}/reporting/events", (*API).reportEvents},
+	{"GET", "/protected/{format}/reporting/date_histogram", (*API).reportHistogram},
+	{"GET", "/protected/{format}/reporting/terms", (*API).reportTerms},
 
 	{"POST", "/onetouch/{format}/users/{id}/approval_requests", (*API).createApproval},
 	{"GET", "/onetouch/{format}/approval_requests/{uuid}", (*API).readApproval},

@@ -53,6 +53,18 @@ func usages(s *site, phone *servertest.Phone) []usage {
 	}
 	return []usage{
 		{
+			"reporting/events", "GET", fixed("/protected/json/reporting/events"),
+			"query[event][eq]=user_added&per_page=1", `{"query":{"event":{"eq":"user_added"}},"per_page":1}`, says(`"events":[{"event":"user_added"`),
+		},
+		{
+			"reporting/date_histogram", "GET", fixed("/protected/json/reporting/date_histogram"),
+			"report[new][event][eq]=user_added&interval=day", `{"report":{"new":{"event":{"eq":"user_added"}}},"interval":"day"}`, says(`"reports":{"new":[{"time":"`),
+		},
+		{
+			"reporting/terms", "GET", fixed("/protected/json/reporting/terms"),
+			"query[event][eq]=user_added&attribute=event", `{"query":{"event":{"eq":"user_added"}},"attribute":"event"}`, says(`"terms":[{"term":"user_added"`),
+		},
+		{
 			"users/new", "POST", fixed("/protected/json/users/new"),
 			"user[email]=ana%40example.com&user%5Bcellphone%5D=202-555-0123&user[country_code]=1",
 			`{"user": {"email": "ana@example.com", "cellphone": "202-555-0123", "country_code": 1}}`,

@@ -11,6 +11,7 @@ import (
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 )
@@ -96,6 +97,9 @@ var refusals = map[string]refusal{
 	sending.ErrMail.Code:          {status: 429, code: "60003"},
 	sending.ErrPaused.Code:        {status: 503, code: "60015"},
 	sending.ErrNoCall.Code:        {status: 503, code: "60014"},
+	reporting.ErrQuery.Code:       {status: 400, code: "60089"},
+	reporting.ErrInterval.Code:    {status: 400, code: "60094"},
+	reporting.ErrReport.Code:      {status: 400, code: "60095"},
 	approval.ErrRenotified.Code:   {status: 429, code: "60003"},
 }
 

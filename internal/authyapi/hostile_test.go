@@ -19,6 +19,7 @@ import (
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/tenant"
 )
 
@@ -165,6 +166,7 @@ type (
 	brokenDevices   struct{ device.Store }
 	brokenCodes     struct{ otp.Store }
 	brokenApprovals struct{ approval.Store }
+	brokenReports   struct{ reporting.Store }
 )
 
 func (brokenKeys) ApplicationByKeyHash(context.Context, string, time.Time) (tenant.Application, error) {
@@ -185,6 +187,10 @@ func (brokenDevices) CreateTicket(context.Context, device.StoredTicket, audit.Re
 
 func (brokenDevices) RemoveGrantOf(context.Context, string, int64, time.Time, audit.Record) (device.Grant, error) {
 	return device.Grant{}, errDisk
+}
+
+func (brokenReports) EachRecord(context.Context, string, time.Time, time.Time, int, func(audit.Record) bool) (int, error) {
+	return 0, errDisk
 }
 
 func (brokenCodes) Redeem(context.Context, otp.Attempt, func(otp.Candidates) otp.Verdict) (otp.Verdict, error) {
@@ -258,6 +264,7 @@ func TestInternalErrors(t *testing.T) {
 	code, uuid := s.appCode(phone), s.Ask(t, s.app, s.ana, "Log in?").UUID
 	s.Tenants.Store, s.Devices.Store = brokenTenants{s.Store}, brokenDevices{s.Store}
 	s.Codes.Store, s.Approvals.Store = brokenCodes{s.Store}, brokenApprovals{s.Store}
+	s.Reports.Store = brokenReports{s.Store}
 	const told = `{"error_code":"60000","errors":{"message":"An internal error occurred. Please try again later."},"message":"An internal error occurred. Please try again later.","success":false}`
 	calls := 0
 	for _, rt := range routes {
@@ -267,7 +274,7 @@ func TestInternalErrors(t *testing.T) {
 		}
 		before := len(s.log.String())
 		s.ask(rt.method, filled(rt.path, fmt.Sprint(s.ana.AuthyID), uuid, code), formType, "message=m&user[email]=e%40example.com&user[cellphone]=2025550199"+
-			"&email=e%40example.com&type=banned&country_code=1&phone_number=2025550199&verification_code=1234").is(t, 500, told)
+			"&email=e%40example.com&type=banned&country_code=1&phone_number=2025550199&verification_code=1234&interval=day&report[a][event][eq]=user_added").is(t, 500, told)
 		line := s.log.String()[before:]
 		if !strings.Contains(line, errDisk.Error()) || !strings.Contains(line, "level=ERROR") || !strings.Contains(line, rt.path) {
 			t.Errorf("%s %s is logged as %q", rt.method, rt.path, line)

@@ -24,6 +24,7 @@ import (
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/store"
@@ -46,6 +47,7 @@ type Server struct {
 	Approvals *approval.Service
 	Codes     *otp.Service
 	Messages  *message.Service
+	Reports   *reporting.Service
 	Push      *notify.Service
 	Jobs      *Jobs
 }
@@ -99,6 +101,7 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 	messages.ToOutbox()
 	return &Server{
 		Clock: clock, Store: db, Ring: ring, Live: hub, Account: account, Messages: messages, Push: push, Jobs: jobs,
+		Reports: &reporting.Service{Store: db, Ring: ring, Now: clock.Now},
 		Tenants: &tenant.Service{Store: db, Ring: ring, Live: hub, Meter: meter, Now: clock.Now, Offer: jobs.Offer},
 		Devices: &device.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,

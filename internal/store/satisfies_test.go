@@ -9,6 +9,7 @@ import (
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
@@ -27,5 +28,6 @@ var (
 	_ operator.Store   = (*store.Store)(nil)
 	_ otp.Store        = (*store.Store)(nil)
 	_ seal.KeyStore    = (*store.Store)(nil)
+	_ reporting.Store  = (*store.Store)(nil)
 	_ tenant.Store     = (*store.Store)(nil)
 )

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, groups ...string) {
 		{"Fatigue", fatigueTests},
 		{"Callbacks", callbackTests},
 		{"Signing", signingTests},
+		{"Reporting", reportingTests},
 		{"Jobs", jobTests},
 		{"Push", pushTests},
 		{"Keys", keyTests},

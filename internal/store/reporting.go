@@ -1,0 +1,38 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/tenant"
+)
+
+// This file owns what reports read.
+
+// EachRecord calls each with at most limit of an application's audit records in [from, to), newest first, until it returns false, and returns
+// how many it called it with.
+func (s *Store) EachRecord(ctx context.Context, appID string, from, to time.Time, limit int, each func(audit.Record) bool) (n int, err error) {
+	found, err := s.query(ctx, `SELECT `+recordColumns+` FROM audit WHERE app_id = $1 AND at >= $2 AND at < $3 ORDER BY at DESC, id DESC LIMIT $4`,
+		appID, ms(from), ms(to), limit)
+	if err != nil {
+		return 0, err
+	}
+	defer found.Close()
+	for found.Next() {
+		r, err := scanRecord(found)
+		if err != nil {
+			return n, err
+		}
+		if n++; !each(r) {
+			return n, nil
+		}
+	}
+	return n, found.Err()
+}
+
+// UserByID returns the application's user, removed or not, or tenant.ErrUser.
+func (s *Store) UserByID(ctx context.Context, appID, userID string) (tenant.User, error) {
+	u, err := scanUser(s.queryRow(ctx, `SELECT `+userColumns+` FROM users u WHERE u.id = $1 AND u.app_id = $2`, userID, appID))
+	return u, missing(err, tenant.ErrUser)
+}
