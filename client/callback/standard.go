@@ -6,7 +6,6 @@ package callback
 import (
 	"crypto/ed25519"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -38,17 +37,6 @@ const (
 
 // ErrSigningKey says that a text is no key of Standard Webhooks. It never holds the text.
 var ErrSigningKey = errors.New("callback: not a key of Standard Webhooks: whsec_ with 24 to 64 bytes, whsk_ with 64 or whpk_ with 32, in base64")
-
-// NewWebhookKeys makes a secret (whsec_) and a private key (whsk_), each of which [SignWebhook] signs with.
-func NewWebhookKeys() (secret, private string) {
-	raw := make([]byte, 32)
-	rand.Read(raw)
-	_, pair, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		panic(err) // crypto/rand never fails since Go 1.24
-	}
-	return prefixSecret + base64.StdEncoding.EncodeToString(raw), prefixPrivate + base64.StdEncoding.EncodeToString(pair)
-}
 
 // WebhookPublicKey returns the public half (whpk_) of a private key (whsk_).
 func WebhookPublicKey(private string) (string, error) {

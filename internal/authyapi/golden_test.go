@@ -4,6 +4,7 @@ package authyapi
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"countersign.dev/internal/approval"
@@ -190,5 +191,19 @@ func TestAdditionalAnswers(t *testing.T) {
 		`"message":"Enrollment ticket was created.","success":true}`, words))
 	if info, err := s.Devices.LookTicket(t.Context(), words); err != nil || info.Application != "Bank" || info.Account != s.ana.Email {
 		t.Errorf("the ticket is for %+v, %v", info, err)
+	}
+}
+
+// A denial by somebody who says that it was not they who asked has its reason, and the flag.
+func TestCallbackOfNotMe(t *testing.T) {
+	s := newSite(t, roomy)
+	phone := s.Phone(t, s.app, s.ana)
+	reported, err := phone.Answer(t, s.Ask(t, s.app, s.ana, "Log in?").UUID, approval.NotMe, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := CallbackBody(s.app, reported)
+	if told := string(body); err != nil || !strings.Contains(told, `"reason":"not-me"`) || !strings.Contains(told, `"flagged":true`) || !strings.Contains(told, `"status":"denied"`) {
+		t.Errorf("%s, %v", told, err)
 	}
 }

@@ -41,7 +41,7 @@ func checked(t *testing.T, got arrival, now time.Time, keys ...string) (id strin
 
 func public(t *testing.T, k tenant.WebhookKeys) string {
 	t.Helper()
-	key, err := k.Public()
+	key, err := sign.WebhookPublicKey(k.Private)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	sign "countersign.dev/client/callback"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 )
@@ -32,7 +33,7 @@ func (c *console) showWebhookKeys(w http.ResponseWriter, r *http.Request, ses op
 	}
 	p := application{WebhookKeys: make([]webhookKeys, len(keys))}
 	for i, k := range keys {
-		public, err := k.Public()
+		public, err := sign.WebhookPublicKey(k.Private)
 		if err != nil {
 			return err
 		}

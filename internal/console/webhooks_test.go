@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	sign "countersign.dev/client/callback"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
@@ -21,7 +22,7 @@ func TestWebhookSecretIsShownOnlyWhenAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, err := keys[0].Public()
+	public, err := sign.WebhookPublicKey(keys[0].Private)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,13 @@ package tenant
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"time"
 
-	sign "countersign.dev/client/callback"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/ident"
@@ -40,14 +42,14 @@ type WebhookKeys struct {
 	EndsAt  time.Time
 }
 
-// Public returns what receivers check the key pair's signatures with (whpk_…).
-func (k WebhookKeys) Public() (string, error) { return sign.WebhookPublicKey(k.Private) }
-
 func signingContext(id string) string { return "signing_keys.sealed:" + id }
 
 func (s *Service) newSigning(appID string) Signing {
 	now := s.Now()
-	secret, private := sign.NewWebhookKeys()
+	raw := make([]byte, 32+ed25519.SeedSize)
+	rand.Read(raw)
+	secret := "whsec_" + base64.StdEncoding.EncodeToString(raw[:32])
+	private := "whsk_" + base64.StdEncoding.EncodeToString(ed25519.NewKeyFromSeed(raw[32:]))
 	k := Signing{ID: ident.New(now), AppID: appID, CreatedAt: now}
 	k.Sealed = s.Ring.Seal(signingContext(k.ID), []byte(secret+" "+private))
 	return k
