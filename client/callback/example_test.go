@@ -47,3 +47,16 @@ func ExampleVerifier_Handler() {
 	// 8d031630-d15b-4134-b0a8-0a77bbe8093e was approved by user 1635
 	// 200
 }
+
+func ExampleVerifyWebhook() {
+	secrets := []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"} // two while one is being replaced
+	header := http.Header{}
+	header.Set("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek")
+	header.Set("webhook-timestamp", "1614265330")
+	header.Set("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+	now := time.Unix(1614265331, 0) // time.Now() in a program
+
+	id, err := callback.VerifyWebhook(secrets, header, []byte(`{"test": 2432232314}`), now, callback.DefaultWindow)
+	fmt.Println(id, err)
+	// Output: msg_p5jXN8AQM9LWM0D4loKWxJek <nil>
+}

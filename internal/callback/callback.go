@@ -32,6 +32,7 @@ type Try struct {
 	Status          int    // of HTTP; 0 = no answer
 	Error           string // what went wrong; "" for a delivery
 	Took            time.Duration
+	After           time.Duration // how long the receiver asked to be left alone; not kept
 }
 
 // Delivered reports whether the receiver took it.

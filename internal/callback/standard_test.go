@@ -224,3 +224,31 @@ func TestSentAgain(t *testing.T) {
 	}
 	r.recorded(t, "callback.sent_again", 1)
 }
+
+// A receiver that asks for time gets it, up to an hour, and never less than the schedule has; what it asks is no other strike.
+func TestRetryAfter(t *testing.T) {
+	for asked, wait := range map[string][2]time.Duration{
+		"120":                           {2*time.Minute - time.Second, 2*time.Minute + time.Second},
+		"Mon, 04 May 2026 10:05:00 GMT": {5*time.Minute - time.Second, 5*time.Minute + time.Second},
+		"999999":                        {time.Hour - time.Second, time.Hour + time.Second},
+		"0":                             {time.Second / 2, 2 * time.Second},
+		"soon":                          {time.Second / 2, 2 * time.Second},
+	} {
+		r := newRig(t)
+		rc := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", asked)
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		r.setCallback(t, rc.URL)
+		_, j := r.decide(t)
+		r.deliver(t, j)
+		r.Clock.Advance(wait[0])
+		if early := r.claim(t); len(early) != 0 {
+			t.Errorf("%s: tried again before %v", asked, wait[0])
+		}
+		r.due(t, wait[1]-wait[0])
+		if strikes := r.application(t).Callback.Strikes; strikes != 1 {
+			t.Errorf("%s: %d strikes", asked, strikes)
+		}
+	}
+}

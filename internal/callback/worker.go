@@ -33,6 +33,9 @@ const Patience = 10 * time.Second
 // maxAnswer is how much of a receiver's answer is read, so that its connection can be used again.
 const maxAnswer = 64 << 10
 
+// maxAfter is how long a receiver may ask to be left alone.
+const maxAfter = time.Hour
+
 // Worker delivers callbacks.
 type Worker struct {
 	Store Store
@@ -105,7 +108,7 @@ func (w *Worker) failed(ctx context.Context, j job.Job, try Try, app tenant.Appl
 	now := w.Now()
 	var next time.Time // zero: given up
 	if wait, again := j.Backoff(now); again {
-		next = now.Add(wait)
+		next = now.Add(max(wait, try.After))
 	}
 	rec := audit.New(now, app.ID, "system", "callback.disabled", "application:"+app.ID).Noting(try.Error)
 	struck, err := w.Store.Failed(ctx, j, try, app.Callback.Version, next, try.Error, func(owner string) job.Job {
@@ -156,7 +159,7 @@ func (w *Worker) try(ctx context.Context, app tenant.Application, a approval.App
 	if err == nil {
 		_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // only its end matters
 		res.Body.Close()
-		try.Status = res.StatusCode
+		try.Status, try.After = res.StatusCode, egress.RetryAfter(res.Header, start, maxAfter)
 	}
 	try.Took = w.Now().Sub(start)
 	if !try.Delivered() {

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -110,4 +111,15 @@ func Reason(err error, patience time.Duration) string {
 func TimedOut(err error) bool {
 	var timeout interface{ Timeout() bool }
 	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// RetryAfter returns how long an answer asks to be left alone (RFC 9110 section 10.2.3: seconds or a date), at most the given time; 0 when it does not ask.
+func RetryAfter(h http.Header, now time.Time, most time.Duration) time.Duration {
+	text, wait := h.Get("Retry-After"), time.Duration(0)
+	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
+		wait = time.Duration(n) * time.Second
+	} else if at, err := http.ParseTime(text); err == nil {
+		wait = at.Sub(now)
+	}
+	return max(0, min(wait, most))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"countersign.dev/internal/audit"
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
 )
@@ -21,6 +22,8 @@ import (
 // This file owns the handler of push jobs: whether to send, sending, and what the push service's answer means.
 
 const (
+	// maxQuiet is how long a push service may ask to be left alone.
+	maxQuiet = 24 * time.Hour
 	// Patience is how long a push service may take to answer.
 	Patience = 10 * time.Second
 	// streamFirst is the head start of an open stream. A page that is awake reads what waits within milliseconds of its
@@ -150,7 +153,7 @@ func (s *Service) post(ctx context.Context, d Delivery, sub Subscription) (answe
 	}
 	defer res.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // only its end matters
-	return answer{res.StatusCode, retryAfter(res.Header.Get("Retry-After"), s.Now())}, nil
+	return answer{res.StatusCode, egress.RetryAfter(res.Header, s.Now(), maxQuiet)}, nil
 }
 
 // request builds the message: RFC 8030 around RFC 8291, signed by RFC 8292.
@@ -204,16 +207,4 @@ func ttl(d Delivery, now time.Time) int {
 // and device, so that a push service cannot tell which devices belong together.
 func (s *Service) topic(d Delivery) string {
 	return s.Ring.Hash("push topic", d.UserID+":"+d.Subscription.DeviceID)[:32]
-}
-
-// retryAfter reads the header of that name (RFC 9110 section 10.2.3): seconds or a date; 0 for none. A push service may
-// ask for a day at most.
-func retryAfter(text string, now time.Time) time.Duration {
-	wait := time.Duration(0)
-	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
-		wait = time.Duration(n) * time.Second
-	} else if at, err := http.ParseTime(text); err == nil {
-		wait = at.Sub(now)
-	}
-	return max(0, min(wait, 24*time.Hour))
 }
