@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -16,7 +17,9 @@ import (
 //
 // Records commit unchained with the change that they tell of; one chainer links them within a second. So what is in the chain cannot be
 // changed, removed, moved or repeated unseen, but for the last minute before the next checkpoint: until then whoever can write to the database
-// can build the end of the chain anew. Checkpoints are also logged, so that whoever keeps the log sees a chain that was cut.
+// can build the end of the chain anew. Whoever also deletes the checkpoints can build all of it anew: a running chainer signs nothing that does
+// not hold what it signed before, but one that starts knows no more than the database. So checkpoints are also logged, and whoever keeps the
+// log sees a chain that was cut or exchanged.
 
 // Head is the newest link of a chain; the zero value is that of an empty one.
 type Head struct {
@@ -82,6 +85,8 @@ type ChainStore interface {
 	// newest link and how many it added. Nothing to link, or another one's lease, is 0.
 	LinkAudit(ctx context.Context, holder string, now, until time.Time, limit int, next func(Head, Record) Head) (Head, int, error)
 	AuditHead(ctx context.Context) (Head, error)
+	// AuditLinked reports whether the link stands in the chain with its hash.
+	AuditLinked(ctx context.Context, h Head) (bool, error)
 	// AddCheckpoint keeps a checkpoint; one of the same link that is there already stays.
 	AddCheckpoint(ctx context.Context, c Checkpoint) error
 }
@@ -101,7 +106,7 @@ type Chainer struct {
 
 	mu     sync.Mutex // guards what follows
 	newest Head       // that this process ever saw
-	signed int64      // link of the newest checkpoint it made
+	signed Head       // of the newest checkpoint it made
 }
 
 // Link links what waits.
@@ -131,7 +136,10 @@ func (c *Chainer) saw(head Head) {
 	c.newest = head
 }
 
-// Checkpoint signs how far the chain has come, if it has come further.
+// errExchanged says that the chain is not the one that was signed. No more is signed: a signature would make the new one good.
+var errExchanged = errors.New("the audit record was exchanged or cut behind a checkpoint, so no more is signed: run countersign audit verify with that checkpoint from the log")
+
+// Checkpoint signs how far the chain has come, if it has come further and still holds what was signed before.
 func (c *Chainer) Checkpoint(ctx context.Context) error {
 	head, err := c.Store.AuditHead(ctx)
 	if err != nil {
@@ -139,17 +147,26 @@ func (c *Chainer) Checkpoint(ctx context.Context) error {
 	}
 	c.saw(head)
 	c.mu.Lock()
-	done := head.Seq == 0 || head.Seq == c.signed
+	signed := c.signed
 	c.mu.Unlock()
-	if done {
+	if head == signed {
 		return nil
+	}
+	if signed.Seq > 0 {
+		same, err := c.Store.AuditLinked(ctx, signed)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return errExchanged
+		}
 	}
 	point := head.Sign(c.Key, c.Now())
 	if err := c.Store.AddCheckpoint(ctx, point); err != nil {
 		return err
 	}
 	c.mu.Lock()
-	c.signed = head.Seq
+	c.signed = head
 	c.mu.Unlock()
 	c.Log.Info("audit checkpoint", "link", point.Seq, "hash", point.Hash, "at", point.At.UnixMilli(), "signature", point.Signature)
 	return nil

@@ -49,6 +49,13 @@ func (s *Store) AuditHead(ctx context.Context) (audit.Head, error) {
 	return h, missing(err, nil)
 }
 
+// AuditLinked reports whether the link stands in the chain with its hash.
+func (s *Store) AuditLinked(ctx context.Context, h audit.Head) (linked bool, err error) {
+	var hash string
+	err = s.queryRow(ctx, `SELECT hash FROM audit WHERE seq = $1`, h.Seq).Scan(&hash)
+	return err == nil && hash == h.Hash, missing(err, nil)
+}
+
 // LinkAudit links at most limit records by next, if holder has the lease or can take it until then, and returns the newest link and
 // how many it added. Nothing to link, or another one's lease, is 0.
 func (s *Store) LinkAudit(ctx context.Context, holder string, now, until time.Time, limit int, next func(audit.Head, audit.Record) audit.Head) (head audit.Head, n int, err error) {

@@ -18,6 +18,7 @@ import (
 
 var auditTests = []test{
 	{"T-52 whatever is done to the chain is found, with its position", testTamperedAudit},
+	{"T-52 a chain that was exchanged behind a checkpoint is not signed", testExchangedAudit},
 	{"T-52 many chainers make one chain", testChainers},
 }
 
@@ -109,7 +110,16 @@ func testTamperedAudit(t *testing.T, f *fixture) {
 		}
 	}
 	// Whoever builds the chain anew has no key for its checkpoints.
-	head = audit.Head{}
+	f.forge(t)
+	if report := verify(); len(report.Faults) != 2 || report.Signed != 0 {
+		t.Errorf("a chain that was built anew: %+v, want both checkpoints to differ", report)
+	}
+}
+
+// forge changes the second record and builds the chain anew, with its head, as whoever can write to the database can.
+func (f *fixture) forge(t *testing.T) {
+	t.Helper()
+	head := audit.Head{}
 	for item, err := range f.Store.AuditChain(t.Context()) {
 		must(t, err)
 		if link := item.Link; link != nil {
@@ -120,8 +130,37 @@ func testTamperedAudit(t *testing.T, f *fixture) {
 			must(t, f.Exec(t.Context(), `UPDATE audit SET outcome = $1, hash = $2 WHERE seq = $3`, link.Outcome, head.Hash, head.Seq))
 		}
 	}
-	if report := verify(); len(report.Faults) != 2 || report.Signed != 0 {
-		t.Errorf("a chain that was built anew: %+v, want both checkpoints to differ", report)
+	must(t, f.Exec(t.Context(), `UPDATE audit_head SET seq = $1, hash = $2`, head.Seq, head.Hash))
+}
+
+// Deleting the checkpoints as well would leave a chain that is good in itself: the next signature must not bless it.
+func testExchangedAudit(t *testing.T, f *fixture) {
+	c := f.chainer("one")
+	f.records(t, 4)
+	must(t, c.Link(t.Context()))
+	must(t, c.Checkpoint(t.Context()))
+	f.records(t, 1)
+	must(t, c.Link(t.Context()))
+	must(t, c.Checkpoint(t.Context()))
+	f.forge(t)
+	must(t, f.Exec(t.Context(), `DELETE FROM audit_checkpoints`))
+	for range 2 { // it stays so, whatever is written meanwhile
+		f.records(t, 1)
+		must(t, c.Link(t.Context()))
+		f.Clock.Advance(time.Minute)
+		if err := c.Checkpoint(t.Context()); err == nil {
+			t.Error("a chain that was built anew was signed")
+		}
+	}
+	report, err := audit.Verify(f.Store.AuditChain(t.Context()), public(c))
+	must(t, err)
+	same(t, "links that a checkpoint covers", report.Signed, 0)
+	// Cut, and nothing behind it: the same.
+	f.forge(t)
+	must(t, f.Exec(t.Context(), `DELETE FROM audit WHERE seq > 3`))
+	must(t, f.Exec(t.Context(), `UPDATE audit_head SET seq = 3, hash = (SELECT hash FROM audit WHERE seq = 3)`))
+	if err := c.Checkpoint(t.Context()); err == nil {
+		t.Error("a chain that was cut was signed")
 	}
 }
 
