@@ -276,7 +276,8 @@ func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, er
 	asking, cancel := context.WithTimeout(ctx, g.config.Limits.Provider)
 	defer cancel()
 	options := client.CodeOptions{UserIP: a.Origin.Address}
-	if a.Purpose == ForStepUp {
+	// For an act only the text message counts that named it, and settings are opened by no text message: none is ever sent in this attempt's name (D12).
+	if a.Purpose == ForStepUp || a.Purpose == ForConfirm {
 		options.Action = a.ID
 	}
 	cause := g.config.Provider.VerifyCode(asking, a.AuthyID, code, options)

@@ -111,6 +111,26 @@ func TestST9_TextAloneIsNotEnough(t *testing.T) {
 	}
 }
 
+// D12, T-21: nor does one that was sent for a log-in elsewhere, typed into the form for the app's code.
+func TestST9_TextForALoginOpensNoSettings(t *testing.T) {
+	a := newApp(t)
+	b, elsewhere := a.browser(), a.browser()
+	b.signIn("ana")
+	a.pass(16 * time.Minute)
+	elsewhere.login("ana")
+	elsewhere.post("/authy/send_token", "force", "true")
+	code, _ := a.provider.Sent(a.people["ana"].AuthyID)
+	b.post("/login/confirm", "next", "/settings")
+	b.post("/authy/verify", "token", code)
+	if b.complete(); b.get("/settings").code == 200 {
+		t.Error("a text message opened settings")
+	}
+	elsewhere.post("/authy/verify", "token", code)
+	if elsewhere.complete(); !elsewhere.anybody() {
+		t.Error("the code is not good for its own log-in")
+	}
+}
+
 func TestST9_AppCodeOpensSettings(t *testing.T) {
 	a := newApp(t)
 	b := a.browser()
