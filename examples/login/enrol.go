@@ -64,8 +64,8 @@ func (a *App) startEnrolment(w http.ResponseWriter, r *http.Request, u user, nex
 // made only while this account is the only one with the number and no device acts for it yet: otherwise somebody could put a device of theirs
 // beside another person's, just by signing up with that person's number.
 func (a *App) makeTicket(ctx context.Context, u user) error {
-	shared, err := a.users.shared(ctx, u)
-	if err != nil || shared {
+	claimed, err := a.users.claimed(ctx, u)
+	if err != nil || claimed {
 		return err
 	}
 	status, err := a.config.Provider.User(ctx, u.AuthyID)
@@ -139,7 +139,7 @@ func (a *App) renderEnrol(w http.ResponseWriter, r *http.Request, u user, page e
 		}
 	} else if page.Registered {
 		var err error
-		if page.Shared, err = a.users.shared(r.Context(), u); err != nil {
+		if page.Shared, err = a.users.claimed(r.Context(), u); err != nil {
 			a.fail(w, r, err)
 			return
 		}

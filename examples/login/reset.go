@@ -112,7 +112,7 @@ func (s *users) addReset(ctx context.Context, userID, hash string, now time.Time
 	return oneRow(result, err, errMoved, "add reset")
 }
 
-// useReset uses a link up, once, and voids the account's others. It returns whose it is.
+// useReset uses a link up, once. It returns whose it is.
 func (s *users) useReset(ctx context.Context, hash string, now time.Time) (userID string, err error) {
 	err = s.db.QueryRowContext(ctx, `UPDATE resets SET used = 1 WHERE hash = $1 AND used = 0 AND created_at > $2 RETURNING user_id`,
 		hash, now.Add(-resetLife).Unix()).Scan(&userID)
@@ -120,9 +120,6 @@ func (s *users) useReset(ctx context.Context, hash string, now time.Time) (userI
 		return "", errNotFound
 	} else if err != nil {
 		return "", fmt.Errorf("use reset: %w", err)
-	}
-	if _, err := s.db.ExecContext(ctx, `UPDATE resets SET used = 1 WHERE user_id = $1`, userID); err != nil {
-		return "", fmt.Errorf("void resets: %w", err)
 	}
 	return userID, nil
 }

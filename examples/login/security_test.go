@@ -175,8 +175,14 @@ func TestAC5_RemoveDevice(t *testing.T) {
 	b.post("/security/device/remove").expect(t, 303, "/security?notice=device")
 	b.get("/security").expect(t, 200, "", "None. You log in with text messages.")
 	bank.mailed("A device was removed")
-	// Shared by two accounts: neither takes it from the other.
+	// Whoever only signs up with the number keeps its owner from nothing (T-22). Shared by two accounts that proved it, neither takes it from the other.
+	stolen := bank.provider.AddDevice(b.authyID())
 	eve.signup("eve@example.com")
+	b.post("/security/device/remove", "id", fmt.Sprint(stolen.Grant)).expect(t, 303, "/security?notice=device")
+	b.post("/security/device").expect(t, 200, "", "ticket-words")
+	bank.provider.AddDevice(b.authyID())
+	eve.post("/login/verify/push")
+	eve.approve()
 	b.post("/security/device/remove").expect(t, 409, "", "Another account has the same number")
 }
 
@@ -329,6 +335,18 @@ func TestResetLinkRunsOut(t *testing.T) {
 	b.post("/reset", "password", "new horse battery").expect(t, 410, "")
 	b.post("/logout")
 	b.login("ana@example.com").expect(t, 303, "/login/verify") // the old password still works
+}
+
+// D10: who read the owner's mail yesterday is out once the owner has changed the password.
+func TestD10_ChangedPasswordVoidsLinks(t *testing.T) {
+	bank := newBank(t)
+	b, mailThief := bank.browser(), bank.browser()
+	b.open("ana@example.com")
+	mailThief.post("/forgot", "email", "ana@example.com")
+	_, rest, _ := strings.Cut(bank.mailed("A new password"), "/reset?token=")
+	token, _, _ := strings.Cut(rest, "\n")
+	b.post("/security/password", "old", password, "password", "new horse battery").expect(t, 303, "/security?notice=password")
+	mailThief.post("/reset", "token", token, "password", "third horse battery").expect(t, 410, "", "used before")
 }
 
 func TestPW3_WrongPasswordsWait(t *testing.T) {

@@ -188,11 +188,20 @@ func (s *users) setPhone(ctx context.Context, id, countryCode, phone string) err
 	return oneRow(result, err, errMoved, "set phone")
 }
 
-// shared reports whether another account has the same provider id, because it has the same number.
+// claimed reports whether another account names the same number, proved or not, and so has the same provider id.
+func (s *users) claimed(ctx context.Context, u user) (bool, error) {
+	return s.others(ctx, u, `SELECT count(*) FROM users WHERE authy_id = $1 AND id <> $2`)
+}
+
+// shared reports whether another account has proved the same number: then its devices are the business of both. Whoever only names the number,
+// as everybody can, must not keep its owner from removing a stolen device.
 func (s *users) shared(ctx context.Context, u user) (bool, error) {
+	return s.others(ctx, u, `SELECT count(*) FROM users WHERE authy_id = $1 AND id <> $2 AND protected = 1`)
+}
+
+func (s *users) others(ctx context.Context, u user, query string) (bool, error) {
 	var n int
-	err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM users WHERE authy_id = $1 AND id <> $2`, u.AuthyID, u.ID).Scan(&n)
-	if err != nil {
+	if err := s.db.QueryRowContext(ctx, query, u.AuthyID, u.ID).Scan(&n); err != nil {
 		return false, fmt.Errorf("count accounts: %w", err)
 	}
 	return n > 0, nil
@@ -237,8 +246,11 @@ func (s *users) factorChanged(ctx context.Context, id string) error {
 	return oneRow(result, err, errMoved, "note change of factor")
 }
 
-// setPassword ends the alarm as well: whoever knew the old one knows nothing now.
+// setPassword ends the alarm as well: whoever knew the old one knows nothing now. Links by mail that would set another one are void first.
 func (s *users) setPassword(ctx context.Context, id, hash string) error {
+	if _, err := s.db.ExecContext(ctx, `UPDATE resets SET used = 1 WHERE user_id = $1`, id); err != nil {
+		return fmt.Errorf("void resets: %w", err)
+	}
 	result, err := s.db.ExecContext(ctx, `UPDATE users SET password = $1, alarm_at = 0, stamp = stamp + 1 WHERE id = $2`, hash, id)
 	return oneRow(result, err, errMoved, "set password")
 }
