@@ -111,7 +111,8 @@ func (s *Service) try(ctx context.Context, g Gateway, m Message) (ref string, er
 	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ref, err = g.Send(within, m)
-	if ctx.Err() != nil && err != nil {
+	// A try that was cut short, by shutdown or by the last moments of a code, says nothing of the gateway.
+	if err != nil && (ctx.Err() != nil || limit < Patience && within.Err() != nil) {
 		s.health.interrupted(g.Name())
 		return "", err
 	}

@@ -335,6 +335,26 @@ func TestHangingGatewayHoldsUpNobody(t *testing.T) {
 }
 
 // While a gateway is being tried whether it is back, all others go on.
+// T-30: codes in their last moments, which anybody can ask to have sent again, take no gateway away from the others.
+func TestCodeInItsLastMomentsBlamesNoGateway(t *testing.T) {
+	r := newRig(t)
+	r.one.answer(errors.New("busy"))
+	r.two.answer(errors.New("busy"))
+	j := r.send(t)
+	r.one.hang()
+	r.two.hang()
+	r.Clock.Advance(otp.SentLife - 20*time.Millisecond)
+	r.run(t, j)
+	if tried, _ := r.one.counts(); tried != 2 {
+		t.Fatalf("tried %d times", tried)
+	}
+	for _, c := range r.Messages.Conditions() {
+		if !c.Well() {
+			t.Errorf("%s is left alone: %s", c.Gateway, c.Reason)
+		}
+	}
+}
+
 func TestOneMessageTriesWhetherAGatewayIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
