@@ -340,14 +340,28 @@ func TestDeclarations(t *testing.T) {
 	}
 }
 
+// INV-8: no form of a database's address shows its passwords.
 func TestDatabaseShown(t *testing.T) {
 	for in, want := range map[string]string{
-		"postgres://ana:secret@db/x":              "postgres://ana:xxxxx@db/x",
-		"postgres://db/x?user=a&password=secret1": "postgres://db/x?password=xxxxx&user=a",
-		"/var/lib/c.db":                           "/var/lib/c.db",
+		"host=db password=secret1 dbname=x":                         "host=db password=xxxxx dbname=x",
+		`password = 'it\'s secret1' sslpassword=x\ secret1 host=db`: "password = xxxxx sslpassword=xxxxx host=db",
+		"host=db password='secret1 of a slip":                       "host=db password=xxxxx",
+		"postgres://db/x?sslpassword=secret1":                       "postgres://db/x?sslpassword=xxxxx",
+		"postgres://ana:secret@db/x":                                "postgres://ana:xxxxx@db/x",
+		"postgres://db/x?user=a&password=secret1":                   "postgres://db/x?password=xxxxx&user=a",
+		"/var/lib/c.db": "/var/lib/c.db",
 	} {
 		if got := Database(in).String(); got != want {
 			t.Errorf("%s: %s", in, got)
+		}
+	}
+}
+
+// A key=value address is PostgreSQL's, as it is for package store, and no folder is claimed for it.
+func TestDatabaseForms(t *testing.T) {
+	for in, want := range map[string]bool{"host=/run user=a": true, "postgres://db/x": true, "/var/lib/c.db": false, "a=b.db": false} {
+		if Database(in).Postgres() != want {
+			t.Errorf("%s: PostgreSQL %v", in, !want)
 		}
 	}
 }

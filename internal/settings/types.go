@@ -9,6 +9,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -50,22 +51,34 @@ func (d *Database) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// keyValue begins PostgreSQL's other form of an address, host=db user=ana, as package store knows it.
+var keyValue = regexp.MustCompile(`^\s*(host|hostaddr|port|user|password|dbname|database|service|servicefile|passfile|sslmode|application_name)\s*=`)
+
 // Postgres reports whether it is PostgreSQL.
-func (d Database) Postgres() bool { return strings.Contains(string(d), "://") }
+func (d Database) Postgres() bool {
+	return strings.Contains(string(d), "://") || keyValue.MatchString(string(d))
+}
+
+// passwordValue is a password in the other form, bare or in quotes.
+var passwordValue = regexp.MustCompile(`(password\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)`)
 
 // String hides the passwords: of the user, and of the key of a client's certificate.
 func (d Database) String() string {
-	if u, err := url.Parse(string(d)); d.Postgres() && err == nil {
-		q := u.Query()
-		for _, secret := range []string{"password", "sslpassword"} {
-			if q.Has(secret) {
-				q.Set(secret, "xxxxx")
-				u.RawQuery = q.Encode()
-			}
-		}
-		return u.Redacted()
+	if !d.Postgres() {
+		return string(d)
 	}
-	return string(d)
+	u, err := url.Parse(string(d))
+	if err != nil || u.Scheme == "" {
+		return passwordValue.ReplaceAllString(string(d), "${1}xxxxx")
+	}
+	q := u.Query()
+	for _, name := range []string{"password", "sslpassword"} {
+		if q.Has(name) {
+			q.Set(name, "xxxxx")
+			u.RawQuery = q.Encode()
+		}
+	}
+	return u.Redacted()
 }
 
 // Key is a master key.
