@@ -410,10 +410,10 @@ func TestServeStarts(t *testing.T) {
 	}
 }
 
-// decided waits until an approval is decided, by short long polls: a node may hear of another's decision late.
+// decided waits until an approval is decided, by long polls: one of a node that stops ends early.
 func decided(ctx context.Context, c *client.Client, uuid, status string) error {
 	for {
-		got, err := c.WaitApproval(ctx, uuid, 2*time.Second)
+		got, err := c.WaitApproval(ctx, uuid, 30*time.Second)
 		if err != nil || got.Status != client.StatusPending {
 			return errors.Join(err, want("status", got.Status, status))
 		}
