@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"countersign.dev/internal/job"
+	"countersign.dev/internal/message"
+	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/servertest"
 )
@@ -99,6 +102,49 @@ func TestExamine(t *testing.T) {
 		found := Examine(t.Context(), well)
 		if Worst(found) != row.level {
 			t.Errorf("%s later: %+v, want %s", row.after, found, row.level)
+		}
+	}
+}
+
+// Gateways are asked as they are in the settings: one that answers is well, and each that does not is named without its secret, with the reason.
+func TestRealGateways(t *testing.T) {
+	s := servertest.New(t)
+	status := func(code int) string {
+		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+		t.Cleanup(site.Close)
+		return strings.TrimPrefix(site.URL, "http://")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := ln.Addr().String()
+	ln.Close()
+	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	for _, row := range []struct {
+		channel otp.Channel
+		address string
+		level   Level
+		says    string
+	}{
+		{otp.SMS, "webhook+http://" + status(http.StatusOK) + "/s3cretpw?secret=" + secret, OK, "takes messages"},
+		{otp.SMS, "webhook+http://" + status(http.StatusUnauthorized) + "/s3cretpw?secret=" + secret, Fail, "HTTP status 401 Unauthorized: are the credentials right?"},
+		{otp.Email, "smtp://" + nobody + "?from=codes@example.com&tls=none", Fail, "refused"},
+	} {
+		gateways, err := message.ParseGateways(row.channel, []string{row.address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := Examine(t.Context(), Config{DB: s.Store, Master: s.Master, Gateways: []Gateway{gateways[0]}, Now: s.Clock.Now})
+		ok := false
+		for _, f := range found {
+			ok = ok || f.Level == row.level && f.about("gateway", gateways[0].Name()) && f.about("gateway", row.says)
+			if strings.Contains(f.Says, "s3cretpw") || strings.Contains(f.Says, secret) {
+				t.Errorf("INV-8: %+v", f)
+			}
+		}
+		if !ok || Worst(found) != row.level {
+			t.Errorf("%s: %+v", gateways[0].Name(), found)
 		}
 	}
 }
