@@ -49,7 +49,7 @@ func administer(ctx context.Context, s *settings.Storage, console settings.URL, 
 	if err != nil {
 		return fmt.Errorf("cannot use the database %s: %w", s.Database, err)
 	}
-	err = do(admin.Local(&admin.Admin{Tenants: local.Tenants, Operators: local.Operators, Push: local.Push, Account: local.Account}))
+	err = do(admin.Local(&admin.Admin{Tenants: local.Tenants, Operators: local.Operators, Push: local.Push, Users: local.Users, Account: local.Account}))
 	return errors.Join(err, local.Stop(ctx))
 }
 
@@ -63,6 +63,7 @@ type applicationCmd struct {
 	Show     appShow     `cmd:"" help:"Show one application, and its API key when asked to."`
 	Rotate   appRotate   `cmd:"" name:"rotate-key" help:"Replace an application's API key in three steps, without an interruption."`
 	Callback appCallback `cmd:"" help:"Set the address that decisions are told to, or turn it off."`
+	Switch   appSwitch   `cmd:"" help:"Turn a setting on or off: what the application may do and read."`
 }
 
 // Help is printed by app --help.
@@ -173,6 +174,16 @@ func (c *appCallback) Validate() error {
 
 func (c *appCallback) Run(ctx context.Context, out *output, app *applicationCmd) error {
 	return app.print(ctx, out, admin.Request{Act: "app.callback", App: c.App, URL: c.URL})
+}
+
+type appSwitch struct {
+	App    string `arg:"" help:"Its id, number or name."`
+	Switch string `arg:"" help:"approvals, sms, calls, generic_tokens (codes of other authenticator apps), custom_codes, export_phones, export_secrets or any_code_at_once."`
+	State  string `arg:"" enum:"on,off" help:"on or off."`
+}
+
+func (c *appSwitch) Run(ctx context.Context, out *output, app *applicationCmd) error {
+	return app.print(ctx, out, admin.Request{Act: "app.switch", App: c.App, Switch: c.Switch, On: c.State == "on"})
 }
 
 func callbackOf(a admin.Application) string {

@@ -26,7 +26,7 @@ type office struct {
 	dir, config string
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t testing.TB) *office {
 	dir := t.TempDir()
 	o := &office{&desk{t: t}, dir, filepath.Join(dir, "countersign.toml")}
 	o.run(0, "keys", "new", filepath.Join(dir, "master.key"))

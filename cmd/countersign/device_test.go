@@ -24,7 +24,7 @@ import (
 // desk is a machine: a server and one state file.
 type desk struct {
 	*terminaltest.Server
-	t *testing.T
+	t testing.TB
 }
 
 func newDesk(t *testing.T) *desk {

@@ -29,6 +29,7 @@ type cli struct {
 	Copy     copyCmd        `cmd:"" help:"Copy a database into an empty one, of either kind: from SQLite to PostgreSQL, or back."`
 	Migrate  migrateCmd     `cmd:"" help:"Show the version of the database's schema, or bring it up to date."`
 	App      applicationCmd `cmd:"" help:"Create, list and show applications, rotate their keys, set their callbacks."`
+	Users    usersCmd       `cmd:"" help:"Import an application's users from a file, as when leaving Authy, and export them."`
 	Operator operatorCmd    `cmd:"" help:"Let the first operator in."`
 	Keys     keysCmd        `cmd:"" help:"Make and exchange the keys that everything secret is sealed under."`
 	Backup   backupCmd      `cmd:"" help:"Copy an SQLite database while serve goes on."`

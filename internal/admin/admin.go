@@ -1,4 +1,4 @@
-// Package admin owns what is done with an installation at its server's command line: applications and their keys, and the
+// Package admin owns what is done with an installation at its server's command line: applications, their keys and users, and the
 // link for the first operator.
 //
 // One process at a time serves an SQLite database. What it keeps in mind, and what somebody waits for, is changed by nobody else; so a
@@ -19,6 +19,7 @@ import (
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
+	"countersign.dev/internal/transfer"
 )
 
 // actor is who does all this, in the audit record.
@@ -29,6 +30,7 @@ type Admin struct {
 	Tenants   *tenant.Service
 	Operators *operator.Service
 	Push      *notify.Service
+	Users     *transfer.Service
 	Account   tenant.Account
 }
 
@@ -41,6 +43,14 @@ type Request struct {
 	Countries string `json:"countries,omitempty"` // where codes may be sent
 	URL       string `json:"url,omitempty"`
 	Reveal    bool   `json:"reveal,omitempty"`
+
+	Switch string `json:"switch,omitempty"`
+	On     bool   `json:"on,omitempty"`
+
+	Rows    []transfer.Row `json:"rows,omitempty"` // a batch to import
+	DryRun  bool           `json:"dry_run,omitempty"`
+	After   int64          `json:"after,omitempty"` // authy_id of the last user exported
+	Secrets bool           `json:"secrets,omitempty"`
 }
 
 // Application is what is told of an application.
@@ -76,9 +86,10 @@ type PushKey struct {
 }
 
 var (
-	errAct   = fault.New(fault.Invalid, "act-unknown", "The running countersign does not know this command: it is of another version. Restart it with this one.")
-	errNames = fault.New(fault.Conflict, "name-ambiguous", "Several applications have that name: use the id instead.")
-	errInput = fault.New(fault.Invalid, "request-invalid", "That is not a request of this version.")
+	errAct    = fault.New(fault.Invalid, "act-unknown", "The running countersign does not know this command: it is of another version. Restart it with this one.")
+	errNames  = fault.New(fault.Conflict, "name-ambiguous", "Several applications have that name: use the id instead.")
+	errSwitch = fault.New(fault.Invalid, "switch-unknown", "There is no such switch: countersign app switch --help names them.")
+	errInput  = fault.New(fault.Invalid, "request-invalid", "That is not a request of this version.")
 )
 
 // acts are what can be asked.
@@ -87,12 +98,15 @@ var acts = map[string]func(*Admin, context.Context, Request) (any, error){
 	"app.list":        (*Admin).list,
 	"app.show":        (*Admin).show,
 	"app.callback":    (*Admin).callback,
+	"app.switch":      (*Admin).turn,
 	"key.add":         (*Admin).addKey,
 	"key.promote":     rotation((*tenant.Service).PromoteKey),
 	"key.finish":      rotation((*tenant.Service).FinishKey),
 	"key.cancel":      rotation((*tenant.Service).CancelKey),
 	"operator.invite": (*Admin).invite,
 	"push.rotate":     (*Admin).rotatePush,
+	"users.import":    (*Admin).importUsers,
+	"users.export":    (*Admin).exportUsers,
 }
 
 func (a *Admin) do(ctx context.Context, r Request) (any, error) {
@@ -145,6 +159,41 @@ func (a *Admin) callback(ctx context.Context, r Request) (any, error) {
 		return nil, err
 	}
 	return a.show(ctx, Request{App: app.ID})
+}
+
+func (a *Admin) turn(ctx context.Context, r Request) (any, error) {
+	app, err := a.find(ctx, r.App)
+	if err != nil {
+		return nil, err
+	}
+	on := map[string]bool{}
+	for _, w := range tenant.Switches {
+		on[w.Name] = w.On(app.Settings)
+	}
+	if _, known := on[r.Switch]; !known {
+		return nil, errSwitch
+	}
+	on[r.Switch] = r.On
+	if err := a.Tenants.SetSwitches(ctx, app, on, actor); err != nil {
+		return nil, err
+	}
+	return a.show(ctx, Request{App: app.ID})
+}
+
+func (a *Admin) importUsers(ctx context.Context, r Request) (any, error) {
+	app, err := a.find(ctx, r.App)
+	if err != nil {
+		return nil, err
+	}
+	return a.Users.Import(ctx, app, r.Rows, r.DryRun, actor)
+}
+
+func (a *Admin) exportUsers(ctx context.Context, r Request) (any, error) {
+	app, err := a.find(ctx, r.App)
+	if err != nil {
+		return nil, err
+	}
+	return a.Users.Export(ctx, app, r.After, r.Secrets, actor)
 }
 
 func (a *Admin) addKey(ctx context.Context, r Request) (any, error) {

@@ -14,12 +14,13 @@ import (
 	"countersign.dev/internal/servertest"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
+	"countersign.dev/internal/transfer"
 )
 
 func newAdmin(t testing.TB) *Admin {
 	s := servertest.New(t)
 	operators := operator.New(operator.Config{Store: s.Store, Ring: s.Ring, Now: s.Clock.Now, AccountID: s.Account.ID, URL: "http://localhost:8303"})
-	return &Admin{Tenants: s.Tenants, Operators: operators, Push: s.Push, Account: s.Account}
+	return &Admin{Tenants: s.Tenants, Operators: operators, Push: s.Push, Account: s.Account, Users: &transfer.Service{Store: s.Store, Ring: s.Ring, Now: s.Clock.Now}}
 }
 
 // The socket is for its owner alone, comes back after a kill, and answers what the process itself would.
@@ -89,6 +90,7 @@ func FuzzRequest(f *testing.F) {
 	a := newAdmin(f)
 	f.Add([]byte(`{"act":"app.list"}`))
 	f.Add([]byte(`{"act":"app.show","app":"x","reveal":true}`))
+	f.Add([]byte(`{"act":"users.import","app":"x","rows":[{"authy_id":1,"country_code":1,"phone":"+12025550123"}]}`))
 	f.Add([]byte(`{"act":"app.create","name":"","drop_in":true,"extra":1}`))
 	f.Fuzz(func(t *testing.T, request []byte) {
 		text, err := a.answer(context.Background(), request)

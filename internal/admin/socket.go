@@ -22,9 +22,9 @@ const (
 	file   = "socket"
 )
 
-// maxRequest bounds a request and an answer, in bytes.
+// maxRequest bounds a request, such as a batch of users, and maxAnswer an answer, in bytes.
 const (
-	maxRequest = 64 << 10
+	maxRequest = 1 << 20
 	maxAnswer  = 16 << 20
 )
 

@@ -68,7 +68,7 @@ func (s *Service) NewGeneric(ctx context.Context, app tenant.Application, u tena
 	now := s.Now()
 	g := StoredGeneric{AppID: app.ID, UserID: u.ID, Digits: genericDigits, Period: genericPeriod, CreatedAt: now, Draw: func() (int64, []byte) {
 		id := ident.Number()
-		return id, s.Ring.Seal(genericContext(id), secret)
+		return id, s.Ring.Seal(GenericContext(id), secret)
 	}}
 	rec := audit.New(now, app.ID, "app:"+app.ID, "generic_secret.created", "user:"+u.ID)
 	if err := s.Store.KeepGeneric(ctx, g, rec); err != nil {
@@ -102,12 +102,12 @@ func (s *Service) ExportGeneric(ctx context.Context, app tenant.Application, u t
 	if err != nil {
 		return "", "", err
 	}
-	plain, err := s.Ring.Open(genericContext(g.GenericID), g.Sealed)
+	plain, err := s.Ring.Open(GenericContext(g.GenericID), g.Sealed)
 	if err != nil {
 		return "", "", fmt.Errorf("generic secret %d: %w", g.GenericID, err)
 	}
 	return encodeSecret(plain), HOTP(plain, uint64(Step(now, g.Period.Duration())), g.Digits), nil
 }
 
-// genericContext names the row that a sealed generic secret belongs to.
-func genericContext(id int64) string { return fmt.Sprint("generic_secrets.secret:", id) }
+// GenericContext names the row that a sealed generic secret belongs to.
+func GenericContext(id int64) string { return fmt.Sprint("generic_secrets.secret:", id) }

@@ -176,7 +176,7 @@ func (s *Service) compare(c Candidates, set tenant.Settings, code string, now ti
 	for _, app := range c.Apps {
 		context, skew := AppSecretContext(app.GrantID), int64(set.CodeSkew)
 		if app.GenericID != 0 {
-			context, skew = genericContext(app.GenericID), genericSkew
+			context, skew = GenericContext(app.GenericID), genericSkew
 		}
 		secret, err := s.Ring.Open(context, app.Sealed)
 		if err != nil {

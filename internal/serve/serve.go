@@ -174,7 +174,7 @@ func (p *process) start(ctx context.Context) error {
 	}
 	if !p.Settings.Database.Postgres() {
 		var err error
-		commands := &admin.Admin{Tenants: p.server.Tenants, Operators: p.server.Operators, Push: p.server.Push, Account: p.server.Account}
+		commands := &admin.Admin{Tenants: p.server.Tenants, Operators: p.server.Operators, Push: p.server.Push, Users: p.server.Users, Account: p.server.Account}
 		if p.commands, err = admin.Serve(p.Settings.Folder(), commands, p.Log); err != nil {
 			return err
 		}

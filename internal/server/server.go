@@ -31,6 +31,7 @@ import (
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 	"countersign.dev/internal/trace"
+	"countersign.dev/internal/transfer"
 	"countersign.dev/internal/web"
 )
 
@@ -71,6 +72,7 @@ type Server struct {
 	Operators *operator.Service
 	Messages  *message.Service
 	Push      *notify.Service
+	Users     *transfer.Service
 
 	cfg       Config
 	db        *store.Store
@@ -135,6 +137,7 @@ func (s *Server) administer(ctx context.Context) error {
 	s.Tenants = &tenant.Service{Store: db, Ring: s.ring, Live: s.live, Meter: s.meter, Now: now, Offer: s.leave}
 	s.Operators = operator.New(operator.Config{Store: db, Ring: s.ring, Now: now, AccountID: s.Account.ID, URL: cfg.ConsoleURL})
 	s.Push = newPush(cfg, db, s.ring, s.live)
+	s.Users = &transfer.Service{Store: db, Ring: s.ring, Now: now}
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
+	"countersign.dev/internal/transfer"
 )
 
 // The store satisfies what the domain packages ask for, without knowing them as interfaces.
@@ -30,4 +31,5 @@ var (
 	_ seal.KeyStore    = (*store.Store)(nil)
 	_ reporting.Store  = (*store.Store)(nil)
 	_ tenant.Store     = (*store.Store)(nil)
+	_ transfer.Store   = (*store.Store)(nil)
 )

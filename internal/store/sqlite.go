@@ -37,7 +37,7 @@ func sqliteAddress(path string) (string, error) {
 	// The string must begin with file:, or SQLite's own options are cut off unseen. Settings go here, because a
 	// PRAGMA given later would stay with one pooled connection only.
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(abs) +
-		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)", err
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)&_pragma=temp_store(2)", err
 }
 
 // OpenSQLite opens or creates the database file and brings its schema up to date.

@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, groups ...string) {
 		{"Codes", codeTests},
 		{"Sending", sendingTests},
 		{"DropIn", dropInTests},
+		{"Transfer", transferTests},
 		{"Approvals", approvalTests},
 		{"Fatigue", fatigueTests},
 		{"Callbacks", callbackTests},
