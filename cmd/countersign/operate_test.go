@@ -243,6 +243,10 @@ func TestBesideServe(t *testing.T) {
 	defer stop()
 	urls := []string{"--owner-email=owner@example.com", "--api-url=http://localhost:1", "--authenticator-url=http://localhost:2", "--console-url=http://localhost:3"}
 	file := filepath.Join(t.TempDir(), "file")
+	users := filepath.Join(t.TempDir(), "users.csv")
+	if err := os.WriteFile(users, []byte("authy_id,phone\n1635,+12025550123\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const refused = "in use by another countersign"
 	type row struct {
 		args []string // after the command's name
@@ -254,6 +258,7 @@ func TestBesideServe(t *testing.T) {
 
 		"app create": {args: []string{"Shop"}}, "app list": {}, "app show": {args: []string{"Bank"}}, "app rotate-key": {args: []string{"Bank"}},
 		"app callback": {args: []string{"Bank", "--off"}}, "keys rotate-push": {}, "operator invite": {args: urls[3:]},
+		"app switch": {args: []string{"Bank", "calls", "off"}}, "users import": {args: []string{"Bank", users}}, "users export": {args: []string{"Bank", "-"}},
 
 		"restore": {[]string{file}, refused}, "migrate up": {nil, refused}, "serve": {urls, refused},
 

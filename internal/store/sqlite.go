@@ -37,7 +37,7 @@ func sqliteAddress(path string) (string, error) {
 	// The string must begin with file:, or SQLite's own options are cut off unseen. Settings go here, because a
 	// PRAGMA given later would stay with one pooled connection only.
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(abs) +
-		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)&_pragma=temp_store(2)", err
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)", err
 }
 
 // OpenSQLite opens or creates the database file and brings its schema up to date.
@@ -150,6 +150,10 @@ func (db *sqlite) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
 
 // commit runs one batch and tells each writer its outcome, after the flush.
 func (db *sqlite) commit(batch []write) {
+	if len(batch) == 1 {
+		batch[0].done <- db.commitOne(batch[0])
+		return
+	}
 	outcomes := make([]error, len(batch))
 	err := db.tx.control("BEGIN IMMEDIATE")
 	if err == nil {
@@ -171,6 +175,27 @@ func (db *sqlite) commit(batch []write) {
 		}
 		w.done <- outcomes[i]
 	}
+}
+
+// commitOne runs a write that has its transaction to itself. If it fails the transaction is undone: there is no savepoint, for which
+// SQLite would keep a copy of every page that is changed.
+func (db *sqlite) commitOne(w write) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	err := db.tx.control("BEGIN IMMEDIATE")
+	if err == nil {
+		err = guarded(func() error { return w.fn(db.tx) })
+	}
+	if err == nil {
+		if err = db.tx.control("COMMIT"); err != nil {
+			err = fmt.Errorf("commit: %w", err)
+		}
+	}
+	if err != nil {
+		db.tx.abandon()
+	}
+	return err
 }
 
 // sqliteWriter is the writing connection. Statements are prepared once and kept. They pay no heed to their context's
