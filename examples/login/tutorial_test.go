@@ -106,14 +106,14 @@ func nameOf(d ast.Decl) (name string, doc *ast.CommentGroup) {
 	return "", nil
 }
 
-// TestTutorialNamesWhatIsOnThePages: what is printed bold is a text of a page, the tutorial's files are there, and so are the headings that it links to.
+// TestTutorialNamesWhatIsOnThePages: what the tutorial prints bold is a text of a page, letter by letter.
 func TestTutorialNamesWhatIsOnThePages(t *testing.T) {
 	page, err := os.ReadFile(tutorial)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var pages strings.Builder
-	for _, pattern := range []string{"examples/login/page/*.html", "examples/login/login.go", "examples/login/signin.go", "examples/login/security.go", "examples/login/mail.go", "secondfactor/page/*.html", "ui/authenticator/texts.ts", "ui/console/*.html"} {
+	for _, pattern := range []string{"examples/login/page/*.html", "secondfactor/page/*.html", "ui/authenticator/texts.ts", "ui/console/*.html"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v, %v", pattern, files, err)
@@ -134,11 +134,6 @@ func TestTutorialNamesWhatIsOnThePages(t *testing.T) {
 	for _, text := range bold {
 		if !strings.Contains(pages.String(), string(text[1])) {
 			t.Errorf("no page says %q", text[1])
-		}
-	}
-	for _, link := range regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`).FindAllSubmatch(prose, -1) {
-		if _, err := os.Stat(filepath.Join(filepath.Dir(tutorial), string(link[1]))); err != nil {
-			t.Error(err)
 		}
 	}
 }
