@@ -6,8 +6,10 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -19,7 +21,8 @@ import (
 )
 
 const (
-	crashes      = 40
+	crashes      = 40 // of `dev`
+	outages      = 8  // of a deployment's server, and as many of its PostgreSQL
 	crashWorkers = 6
 	// callbacksWithin is longer than a job's lease: deliveries that died with a process are found when it ends.
 	callbacksWithin = 100 * time.Second
@@ -33,32 +36,42 @@ func TestCrashes(t *testing.T) {
 	r := newReceiver(t)
 	r.keys = []string{app.key}
 	operator.setCallback(app, r.URL)
-
-	l := &ledger{t: t, d: d, client: d.client(app.key), approvals: map[string]*promise{}, codes: map[spent]int{}, acknowledged: make(chan struct{}, 1<<16)}
-	l.up()
-	ctx, stop := context.WithCancel(t.Context())
-	var workers sync.WaitGroup
-	for range crashWorkers {
-		p := d.newPhone()
-		workers.Go(func() { l.work(ctx, p) })
-	}
-	defer workers.Wait()
-	defer stop()
-	for range crashes {
-		l.waitFor(rand.N(40)) // so the kill comes anywhere: at the start too
-		l.down()
+	l := newLedger(t, d, app.key)
+	l.run(crashes, func(int) {
 		d.kill()
 		d.start()
-		l.check(l.fresh())
-		l.up()
-	}
-	l.waitFor(40)
-	stop()
-	workers.Wait()
-	l.check(l.all())
+	})
 	l.checkCallbacks(r)
-	t.Logf("measured: %d kills, %d approvals created, %d answers and %d right codes acknowledged, %d callbacks for %d decisions",
-		crashes, len(l.approvals), l.answers, len(l.codes), r.calls(), len(r.all()))
+	t.Logf("measured: %d kills, %s, %d callbacks for %d decisions", crashes, l, r.calls(), len(r.all()))
+}
+
+// TestServeCrashes is TestCrashes on a deployment: its server and its PostgreSQL are killed in turn. The server waits for its
+// PostgreSQL and goes on by itself.
+func TestServeCrashes(t *testing.T) {
+	t.Parallel()
+	s := newPlainSite(t, "fsync=on")
+	r := newReceiver(t)
+	r.keys = []string{s.APIKey}
+	s.command("app", "callback", s.appID, r.URL, "--config", s.config)
+	s.start(0)
+	l := newLedger(t, s.dev, s.APIKey)
+	l.run(2*outages, func(round int) {
+		if round%2 == 0 {
+			s.nodes[0].kill()
+			s.start(0)
+			return
+		}
+		s.db.Kill(t)
+		s.db.Restart(t)
+		s.awaitReady(0)
+	})
+	// What was under way when the server died belongs to it until its lease ends. Other nodes may live, so its next start frees nothing;
+	// here that time passes while it is down.
+	s.nodes[0].kill()
+	s.sql(`UPDATE jobs SET run_at = run_at - 60000`)
+	s.start(0)
+	l.checkCallbacks(r)
+	t.Logf("measured: %d kills of serve, %d of PostgreSQL, %s, %d callbacks for %d decisions", outages+1, outages, l, r.calls(), len(r.all()))
 }
 
 // promise is what the clients know of one approval: it was created, and perhaps what its device was told.
@@ -88,6 +101,38 @@ type ledger struct {
 	gate      chan struct{}
 
 	acknowledged chan struct{} // one for each acknowledgement
+}
+
+func newLedger(t *testing.T, d *dev, key string) *ledger {
+	return &ledger{t: t, d: d, client: d.client(key), approvals: map[string]*promise{}, codes: map[spent]int{}, acknowledged: make(chan struct{}, 1<<16)}
+}
+
+func (l *ledger) String() string {
+	return fmt.Sprintf("%d approvals created, %d answers and %d right codes acknowledged", len(l.approvals), l.answers, len(l.codes))
+}
+
+// run has people work, and what serves them crash again and again, from which it has recovered when crash returns.
+func (l *ledger) run(rounds int, crash func(round int)) {
+	l.up()
+	ctx, stop := context.WithCancel(l.t.Context())
+	var workers sync.WaitGroup
+	for range crashWorkers {
+		p := l.d.newPhone()
+		workers.Go(func() { l.work(ctx, p) })
+	}
+	defer workers.Wait()
+	defer stop()
+	for round := range rounds {
+		l.waitFor(rand.N(40)) // so the kill comes anywhere: at the start too
+		l.down()
+		crash(round)
+		l.check(l.fresh())
+		l.up()
+	}
+	l.waitFor(40)
+	stop()
+	workers.Wait()
+	l.check(l.all())
 }
 
 // up lets workers pass; down makes them wait.
@@ -176,11 +221,9 @@ func (l *ledger) newcomer(ctx context.Context, p *phone) (user, bool) {
 	return u, !l.lost("enrol", err)
 }
 
-// lost reports whether a call got no answer. Any answer but success fails the test.
+// lost reports whether a call got no answer. Any answer but success, and that the database is away, fails the test.
 func (l *ledger) lost(what string, err error) bool {
-	var refused *client.Error
-	var problem *terminal.Problem
-	if errors.As(err, &refused) || errors.As(err, &problem) {
+	if err != nil && !isLost(err) {
 		l.t.Errorf("%s: %v", what, err)
 	}
 	return err != nil
@@ -218,9 +261,18 @@ func (l *ledger) verify(ctx context.Context, u user, p *phone) {
 	}
 }
 
+// isLost reports whether nobody can know what became of a call: there was no answer, or the server could not reach its database
+// or lost it.
 func isLost(err error) bool {
 	var refused *client.Error
-	return err != nil && !errors.As(err, &refused)
+	var problem *terminal.Problem
+	switch {
+	case errors.As(err, &refused):
+		return refused.Status == http.StatusServiceUnavailable && refused.Code == "60000" && refused.RetryAfter > 0
+	case errors.As(err, &problem):
+		return problem.Code == "database-away" && problem.RetryAfter > 0
+	}
+	return err != nil
 }
 
 // decide asks for an approval and has the device answer it, until there is an answer; or leaves it waiting.

@@ -40,6 +40,25 @@ func TestCodesAtOnce(t *testing.T) {
 	})
 }
 
+// TestServeCodesAtOnce is TestCodesAtOnce on `serve` with PostgreSQL.
+func TestServeCodesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newPlainSite(t)
+	s.start(0)
+	c := s.client(s.APIKey)
+
+	u, p := s.addUser(c), s.newPhone()
+	p.enrol(c, u)
+	once(t, s.dev, u, p.code(u.email))
+
+	u, p = s.addUser(c), s.newPhone()
+	p.enrol(c, u)
+	got := verifyAtOnce(t, s.dev, u, func(i int) string { return fmt.Sprintf("%07d", i) })
+	if got["401 60020"] > 5 || got["401 60020"] == 0 || got["401 60020"]+got["503 60017"] != crowd {
+		t.Errorf("%v; want at most 5 compared (401 60020) and the others refused (503 60017)", got)
+	}
+}
+
 // once verifies a right code many times at once, and expects one success.
 func once(t *testing.T, d *dev, u user, code string) {
 	t.Helper()

@@ -31,6 +31,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"countersign.dev/client"
 	"countersign.dev/internal/message/smpp/smpptest"
 	"countersign.dev/internal/postgrestest"
@@ -70,6 +72,8 @@ type site struct {
 	t      *testing.T
 	dir    string
 	config string
+	db     *postgrestest.Server
+	appID  string
 	*dev   // its addresses and its person's steps; there is no process behind it
 	nodes  []*node
 	login  string // where the sample listens
@@ -100,12 +104,11 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// newSite makes the database, the keys and the settings of a deployment with n nodes, as docs/operations.md says; more are lines of its settings.
+// newSite makes the database, the keys and the settings of a deployment with n nodes behind a proxy, as docs/operations.md says; more
+// are lines of its settings.
 func newSite(t *testing.T, n int, more ...string) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t)}
-	s.config = filepath.Join(s.dir, "countersign.toml")
-	where := dsnURL(postgrestest.Start(t).URL("postgres"))
 	for _, address := range []*string{&s.APIURL, &s.AuthenticatorURL, &s.ConsoleURL, &s.LoginURL} {
 		*address = "https://localhost:" + freePort(t)
 	}
@@ -116,6 +119,31 @@ func newSite(t *testing.T, n int, more ...string) *site {
 		}
 		s.nodes = append(s.nodes, node)
 	}
+	s.setUp(`trusted-proxy = ["127.0.0.1"]`+"\n"+strings.Join(more, "\n"))
+	return s
+}
+
+// newPlainSite is newSite with one node and no proxy: its public addresses are its own. Options are PostgreSQL's.
+func newPlainSite(t *testing.T, options ...string) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir(), dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t)}
+	s.LoginURL = "http://" + s.login
+	addr := map[string]string{"ops": "127.0.0.1:" + freePort(t)}
+	for name, address := range map[string]*string{"api": &s.APIURL, "authenticator": &s.AuthenticatorURL, "console": &s.ConsoleURL} {
+		port := freePort(t)
+		addr[name], *address = "127.0.0.1:"+port, "http://localhost:"+port
+	}
+	s.nodes = []*node{{addr: addr}}
+	s.setUp("", options...)
+	return s
+}
+
+// setUp makes the database, the keys, the settings, of which more are lines, and the application.
+func (s *site) setUp(more string, options ...string) {
+	s.t.Helper()
+	s.config = filepath.Join(s.dir, "countersign.toml")
+	s.db = postgrestest.Start(s.t, options...)
+	where := dsnURL(s.db.URL("postgres"))
 	master := filepath.Join(s.dir, "master.key")
 	s.command("keys", "new", master)
 	s.write(s.config, fmt.Sprintf(`database = %q
@@ -124,23 +152,34 @@ owner-email = "owner@example.com"
 api-url = %q
 authenticator-url = %q
 console-url = %q
-trusted-proxy = ["127.0.0.1"]
 private-callbacks = true
 log-level = "info"
 shutdown-grace = "500ms"
 %s
-`, where, master, s.APIURL, s.AuthenticatorURL, s.ConsoleURL, strings.Join(more, "\n")))
+`, where, master, s.APIURL, s.AuthenticatorURL, s.ConsoleURL, more))
 	s.command("migrate", "up", "--config", s.config)
 	var app struct {
 		ID     string `json:"id"`
 		APIKey string `json:"api_key"`
 	}
 	if err := json.Unmarshal([]byte(s.command("app", "create", "Owlgate", "--drop-in", "--countries", "US", "--json", "--config", s.config)), &app); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	s.APIKey = app.APIKey
+	s.appID, s.APIKey = app.ID, app.APIKey
 	s.command("app", "callback", app.ID, s.LoginURL+"/authy/callback", "--config", s.config)
-	return s
+}
+
+// sql runs a statement in the database.
+func (s *site) sql(statement string) {
+	s.t.Helper()
+	conn, err := pgx.Connect(s.t.Context(), s.db.URL("postgres"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.Close(s.t.Context())
+	if _, err := conn.Exec(s.t.Context(), statement); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // dsnURL writes a key=value address as a URL.
@@ -208,6 +247,12 @@ func (s *site) run(name string, env []string, program string, args ...string) pr
 	return p
 }
 
+// kill ends the program at once, as a power cut would.
+func (p process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
 // stop ends the program well and waits for it.
 func (p process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
@@ -228,6 +273,13 @@ func (s *site) start(i int) {
 		args = append(args, "--"+name+"-addr", addr)
 	}
 	n.process = s.run(fmt.Sprint("serve", i), environment(), raceBinary, args...)
+	s.awaitReady(i)
+}
+
+// awaitReady returns when a node says that it is ready.
+func (s *site) awaitReady(i int) {
+	s.t.Helper()
+	n := s.nodes[i]
 	eventually(s.t, startWithin, "a node", func() error {
 		select {
 		case <-n.exited:

@@ -28,7 +28,7 @@ func TestDatabaseAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := basic(t)
-	s.Database = settings.Database(server.URL("postgres"))
+	s.Database = settings.Database("postgres:///postgres?user=countersign&host=" + server.Dir())
 	s.StrangerRate, s.StrangerBurst = 1000, 1000
 	r := start(t, s, time.Now)
 
