@@ -35,21 +35,49 @@ func (t *tx) insertJob(ctx context.Context, j job.Job) error {
 	return nil
 }
 
-// ClaimJobs leases due jobs until lease and returns them, oldest first.
+// ClaimJobs leases due jobs until lease and returns them, oldest first: of each application that has any, so that nobody's backlog
+// delays another's.
 func (s *Store) ClaimJobs(ctx context.Context, now, lease time.Time, limit int) (jobs []job.Job, err error) {
 	var one int // most polls find nothing: ask without a write first
 	err = s.queryRow(ctx, `SELECT 1 FROM jobs WHERE run_at <= $1 AND held_until = 0 LIMIT 1`, ms(now)).Scan(&one)
 	if err != nil {
 		return nil, missing(err, nil)
 	}
+	apps, err := s.appsDue(ctx, now, limit)
+	if err != nil || len(apps) == 0 {
+		return nil, err
+	}
 	err = s.write(ctx, func(t *tx) error {
-		rows, err := t.query(ctx, `WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE run_at <= $2 AND held_until = 0 ORDER BY run_at LIMIT $3 FOR UPDATE SKIP LOCKED)
-			UPDATE jobs SET run_at = $1, attempts = attempts + 1 WHERE id IN (SELECT id FROM due)
-			RETURNING `+jobColumns, ms(lease), ms(now), limit)
-		jobs, err = collect(rows, err, scanJob)
-		return err
+		jobs = nil
+		for i, app := range apps {
+			share := (limit - len(jobs)) / (len(apps) - i)
+			rows, err := t.query(ctx, `WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE app_id = $3 AND run_at <= $2 AND held_until = 0
+					ORDER BY run_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+				UPDATE jobs SET run_at = $1, attempts = attempts + 1 WHERE id IN (SELECT id FROM due)
+				RETURNING `+jobColumns, ms(lease), ms(now), app, share)
+			claimed, err := collect(rows, err, scanJob)
+			if err != nil {
+				return err
+			}
+			jobs = append(jobs, claimed...)
+		}
+		return nil
 	})
 	return oldestFirst(jobs), err
+}
+
+// appsDue returns the applications that have waited longest for a due job, the longest last: who has a backlog then gets what
+// the others leave. It steps from one application to the next in the index, whatever each has waiting.
+func (s *Store) appsDue(ctx context.Context, now time.Time, limit int) ([]string, error) {
+	rows, err := s.query(ctx, `WITH RECURSIVE app (id) AS (
+			SELECT (SELECT app_id FROM jobs WHERE held_until = 0 ORDER BY app_id LIMIT 1)
+			UNION ALL
+			SELECT (SELECT app_id FROM jobs WHERE held_until = 0 AND app_id > app.id ORDER BY app_id LIMIT 1) FROM app WHERE app.id IS NOT NULL)
+		SELECT id FROM (SELECT id, (SELECT run_at FROM jobs WHERE app_id = app.id AND held_until = 0 ORDER BY run_at LIMIT 1) AS due FROM app) first
+		WHERE due <= $1 ORDER BY due LIMIT $2`, ms(now), limit)
+	apps, err := collect(rows, err, func(r scanner) (id string, err error) { return id, r.Scan(&id) })
+	slices.Reverse(apps)
+	return apps, err
 }
 
 // Backlog is what waits in the table of jobs.

@@ -30,7 +30,8 @@ var scansAllowed = map[string]string{
 	"SCAN due":                                                "the jobs that were just claimed, up to a limit",
 	"SCAN jobs USING INDEX jobs_held":                         "only what is held, which is nearly always nothing",
 	"SCAN newest":                                             "the rows of a subquery with a limit, each found by an index",
-	"SCAN jobs":                                               "when a callback is disabled or turned off; an index on app_id would cost every decision",
+	"SCAN jobs USING COVERING INDEX jobs_app":                 "the first row in the index's order, or counted up to a limit",
+	"SCAN app":                                                "the applications that have jobs, a step in the index for each",
 
 	"SCAN seal_keys": "a handful of rows, when one of them leaves",
 	"SCAN seal_keys USING COVERING INDEX sqlite_autoindex_seal_keys_1": "a handful of rows, when they are wrapped anew",

@@ -5,8 +5,43 @@ package store
 import (
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"countersign.dev/internal/postgrestest"
 )
+
+// TestSynchronousCommit: a server that is set to answer a commit before it is on the disk is told otherwise on our
+// connections (INV-12).
+func TestSynchronousCommit(t *testing.T) {
+	url := postgrestest.Database(t, Migrate)
+	const off = `DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET synchronous_commit = off'; END $$`
+	plain, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close(t.Context())
+	if _, err := plain.Exec(t.Context(), off); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const now, from = `SELECT current_setting('synchronous_commit')`, `SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'`
+	err = s.write(t.Context(), func(x *tx) error {
+		for q, want := range map[string]string{now: "on", from: "off"} {
+			var got string
+			if err := x.queryRow(t.Context(), q).Scan(&got); err != nil || got != want {
+				t.Errorf("%s: %q, %v, want %q", q, got, err, want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
 
 // hangUp ends the connection that it runs on.
 const hangUp = `SELECT pg_terminate_backend(pg_backend_pid())`

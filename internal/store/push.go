@@ -39,6 +39,9 @@ func (s *Store) PushKey(ctx context.Context, now time.Time, first func(id int64)
 // AddPushKey keeps a key with the next id.
 func (s *Store) AddPushKey(ctx context.Context, now time.Time, make func(id int64) notify.StoredKey, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {
+		if err := t.hold("push_keys"); err != nil { // another process may add one as well: it waits, and gets the next id
+			return err
+		}
 		var highest int64
 		if err := t.queryRow(ctx, `SELECT COALESCE(MAX(id), 0) FROM push_keys`).Scan(&highest); err != nil {
 			return err

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ var jobTests = []test{
 	{"a leased job is claimed when its lease ends, not before", testLease},
 	{"due jobs are claimed oldest first, up to a limit", testClaimOrder},
 	{"each due job is claimed once", testClaimRace},
+	{"an application's backlog delays nobody else", testClaimFair},
 	{"a retried job is due at its time", testRetry},
 	{"an ended job is gone", testEnd},
 	{"a restart frees leases and leaves backoffs", testFreeLeases},
@@ -73,6 +75,36 @@ func testClaimOrder(t *testing.T, f *fixture) {
 	if !slices.Equal(got, want) {
 		t.Errorf("claimed %v, want %v", got, want)
 	}
+}
+
+// testClaimFair: 10,000 callbacks of one application were due before another's one; each poll takes of both, and leaves no room unused.
+func testClaimFair(t *testing.T, f *fixture) {
+	busy, other, third := f.App(t, "Busy"), f.App(t, "Other"), f.App(t, "Third")
+	must(t, f.Exec(t.Context(), `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+		INSERT INTO jobs (id, kind, app_id, ref, attempts, created_at, run_at)
+		SELECT 'busy' || i, 'callback', $1, '', 1, i, i FROM n`, busy.ID))
+	late, later := f.jobOf(other, job.Callback, ""), f.jobOf(third, job.Message, "")
+	late.RunAt, later.RunAt = f.now(), f.now()
+	f.insert(t, late)
+	f.insert(t, later)
+	waiting := f.jobOf(f.App(t, "Nothing due"), job.Message, "")
+	waiting.RunAt = f.now().Add(time.Hour)
+	f.insert(t, waiting)
+	for round := range 2 {
+		tally := map[string]int{}
+		for _, j := range f.claim(t, 200) {
+			tally[j.AppID]++
+		}
+		want := map[string]int{busy.ID: 198, other.ID: 1, third.ID: 1}
+		if round == 1 {
+			want = map[string]int{busy.ID: 200}
+		}
+		if !maps.Equal(tally, want) {
+			t.Errorf("round %d claimed %v, want %v", round, tally, want)
+		}
+	}
+	must(t, f.Exec(t.Context(), `UPDATE jobs SET run_at = 1 WHERE id = $1`, late.ID))
+	same(t, "claimed when there is room for one", len(f.claim(t, 1)), 1)
 }
 
 func testClaimRace(t *testing.T, f *fixture) {

@@ -1,12 +1,14 @@
 package storetest
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"countersign.dev/internal/approval"
+	"countersign.dev/internal/audit"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/notify"
 )
@@ -15,6 +17,7 @@ import (
 
 var pushTests = []test{
 	{"one first key for all nodes", testFirstPushKey},
+	{"keys rotated at once", testPushKeysAtOnce},
 	{"a job for each subscribed device, with the approval", testPushJobs},
 	{"late news of an older subscription", testPushNews},
 	{"T-10 repeated notifications", testRenotify},
@@ -44,6 +47,19 @@ func testFirstPushKey(t *testing.T, f *fixture) {
 	if len(rows) != 1 {
 		t.Errorf("%d keys", len(rows))
 	}
+}
+
+// testPushKeysAtOnce: whoever rotates the key while another process does waits, and adds one more.
+func testPushKeysAtOnce(t *testing.T, f *fixture) {
+	const n = 8
+	errs := together(n, func(int) error {
+		return f.Store.AddPushKey(context.Background(), f.now(), func(id int64) notify.StoredKey { return notify.StoredKey{ID: id, Sealed: []byte{byte(id)}} },
+			audit.New(f.now(), "", "operator", "push.key_rotated", "push_key"))
+	})
+	wantTally(t, errs, map[error]int{nil: n})
+	newest, err := f.Store.PushKey(t.Context(), f.now(), nil)
+	must(t, err)
+	same(t, "newest key", newest.ID, n)
 }
 
 // testPushJobs: jobs commit with the approval, none with one that is refused or was made before.
