@@ -31,6 +31,7 @@ var scansAllowed = map[string]string{
 	"SCAN jobs USING INDEX jobs_held":                         "only what is held, which is nearly always nothing",
 	"SCAN newest":                                             "the rows of a subquery with a limit, each found by an index",
 	"SCAN jobs USING COVERING INDEX jobs_app":                 "the first row in the index's order, or counted up to a limit",
+	"SCAN jobs":                                               "when a callback is turned off, which ends what is held too; an index for that would cost every decision",
 	"SCAN app":                                                "the applications that have jobs, a step in the index for each",
 
 	"SCAN seal_keys": "a handful of rows, when one of them leaves",
