@@ -119,7 +119,7 @@ func newSite(t *testing.T, n int, more ...string) *site {
 		}
 		s.nodes = append(s.nodes, node)
 	}
-	s.setUp(`trusted-proxy = ["127.0.0.1"]`+"\n"+strings.Join(more, "\n"))
+	s.setUp(`trusted-proxy = ["127.0.0.1"]` + "\n" + strings.Join(more, "\n"))
 	return s
 }
 
