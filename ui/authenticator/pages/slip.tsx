@@ -69,9 +69,9 @@ function Told({ application, context }: { application: string; context: Context 
   const { address, browser, origin } = context;
   return (
     <section class="slip__told" data-testid="context">
-      <h3 class="slip__told-by">
+      <h2 class="slip__told-by">
         {texts.request.told} <bdi>{application}</bdi>
-      </h3>
+      </h2>
       <dl class="slip__details">
         {address && <Line name={texts.request.address} value={address} />}
         {address && <Line name={texts.request.place} value={texts.request.placeUnknown} />}
