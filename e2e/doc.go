@@ -13,6 +13,7 @@
 //	npm_test.go       the npm clients, every method                  race_test.go      200 codes at once
 //	integrate_test.go docs/integrate, as it is written
 //	callback_test.go  a receiver that fails                         tenants_test.go   two applications, one hostile
+//	accept_*_test.go  the acceptance list of the log-in, line by line; its table is docs/acceptance.md, made by ./acceptance
 //	serve_test.go     `countersign serve`: two nodes on PostgreSQL, certificates, nginx in front, restarts under load
 //	crash_test.go     kill -9 in a loop                             flush_test.go     the disk flush before the answer
 //
