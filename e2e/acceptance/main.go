@@ -30,7 +30,8 @@ var packages = []struct{ dir, name string }{
 	{".", "countersign.dev/e2e"},
 	{"../secondfactor", "countersign.dev/secondfactor"},
 	{"../examples/login", "countersign.dev/examples/login"},
-	{"../client/callback", "countersign.dev/client/callback"}, {"../internal/logo", "countersign.dev/internal/logo"},
+	{"../client/callback", "countersign.dev/client/callback"},
+	{"../internal/logo", "countersign.dev/internal/logo"},
 }
 
 func main() {
