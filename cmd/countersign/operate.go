@@ -345,6 +345,9 @@ func (c *auditVerify) print(out *output, r audit.Report) error {
 			fmt.Fprintf(out.Out, "link %d: %s\n", f.Seq, f.What)
 		}
 		fmt.Fprintf(out.Out, "%d links, %d checkpoints, signed up to link %d.\n", r.Links, r.Checkpoints, r.Signed)
+		if r.Signed == 0 && r.Links > 0 {
+			fmt.Fprintln(out.Out, "No checkpoint covers any of them: a server that runs signs one each minute. If it did, they were removed.")
+		}
 	}
 	if len(r.Faults) > 0 {
 		return errors.New("the audit record is not as it was written: keep a copy of the database as it is, and find out who could change it")

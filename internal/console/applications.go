@@ -134,7 +134,7 @@ func (c *console) showKey(w http.ResponseWriter, r *http.Request, ses operator.S
 	if err != nil {
 		return err
 	}
-	if ok, err := c.proved(w, r, ses, app, form, "key", "the API key"); !ok || err != nil {
+	if ok, err := c.proved(w, r, ses, app, form, "key", "see the API key"); !ok || err != nil {
 		return err
 	}
 	key, err := c.Tenants.RevealKey(r.Context(), app, actor(ses))
@@ -186,19 +186,25 @@ func (c *console) saveCallback(ctx context.Context, app tenant.Application, addr
 	return c.Tenants.SetCallbackMethod(ctx, app, true, actor)
 }
 
-// setSwitches saves what the application may do.
+// setSwitches saves what the application may do, after a fresh proof of who asks when that reveals or weakens something.
 func (c *console) setSwitches(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
-	names := make([]string, len(tenant.Switches))
-	for i, sw := range tenant.Switches {
-		names[i] = sw.Name
+	names := []string{"password", "code"}
+	for _, sw := range tenant.Switches {
+		names = append(names, sw.Name)
 	}
 	form, err := readForm(w, r, names...)
 	if err != nil {
 		return err
 	}
-	on := map[string]bool{}
-	for name, value := range form {
-		on[name] = value != ""
+	on, weakens := map[string]bool{}, false
+	for _, sw := range tenant.Switches {
+		on[sw.Name] = form[sw.Name] != ""
+		weakens = weakens || sw.Weakens && on[sw.Name] && !sw.On(app.Settings)
+	}
+	if weakens {
+		if ok, err := c.proved(w, r, ses, app, form, "switches", "allow this"); !ok || err != nil {
+			return err
+		}
 	}
 	return c.saved(w, r, app, "switches", c.Tenants.SetSwitches(r.Context(), app, on, actor(ses)))
 }

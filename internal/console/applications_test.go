@@ -258,6 +258,35 @@ func TestSwitches(t *testing.T) {
 	}
 }
 
+// A stolen session of the console cannot open what an application hides, nor weaken what it asks for (T-53).
+func TestT53_WeakeningNeedsAFreshProof(t *testing.T) {
+	f := newFixture(t)
+	p := f.setUp(t)
+	app := f.App(t, "Shop")
+	page := "/applications/" + app.ID + "/switches"
+	for range 2 {
+		f.Clock.Advance(operator.ProofLife / 2)
+		p.get(t, "/", 200)
+	}
+	for _, sw := range tenant.Switches {
+		asked := p.post(t, page, map[bool]int{true: http.StatusForbidden, false: http.StatusSeeOther}[sw.Weakens], sw.Name, "on")
+		if !sw.Weakens {
+			continue
+		}
+		mustSay(t, asked, "Confirm it is you", "allow this")
+		if !strings.Contains(asked.body, `name="`+sw.Name+`" value="on"`) {
+			t.Errorf("what was filled in is lost: %s", sw.Name)
+		}
+		if sw.On(onlyApp(t, f).Settings) {
+			t.Errorf("%s is on without a proof", sw.Name)
+		}
+	}
+	p.post(t, page, http.StatusSeeOther, "export_phones", "on", "password", password, "code", p.code())
+	if set := onlyApp(t, f).Settings; !set.ExportPhones || set.ExportSecrets {
+		t.Errorf("after the proof: %+v", set)
+	}
+}
+
 func TestFigures(t *testing.T) {
 	f := newFixture(t)
 	b := f.dev(t)

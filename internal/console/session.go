@@ -157,8 +157,9 @@ func ownPath(path string) string {
 // proveForm is the page that asks for both factors again.
 type proveForm struct {
 	App    tenant.Application
-	Path   string // of the application's, that asked
-	Thing  string // to be seen
+	Path   string            // of the application's, that asked
+	Act    string            // what the proof is for: "see the API key"
+	Keep   map[string]string // what was filled in already
 	Dev    bool
 	Error  string
 	Minute int
@@ -166,11 +167,16 @@ type proveForm struct {
 
 // proved makes sure that the operator proved who they are a short while ago: it takes both factors from the form when they are
 // there, or asks for them. False says that it has answered.
-func (c *console) proved(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application, form map[string]string, path, thing string) (bool, error) {
+func (c *console) proved(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application, form map[string]string, path, act string) (bool, error) {
 	if ses.Fresh(c.Now()) {
 		return true, nil
 	}
-	ask := proveForm{App: app, Path: path, Thing: thing, Dev: ses.Operator.Email == operator.DevEmail, Minute: int(operator.ProofLife.Minutes())}
+	ask := proveForm{App: app, Path: path, Act: act, Keep: map[string]string{}, Dev: ses.Operator.Email == operator.DevEmail, Minute: int(operator.ProofLife.Minutes())}
+	for name, value := range form {
+		if name != "password" && name != "code" && value != "" {
+			ask.Keep[name] = value
+		}
+	}
 	if form["password"] != "" || form["code"] != "" {
 		if err := c.allow(r); err != nil {
 			return false, err

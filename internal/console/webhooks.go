@@ -24,7 +24,7 @@ func (c *console) showWebhookKeys(w http.ResponseWriter, r *http.Request, ses op
 	if err != nil {
 		return err
 	}
-	if ok, err := c.proved(w, r, ses, app, form, "webhook-secret", "the webhook secret"); !ok || err != nil {
+	if ok, err := c.proved(w, r, ses, app, form, "webhook-secret", "see the webhook secret"); !ok || err != nil {
 		return err
 	}
 	keys, err := c.Tenants.RevealWebhookKeys(r.Context(), app, actor(ses))

@@ -45,7 +45,7 @@ func TestWebhookSecretIsShownOnlyWhenAsked(t *testing.T) {
 		p.get(t, "/", 200)
 	}
 	asked := p.post(t, show, http.StatusForbidden)
-	mustSay(t, asked, "Confirm it is you", "the webhook secret of Shop")
+	mustSay(t, asked, "Confirm it is you", "see the webhook secret")
 	if strings.Contains(asked.body, secret) || !strings.Contains(asked.body, `action="`+show+`"`) {
 		t.Error("the page that asks for a proof has it, or leads elsewhere")
 	}

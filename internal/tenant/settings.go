@@ -82,6 +82,7 @@ type Switch struct {
 	Name     string // in forms and audit records
 	field    func(*Settings) *bool
 	inverted bool // the field says off
+	Weakens  bool // reveals something, or accepts more, when it is on: asks who turns it on
 }
 
 // Switches are all of them, in the order in which they are shown.
@@ -89,11 +90,11 @@ var Switches = []Switch{
 	{Name: "approvals", field: func(s *Settings) *bool { return &s.OneTouch }},
 	{Name: "sms", field: func(s *Settings) *bool { return &s.SMSEnabled }},
 	{Name: "calls", field: func(s *Settings) *bool { return &s.CallsOff }, inverted: true},
-	{Name: "generic_tokens", field: func(s *Settings) *bool { return &s.GenericTokens }},
-	{Name: "custom_codes", field: func(s *Settings) *bool { return &s.CustomCodes }},
-	{Name: "export_phones", field: func(s *Settings) *bool { return &s.ExportPhones }},
-	{Name: "export_secrets", field: func(s *Settings) *bool { return &s.ExportSecrets }},
-	{Name: "any_code_at_once", field: func(s *Settings) *bool { return &s.AnyCodeAtOnce }},
+	{Name: "generic_tokens", field: func(s *Settings) *bool { return &s.GenericTokens }, Weakens: true},
+	{Name: "custom_codes", field: func(s *Settings) *bool { return &s.CustomCodes }, Weakens: true},
+	{Name: "export_phones", field: func(s *Settings) *bool { return &s.ExportPhones }, Weakens: true},
+	{Name: "export_secrets", field: func(s *Settings) *bool { return &s.ExportSecrets }, Weakens: true},
+	{Name: "any_code_at_once", field: func(s *Settings) *bool { return &s.AnyCodeAtOnce }, Weakens: true},
 }
 
 // On reports whether the switch is on in s.
