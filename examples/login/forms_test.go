@@ -39,24 +39,33 @@ func TestD7_D19_NeutralPasswordStep(t *testing.T) {
 	}
 }
 
-// The decoy makes an unknown address cost a hash as well. Work is counted in time here, and generously, because machines are busy.
+// The decoy makes an unknown address cost a hash as well. Work is counted in time here, generously and in several rounds, because machines
+// are busy: without the decoy every round fails.
 func TestD19_UnknownAddressCostsAHash(t *testing.T) {
+	var known, unknown time.Duration
+	for range 5 {
+		if known, unknown = quickest(t); unknown >= known/3 {
+			return
+		}
+	}
+	t.Errorf("wrong password takes %s, unknown address %s", known, unknown)
+}
+
+// quickest returns the quickest answers to a wrong password and to an unknown address, asked in turn, so that a busy moment strikes both. Each
+// call has an application to itself, because many wrong passwords would have to wait.
+func quickest(t *testing.T) (known, unknown time.Duration) {
+	t.Helper()
 	bank := newBank(t)
 	bank.browser().open("ana@example.com")
-	// In turn, so that a busy moment strikes both.
-	known, unknown := time.Hour, time.Hour
-	for i := range 8 {
-		start := time.Now()
-		form, best := "email=ana%40example.com&password=wrong", &known
-		if i%2 == 1 {
-			form, best = "email=nobody%40example.com&password=wrong", &unknown
+	known, unknown = time.Hour, time.Hour
+	for range 4 {
+		for form, best := range map[string]*time.Duration{"email=ana%40example.com&password=wrong": &known, "email=nobody%40example.com&password=wrong": &unknown} {
+			start := time.Now()
+			bank.browser().send("POST", "/login", form)
+			*best = min(*best, time.Since(start))
 		}
-		bank.browser().send("POST", "/login", form)
-		*best = min(*best, time.Since(start))
 	}
-	if unknown < known/3 {
-		t.Errorf("wrong password takes %s, unknown address %s", known, unknown)
-	}
+	return known, unknown
 }
 
 // D19, D28: an address in use gets a neutral answer, whatever its letter case, also when two sign up at once.
