@@ -10,6 +10,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -20,6 +21,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -35,6 +37,7 @@ import (
 
 	"countersign.dev/client"
 	"countersign.dev/internal/message/smpp/smpptest"
+	"countersign.dev/internal/notify/pushtest"
 	"countersign.dev/internal/postgrestest"
 )
 
@@ -49,7 +52,7 @@ func trustUs(dir string) error {
 		return err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
@@ -152,7 +155,7 @@ owner-email = "owner@example.com"
 api-url = %q
 authenticator-url = %q
 console-url = %q
-private-callbacks = true
+egress-allow = ["127.0.0.1", "::1"]
 log-level = "info"
 shutdown-grace = "500ms"
 %s
@@ -376,12 +379,13 @@ func (s *site) sample() {
 }
 
 // TestServeWalk: the walk of `dev`, on a deployment: two nodes on PostgreSQL, nginx with a certificate in front of both, a message centre
-// and a mail server that carry the codes, and the sample application with nothing but its key and addresses.
+// and a mail server that carry the codes, a push service of the company's own, and the sample application with nothing but its key and addresses.
 func TestServeWalk(t *testing.T) {
 	t.Parallel()
 	centre, office := smpptest.New(t), newPostOffice(t)
+	pushes, host, taken := newPrivatePushService(t)
 	s := newSite(t, 2, fmt.Sprintf("sms-gateway = [%q]", "smpp://bank:secret@"+centre.Listen(t, nil)+"?from=Bank"),
-		fmt.Sprintf("mail-gateway = [%q]", "smtp://"+office.address+"?from=codes@example.com&tls=none"))
+		fmt.Sprintf("mail-gateway = [%q]", "smtp://"+office.address+"?from=codes@example.com&tls=none"), fmt.Sprintf("push-host = [%q]", host))
 	for i := range s.nodes {
 		s.start(i)
 	}
@@ -390,6 +394,7 @@ func TestServeWalk(t *testing.T) {
 	walkLogIn(t, s.dev)
 	walkAppCode(t, s.dev)
 	walkSentCodes(t, s.dev, centre)
+	walkPush(t, s.dev, pushes, taken)
 
 	c := s.client(s.APIKey)
 	u := s.addUser(c)
@@ -423,6 +428,74 @@ func walkSentCodes(t *testing.T, d *dev, centre *smpptest.Centre) {
 	cleo.desk.click(testid("push")) // what worked last, the code, comes first
 	cleo.decide("approve")
 	cleo.desk.stand(d.LoginURL + "/account")
+}
+
+// newPrivatePushService listens with our certificate, as a push service inside a company does.
+func newPrivatePushService(t *testing.T) (service *pushtest.Service, host string, taken chan pushtest.Message) {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(ours.cert, ours.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken = make(chan pushtest.Message, 10)
+	service = &pushtest.Service{Now: time.Now, Deliver: func(m pushtest.Message) { taken <- m }}
+	srv := httptest.NewUnstartedServer(service)
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	service.URL = srv.URL
+	return service, srv.Listener.Addr().String(), taken
+}
+
+// walkPush: a phone whose app is closed is told of a request by the push service, which was busy first, and the request is approved. Chromium
+// receives nothing from a push service that its maker does not run, so the test subscribes in the phone's place, by its session.
+func walkPush(t *testing.T, d *dev, service *pushtest.Service, taken chan pushtest.Message) {
+	t.Helper()
+	c := d.client(d.APIKey)
+	u := d.addUser(c)
+	hand := newHand(t, "pushed hand")
+	ticket, err := c.CreateEnrollmentTicket(t.Context(), u.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hand.open(ticket.Link)
+	hand.click(testid("enrol-confirm"))
+	hand.see("main", "Nothing to decide")
+	key, err := evaluate[string](hand, `fetch("/device/v1/push").then(r => r.json()).then(s => s.key)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser, enc := pushtest.NewBrowser(), base64.RawURLEncoding
+	id, endpoint := service.Register(key)
+	body, err := json.Marshal(map[string]string{"endpoint": endpoint, "p256dh": enc.EncodeToString(browser.P256dh()), "auth": enc.EncodeToString(browser.Auth), "key": key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := evaluate[int](hand, `fetch("/device/v1/push", {method: "PUT", headers: {"Content-Type": "application/json"}, body: `+quote(string(body))+`}).then(r => r.status)`)
+	if err := errors.Join(err, want("the subscription's answer", status, http.StatusNoContent)); err != nil {
+		t.Fatal(err)
+	}
+	hand.open(d.AuthenticatorURL + "/assets/licenses.txt") // the app is closed
+	service.Refuse(pushtest.Refusal{Status: 429, RetryAfter: "1"})
+	uuid := ask(t, c, u)
+	select {
+	case m := <-taken:
+		plain, err := browser.Decrypt(m.Body)
+		if told := fmt.Sprintf(`{"id":%q,"application":"Owlgate"}`, uuid); err != nil || string(plain) != told || m.Subscription != id || m.Subject != "mailto:owner@example.com" {
+			t.Errorf("pushed %+v: %q, %v; want %s", m, plain, err, told)
+		}
+	case <-time.After(waitWithin):
+		t.Fatal("nothing was pushed")
+	}
+	if err := service.Faults(); err != nil || service.Asked() < 2 { // with VAPID, held to the standards
+		t.Errorf("%d requests, %v", service.Asked(), err)
+	}
+	hand.open(d.AuthenticatorURL + "/approvals/" + uuid)
+	hand.click(testid("approve"))
+	hand.see(testid("request-state"), "Approved")
+	if a, err := c.WaitApproval(t.Context(), uuid, time.Minute); err != nil || a.Status != client.StatusApproved {
+		t.Errorf("%+v, %v", a, err)
+	}
 }
 
 // TestServeStarts: on an existing database a node is ready within 200 ms of being started.

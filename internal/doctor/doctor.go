@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/store"
 )
@@ -49,6 +50,7 @@ type Config struct {
 	Former   [][]byte
 	Private  map[string]string // what only its owner may read: path by what it is
 	URLs     map[string]string // public addresses by surface
+	Egress   egress.Policy     // where requests to addresses that others choose may go
 	Gateways []Gateway
 	Client   *http.Client // for the public addresses
 	Now      func() time.Time
@@ -70,6 +72,7 @@ func Examine(ctx context.Context, c Config) []Finding {
 	x.files()
 	x.addresses()
 	x.gateways()
+	x.say("egress", OK, "Callbacks, logos and push messages may go to %s.", x.Egress)
 	x.callbacks()
 	x.jobs()
 	return x.found

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -24,8 +25,12 @@ var ErrAddress = errors.New("the address is private, local or reserved")
 
 // Policy says where requests may go beside the public internet.
 type Policy struct {
-	Loopback bool // 127.0.0.0/8 and ::1: for `dev`
-	Private  bool // networks that nobody routes (RFC 1918, RFC 4193, RFC 6598): for receivers beside us
+	Loopback bool           // 127.0.0.0/8 and ::1: for `dev`
+	Private  bool           // networks that nobody routes (RFC 1918, RFC 4193, RFC 6598): for receivers beside us
+	Networks []netip.Prefix // parts of both, for an operator who opens no more than he needs; see CheckNetwork
+	// Closed are addresses of our own listeners, where no request goes whatever is open: what is told there without credentials is for
+	// the operator, and an application could name it as its callback. An unspecified address is every one of this machine's loopback.
+	Closed []netip.AddrPort
 }
 
 // private are the ranges of Policy.Private. Link-local addresses, where clouds keep their secrets, are not among them.
@@ -39,6 +44,9 @@ var special = prefixes(
 	"::/3", "4000::/2", "8000::/1", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
 )
 
+// loopback are the ranges of Policy.Loopback.
+var loopback = prefixes("127.0.0.0/8", "::1/128")
+
 func prefixes(list ...string) []netip.Prefix {
 	out := make([]netip.Prefix, len(list))
 	for i, s := range list {
@@ -47,21 +55,58 @@ func prefixes(list ...string) []netip.Prefix {
 	return out
 }
 
+// CheckNetwork says what is wrong with an operator's entry for Policy.Networks.
+func CheckNetwork(n netip.Prefix) error {
+	within := func(outer netip.Prefix) bool { return outer.Bits() <= n.Bits() && outer.Contains(n.Addr()) }
+	if slices.ContainsFunc(private, within) || slices.ContainsFunc(loopback, within) {
+		return nil
+	}
+	return fmt.Errorf("%q is no part of a private network: public addresses are open already, and others, such as those of a cloud's metadata, never are; write it like 10.1.2.0/24", n)
+}
+
 // Allowed reports whether requests may go to addr.
 func (p Policy) Allowed(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
+	if contains(p.Networks, addr) {
+		return true
+	}
 	if addr.IsLoopback() {
 		return p.Loopback
 	}
-	if p.Private && slices.ContainsFunc(private, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+	if p.Private && contains(private, addr) {
 		return true
 	}
-	for _, bad := range special {
-		if bad.Contains(addr) {
-			return false
-		}
+	return addr.IsValid() && !contains(special, addr)
+}
+
+func contains(networks []netip.Prefix, addr netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+}
+
+// closed reports whether at is a listener of our own.
+func (p Policy) closed(at netip.AddrPort) bool {
+	addr := at.Addr().Unmap().WithZone("")
+	return slices.ContainsFunc(p.Closed, func(own netip.AddrPort) bool {
+		return own.Port() == at.Port() && (own.Addr().Unmap() == addr || own.Addr().IsUnspecified() && addr.IsLoopback())
+	})
+}
+
+// String says for people what is open.
+func (p Policy) String() string {
+	var open []string
+	if p.Private {
+		open = append(open, "all private networks")
 	}
-	return addr.IsValid()
+	if p.Loopback {
+		open = append(open, "this machine")
+	}
+	for _, n := range p.Networks {
+		open = append(open, n.String())
+	}
+	if len(open) == 0 {
+		return "the public internet only"
+	}
+	return "the public internet, " + strings.Join(open, ", ")
 }
 
 // Client returns an HTTP client that goes only where p allows and gives up after timeout.
@@ -71,7 +116,7 @@ func (p Policy) Client(timeout time.Duration) *http.Client {
 		if err != nil {
 			return fmt.Errorf("%w: %s", ErrAddress, address)
 		}
-		if !p.Allowed(at.Addr()) {
+		if !p.Allowed(at.Addr()) || p.closed(at) {
 			return ErrAddress
 		}
 		return nil

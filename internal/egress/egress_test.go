@@ -66,6 +66,30 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
+// An operator opens parts of private networks by name, and nothing else by mistake.
+func TestNetworks(t *testing.T) {
+	for text, right := range map[string]bool{
+		"10.0.0.0/8": true, "10.1.2.0/24": true, "192.168.7.9/32": true, "100.64.0.0/16": true, "fd00:1::/32": true, "127.0.0.1/32": true, "::1/128": true,
+		"0.0.0.0/0": false, "::/0": false, "10.0.0.0/7": false, "1.1.1.1/32": false, "169.254.169.254/32": false, "169.254.0.0/16": false, "fe80::/10": false,
+		"224.0.0.0/4": false, "::ffff:10.0.0.0/104": false, "64:ff9b::/96": false, "126.0.0.0/7": false, "0.0.0.0/32": false,
+	} {
+		if err := CheckNetwork(netip.MustParsePrefix(text)); (err == nil) != right {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	p := Policy{Networks: prefixes("10.1.0.0/16", "127.0.0.1/32")}
+	for text, want := range map[string]bool{
+		"10.1.2.3": true, "::ffff:10.1.2.3": true, "127.0.0.1": true, "1.1.1.1": true, "10.2.0.1": false, "127.0.0.2": false, "::1": false, "169.254.169.254": false, "192.168.0.1": false,
+	} {
+		if got := p.Allowed(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s is allowed: %v", text, got)
+		}
+	}
+	if got := p.String(); got != "the public internet, 10.1.0.0/16, 127.0.0.1/32" {
+		t.Error(got)
+	}
+}
+
 // No way of writing an IPv4 address inside an IPv6 one opens what the plain address does not.
 func TestEmbeddedAddresses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -74,6 +74,7 @@ func Run(ctx context.Context, cfg Config, ready func(Ready) error) (err error) {
 		return err
 	}
 	config := serverConfig(cfg)
+	config.Egress = p.egress()
 	if config.Gateways, err = cfg.Settings.Gateways(); err != nil {
 		return err
 	}
@@ -121,8 +122,8 @@ func serverConfig(cfg Config) server.Config {
 	return server.Config{
 		Database: string(s.Database), Master: s.MasterKey, FormerMasters: s.FormerMasters(),
 		APIURL: string(s.APIURL), AuthenticatorURL: string(s.AuthenticatorURL), ConsoleURL: string(s.ConsoleURL),
-		OwnerEmail: string(s.OwnerEmail), Egress: egress.Policy{Loopback: s.PrivateCallbacks, Private: s.PrivateCallbacks},
-		Push: s.Push.Settings(s.OwnerEmail), Proxies: s.Proxies(), StrangerRate: float64(s.StrangerRate), StrangerBurst: int(s.StrangerBurst), Now: cfg.Now, Log: cfg.Log,
+		OwnerEmail: string(s.OwnerEmail),
+		Push:       s.Push.Settings(s.OwnerEmail), Proxies: s.Proxies(), StrangerRate: float64(s.StrangerRate), StrangerBurst: int(s.StrangerBurst), Now: cfg.Now, Log: cfg.Log,
 	}
 }
 
@@ -140,6 +141,15 @@ func (p *process) open() error {
 		p.doors[name] = ln
 	}
 	return nil
+}
+
+// egress is what the settings open, without our own doors.
+func (p *process) egress() egress.Policy {
+	policy := p.Settings.Egress()
+	for _, ln := range p.doors {
+		policy.Closed = append(policy.Closed, ln.Addr().(*net.TCPAddr).AddrPort())
+	}
+	return policy
 }
 
 func (p *process) closeDoors() {

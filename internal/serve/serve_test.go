@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -26,6 +27,7 @@ import (
 	"testing"
 	"time"
 
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/settings"
 )
@@ -344,5 +346,39 @@ func TestPushSettings(t *testing.T) {
 	s.PushOff, s.PushContact = true, ""
 	if got := serverConfig(Config{Settings: s}).Push; !got.Off || got.Contact != "mailto:owner@example.com" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// T-40: whatever the settings open, no callback, logo or push message goes to a listener of our own; others on the same address get theirs.
+func TestOwnListenersAreClosed(t *testing.T) {
+	beside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer beside.Close()
+	for name, open := range map[string]func(*settings.Serve){
+		"egress-allow": func(s *settings.Serve) {
+			s.EgressAllow = []settings.Inside{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}}
+		},
+		"private-callbacks": func(s *settings.Serve) { s.PrivateCallbacks = true },
+	} {
+		s := basic(t)
+		s.OpsAddr = ":0" // every address of this machine
+		open(s)
+		p := &process{Config: Config{Settings: s}, doors: map[string]net.Listener{}}
+		if err := p.open(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.closeDoors)
+		client := p.egress().Client(5 * time.Second)
+		if res, err := client.Get(beside.URL); err != nil {
+			t.Errorf("%s: the service beside it: %v", name, err)
+		} else {
+			res.Body.Close()
+		}
+		for surface, ln := range p.doors {
+			_, port, _ := net.SplitHostPort(ln.Addr().String())
+			if _, err := client.Get("http://127.0.0.1:" + port); !errors.Is(err, egress.ErrAddress) {
+				t.Errorf("%s: %s: %v", name, surface, err)
+			}
+		}
+		client.CloseIdleConnections()
 	}
 }

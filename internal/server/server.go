@@ -44,7 +44,7 @@ type Config struct {
 	APIURL, AuthenticatorURL, ConsoleURL string
 
 	OwnerEmail string        // of the first account: hears of disabled callbacks
-	Egress     egress.Policy // where callbacks and logos may come from
+	Egress     egress.Policy // where callbacks may go, logos may come from, and push services may be
 	Push       notify.Settings
 	// Gateways carry messages out, in their order by channel. With Outbox nothing goes out: the console's listener shows what would have.
 	Gateways map[otp.Channel][]message.Gateway
@@ -195,7 +195,7 @@ func (s *Server) build(ctx context.Context) error {
 	return nil
 }
 
-// newPush returns the sender of push messages. Loopback is open to it by its own switch only.
+// newPush returns the sender of push messages. All of loopback is open to it by its own switch only.
 func newPush(cfg Config, db *store.Store, ring *seal.Ring, hub *live.Hub) *notify.Service {
 	policy := cfg.Egress
 	policy.Loopback = cfg.Push.Loopback

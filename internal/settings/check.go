@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
 )
@@ -176,4 +177,13 @@ func (l *Listeners) Proxies() []netip.Prefix {
 		out[i] = n.Prefix
 	}
 	return out
+}
+
+// Egress returns where requests to addresses that others choose may go.
+func (o *Outgoing) Egress() egress.Policy {
+	p := egress.Policy{Loopback: o.PrivateCallbacks, Private: o.PrivateCallbacks}
+	for _, n := range o.EgressAllow {
+		p.Networks = append(p.Networks, n.Prefix)
+	}
+	return p
 }

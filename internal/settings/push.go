@@ -8,7 +8,7 @@ import "countersign.dev/internal/notify"
 type Push struct {
 	PushOff     bool        `name:"push-off" group:"Push" help:"Send no push messages: phones see requests when the authenticator is opened."`
 	PushContact PushContact `name:"push-contact" group:"Push" placeholder:"CONTACT" help:"Where the people of push services can reach you: mailto:… or https://… (default: mailto: and owner-email)."`
-	PushHost    []PushHost  `name:"push-host" group:"Push" placeholder:"HOST" help:"Push service beside those of the known browsers: push.example.com, push.example.com:8443 or *.example.com. One in a private network needs private-callbacks too."`
+	PushHost    []PushHost  `name:"push-host" group:"Push" placeholder:"HOST" help:"Push service beside those of the known browsers: push.example.com, push.example.com:8443 or *.example.com. One in a private network needs egress-allow too."`
 }
 
 // PushContact is an address for people.

@@ -63,8 +63,9 @@ type Listeners struct {
 
 // Outgoing says where our own requests may go, and what carries messages to people.
 type Outgoing struct {
-	OwnerEmail       Email `name:"owner-email" group:"Outgoing" placeholder:"ADDRESS" help:"Mail address of the account's owner, who hears of disabled callbacks."`
-	PrivateCallbacks bool  `name:"private-callbacks" group:"Outgoing" help:"Let callbacks and logos have addresses in private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7, loopback)."`
+	OwnerEmail       Email    `name:"owner-email" group:"Outgoing" placeholder:"ADDRESS" help:"Mail address of the account's owner, who hears of disabled callbacks."`
+	PrivateCallbacks bool     `name:"private-callbacks" group:"Outgoing" help:"Let callbacks and logos have addresses in private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7, loopback), and push services in those but loopback."`
+	EgressAllow      []Inside `name:"egress-allow" group:"Outgoing" placeholder:"NETWORK" help:"Part of a private network (CIDR, or one address) that callbacks, logos and push messages may go to: the narrower way to private-callbacks."`
 
 	SMSGateway       []Gateway `name:"sms-gateway" group:"Outgoing" placeholder:"URL" secret:"" help:"Gateway for text messages, such as smpp://USER:PASSWORD@HOST:2775?from=SENDER. Several are tried in their order. All forms are in docs/gateways.md."`
 	SMSGatewayFile   File      `name:"sms-gateway-file" group:"Outgoing" placeholder:"FILE" help:"File that holds the gateways for text messages, one a line."`

@@ -397,6 +397,8 @@ func shown(v reflect.Value, secret bool) string {
 		return value.String()
 	case Network:
 		return value.String()
+	case Inside:
+		return value.String()
 	}
 	if v.Kind() == reflect.Slice && v.Type() != reflect.TypeFor[Key]() {
 		parts := make([]string, v.Len())

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/seal"
 )
@@ -185,23 +186,37 @@ func (g Gateway) String() string { return message.MaskGateway(string(g)) }
 type Network struct{ netip.Prefix }
 
 // UnmarshalText also takes a single address.
-func (n *Network) UnmarshalText(text []byte) error {
-	if addr, err := netip.ParseAddr(string(text)); err == nil && addr.Zone() == "" {
-		addr = addr.Unmap()
-		n.Prefix = netip.PrefixFrom(addr, addr.BitLen())
-		return nil
+func (n *Network) UnmarshalText(text []byte) (err error) {
+	if n.Prefix, err = parseNetwork(string(text)); err == nil && n.Bits() == 0 {
+		err = fmt.Errorf("%q is everybody: name the proxy's own address or network, or anyone could forge where a request comes from", text)
 	}
-	p, err := netip.ParsePrefix(string(text))
+	return err
+}
+
+func parseNetwork(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%q is neither an address nor a network: write it like 10.0.0.5 or 10.0.0.0/24", text)
-	case p.Bits() == 0:
-		return fmt.Errorf("%q is everybody: name the proxy's own address or network, or anyone could forge where a request comes from", text)
+		return p, fmt.Errorf("%q is neither an address nor a network: write it like 10.0.0.5 or 10.0.0.0/24", text)
 	case p != p.Masked():
-		return fmt.Errorf("%q has bits behind its length: write %s", text, p.Masked())
+		return p, fmt.Errorf("%q has bits behind its length: write %s", text, p.Masked())
 	}
-	n.Prefix = p
-	return nil
+	return p, nil
+}
+
+// Inside is a part of a private network, or of this machine's own addresses.
+type Inside struct{ netip.Prefix }
+
+// UnmarshalText also takes a single address.
+func (n *Inside) UnmarshalText(text []byte) (err error) {
+	if n.Prefix, err = parseNetwork(string(text)); err == nil {
+		err = egress.CheckNetwork(n.Prefix)
+	}
+	return err
 }
 
 // Duration is a length of time above zero.
