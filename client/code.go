@@ -13,8 +13,9 @@ import (
 
 // CodeOptions narrow what a code is good for.
 type CodeOptions struct {
-	Action string // must be the action for which the code was sent
-	UserIP string // address of the person's browser, for the record
+	Action   string // must be the action for which the code was sent
+	SentOnly bool   // codes of an authenticator are wrong: they name no action, so they cannot stand for one
+	UserIP   string // address of the person's browser, for the record
 }
 
 // VerifyCode checks a code that a person typed: from the app, or sent. Spaces and dashes in it are dropped. Nil means right, and only nil.
@@ -32,6 +33,9 @@ func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, opt
 	query := url.Values{"force": {"true"}}
 	for _, option := range options {
 		set(query, "action", option.Action)
+		if option.SentOnly {
+			query.Set("sent_only", "true")
+		}
 		set(query, "user_ip", option.UserIP)
 	}
 	var answer struct {

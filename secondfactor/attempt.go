@@ -120,6 +120,7 @@ type Attempt struct {
 	Origin    Origin // where the request to begin came from
 	Recovery  bool   // the person has recovery codes
 	Calls     bool   // calls are offered
+	AppCodes  bool   // codes of an authenticator may stand for an act
 	Trusted   string // id of the trust that stands in for the factor, "" without
 	Ref       string // of the act, for a step-up
 	Digest    string // of the act's exact values, for a step-up
@@ -177,8 +178,8 @@ func (a Attempt) shown(now time.Time) State {
 }
 
 // methods are the ways that are open now. An act is approved on a device, because only there its values are shown; a person without
-// any device may use a text message, whose words name the act. An app code never stands for an act, because it cannot name one. Where keys
-// are pinned no code of the provider counts: that it is right is the provider's word alone. Recovery codes are this package's own.
+// any device may use a text message, whose words name the act. An app code stands for an act only where the application says so, because it cannot
+// name one. Where keys are pinned no code of the provider counts: that it is right is the provider's word alone. Recovery codes are this package's own.
 func (a Attempt) methods(now time.Time) []Method {
 	var ways []Method
 	switch {
@@ -186,10 +187,14 @@ func (a Attempt) methods(now time.Time) []Method {
 		return []Method{}
 	case len(a.Keys) > 0:
 		ways = []Method{Push}
-	case a.Purpose == ForStepUp && a.NoDevice:
-		ways = []Method{SMS}
 	case a.Purpose == ForStepUp:
 		ways = []Method{Push}
+		if a.NoDevice {
+			ways = []Method{SMS}
+		}
+		if a.AppCodes {
+			ways = append(ways, Code)
+		}
 	case a.Purpose == ForChange:
 		ways = []Method{SMS, Push, Code}
 	case a.Purpose == ForConfirm && a.NoDevice:

@@ -117,6 +117,7 @@ func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer 
 	value, hash := newToken()
 	a.ID, a.Browser, a.Origin = rand.Text(), hash, g.Origin(r)
 	a.State, a.CreatedAt, a.ExpiresAt, a.Calls = Choosing, now, now.Add(life), g.config.Calls
+	a.AppCodes = g.config.AppCodesForActs
 	switch {
 	case a.Trusted != "":
 		a.approve(Trusted, g.config.Limits.Unused, now)

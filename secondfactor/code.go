@@ -280,6 +280,8 @@ func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, er
 	if a.Purpose == ForStepUp || a.Purpose == ForConfirm {
 		options.Action = a.ID
 	}
+	// Nor does a code of whichever authenticator pass in the field of that text message (ST6).
+	options.SentOnly = !a.may(Code, g.config.Now())
 	cause := g.config.Provider.VerifyCode(asking, a.AuthyID, code, options)
 	said := verdict{right: cause == nil, notice: NoticeWrong, wait: waitOf(cause)}
 	if cause != nil {

@@ -231,8 +231,12 @@ func TestST6_CodesForAnAct(t *testing.T) {
 	login, _ := a.provider.Sent(id)
 	c.post("/authy/verify", "token", login)
 	c.complete()
+	a.provider.AddGeneric(id)
 	c.post("/transfer", "amount", "5")
 	c.post("/authy/send_token")
+	if got := c.post("/authy/verify", "token", secondfactortest.GenericCode); got.code == 307 || c.state() != "code_pending" {
+		t.Error("a code of another authenticator app is taken for an act")
+	}
 	act, _ := a.provider.Sent(id)
 	thief := a.browser()
 	thief.post("/login", "user", "cid")
@@ -245,5 +249,26 @@ func TestST6_CodesForAnAct(t *testing.T) {
 	c.complete()
 	if done := a.completions(); len(done) != 3 || !done[2].Covers(transfer("5")) || done[2].Covers(transfer("6")) {
 		t.Error("the transfer was not done")
+	}
+}
+
+// ST6: an app code stands for an act only where the application said so, and where keys are pinned not even then.
+func TestST6_AppCodesWhereAllowed(t *testing.T) {
+	a := newApp(t, func(c *secondfactor.Config) { c.AppCodesForActs = true })
+	b := a.browser()
+	b.signIn("ana")
+	b.post("/transfer", "amount", "5")
+	if got := b.post("/authy/verify", "token", secondfactortest.AppCode); got.code != 307 {
+		t.Fatalf("an app code that is allowed: %d", got.code)
+	}
+	b.complete()
+	if done := a.completions(); len(done) != 2 || !done[1].Covers(transfer("5")) || done[1].Method != secondfactor.Code {
+		t.Errorf("completions %+v", done)
+	}
+	a.setKeys("ana", a.provider.AddDevice(a.people["ana"].AuthyID).PublicKey)
+	b.post("/transfer", "amount", "6")
+	calls := a.provider.Calls("verify")
+	if b.post("/authy/verify", "token", "1112223"); a.provider.Calls("verify") != calls {
+		t.Error("a code was compared although keys are pinned")
 	}
 }

@@ -49,6 +49,7 @@ type Config struct {
 	AuthenticatorURL string // of the authenticator, for a link from the waiting page; "" for none
 	Logo             string // absolute URL of a PNG shown with log-ins on the device, "" for none
 	Calls            bool   // also offer codes by phone call; the provider must be able to call
+	AppCodesForActs  bool   // an act may also be confirmed by a code of an authenticator, which shows nobody what it confirms. Leave it off where values matter
 	Match            string // "type" or "off" for every approval; "" leaves it to the provider's settings
 
 	Templates *template.Template // pages; default [Templates]

@@ -26,7 +26,11 @@ func (a *API) verify(c call) (any, error) {
 			return validToken(verifyDevice{OSType: "sms"}), nil
 		}
 	}
-	verdict, err := a.Codes.Verify(c.ctx, c.app, u, c.r.PathValue("token"), c.params.String("action"))
+	verify := a.Codes.Verify
+	if c.params.Bool("sent_only") {
+		verify = a.Codes.VerifySent
+	}
+	verdict, err := verify(c.ctx, c.app, u, c.r.PathValue("token"), c.params.String("action"))
 	if errors.Is(err, tenant.ErrUser) {
 		return nil, errNobody
 	}

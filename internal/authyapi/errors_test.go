@@ -253,6 +253,32 @@ func TestActions(t *testing.T) {
 	}
 }
 
+// ST6: where an action has to be named, no code of an authenticator stands for it, of whichever app; wrong ones cost as ever.
+func TestST6_SentOnly(t *testing.T) {
+	s := newSite(t, open)
+	verify := func(code, more string) answer {
+		return s.get(fmt.Sprintf("/protected/json/verify/%s/%d?action=pay%s", code, s.ana.AuthyID, more))
+	}
+	phone, generic := s.Phone(t, s.app, s.ana), s.generic(t)
+	s.Clock.Advance(time.Minute)
+	for _, code := range []string{s.appCode(phone), generic()} {
+		verify(code, "&sent_only=true").refused(t, 401, "60020", "Token is invalid")
+		if a := verify(code, ""); a.status != 200 {
+			t.Errorf("where any code will do: %d %s", a.status, a.body)
+		}
+	}
+	s.get(fmt.Sprintf("/protected/json/sms/%d?action=pay&force=true", s.ana.AuthyID))
+	if a := verify(s.Delivered(t, s.ana.Phone).Code, "&sent_only=true"); a.status != 200 {
+		t.Errorf("the code that was sent: %d %s", a.status, a.body)
+	}
+	for range otp.BudgetTries {
+		verify("1234567", "&sent_only=true").refused(t, 401, "60020", "Token is invalid")
+	}
+	if a := verify("1234567", ""); a.status != 503 {
+		t.Errorf("after five wrong ones: %d %s", a.status, a.body)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	s := newSite(t)
 	s.Phone(t, s.app, s.ana)

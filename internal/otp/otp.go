@@ -77,6 +77,7 @@ type Verdict struct {
 type Attempt struct {
 	AppID, UserID, Action string
 	Generic               bool // codes of another authenticator app count too
+	SentOnly              bool // no app code counts: the action is named in a message, and in nothing else
 	Now                   time.Time
 }
 
@@ -122,11 +123,20 @@ type Service struct {
 
 // Verify checks a code of any kind and spends it. A nil error is the only "yes".
 func (s *Service) Verify(ctx context.Context, app tenant.Application, u tenant.User, code, action string) (Verdict, error) {
-	if utf8.RuneCountInString(action) > maxAction {
+	return s.verify(ctx, app, u, code, Attempt{Action: action})
+}
+
+// VerifySent is Verify for a code that was sent for the action: app codes, which can name no action, are wrong.
+func (s *Service) VerifySent(ctx context.Context, app tenant.Application, u tenant.User, code, action string) (Verdict, error) {
+	return s.verify(ctx, app, u, code, Attempt{Action: action, SentOnly: true})
+}
+
+func (s *Service) verify(ctx context.Context, app tenant.Application, u tenant.User, code string, a Attempt) (Verdict, error) {
+	if utf8.RuneCountInString(a.Action) > maxAction {
 		return Verdict{}, ErrAction
 	}
 	now := s.Now()
-	a := Attempt{AppID: app.ID, UserID: u.ID, Action: action, Generic: app.Settings.GenericTokens, Now: now}
+	a.AppID, a.UserID, a.Generic, a.Now = app.ID, u.ID, app.Settings.GenericTokens, now
 	v, err := s.Store.Redeem(ctx, a, func(c Candidates) Verdict {
 		if s.Compared != nil {
 			s.Compared()

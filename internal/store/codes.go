@@ -147,21 +147,10 @@ func (t *tx) resetBudget(ctx context.Context, subject string) error {
 
 // candidates reserves a try of each live sent code, unless the budget is spent, and returns everything the user's code may match.
 func (t *tx) candidates(ctx context.Context, a otp.Attempt) (c otp.Candidates, err error) {
-	err = t.ask(ctx, func(rows rows) (err error) {
-		c.Apps, err = collect(rows, nil, func(r scanner) (g otp.AppSecret, err error) {
-			return g, r.Scan(&g.GrantID, &g.Sealed, &g.LastStep, &g.Digits, &g.Period)
-		})
-		return err
-	}, `SELECT id, secret, last_step, digits, period FROM grants WHERE user_id = $1 AND removed_at = 0`, a.UserID)
-	if err != nil {
-		return c, fmt.Errorf("read app secrets: %w", err)
-	}
-	if a.Generic {
-		generic, err := t.generic(ctx, a.UserID)
-		if err != nil {
+	if !a.SentOnly {
+		if err := t.appSecrets(ctx, a, &c); err != nil {
 			return c, err
 		}
-		c.Apps = append(c.Apps, generic...)
 	}
 	rows, err := t.query(ctx, `UPDATE sent_codes SET tries_left = tries_left - CASE WHEN used_at = 0 THEN 1 ELSE 0 END
 		WHERE user_id = $1 AND action = $2 AND created_at > $3 AND expires_at > $4 AND ended_at = 0 AND (tries_left > 0 OR used_at > 0)
@@ -177,6 +166,25 @@ func (t *tx) candidates(ctx context.Context, a otp.Attempt) (c otp.Candidates, e
 		return c, fmt.Errorf("reserve tries of sent codes: %w", err)
 	}
 	return c, nil
+}
+
+// appSecrets adds what the user's authenticators know.
+func (t *tx) appSecrets(ctx context.Context, a otp.Attempt, c *otp.Candidates) error {
+	err := t.ask(ctx, func(rows rows) (err error) {
+		c.Apps, err = collect(rows, nil, func(r scanner) (g otp.AppSecret, err error) {
+			return g, r.Scan(&g.GrantID, &g.Sealed, &g.LastStep, &g.Digits, &g.Period)
+		})
+		return err
+	}, `SELECT id, secret, last_step, digits, period FROM grants WHERE user_id = $1 AND removed_at = 0`, a.UserID)
+	if err != nil {
+		return fmt.Errorf("read app secrets: %w", err)
+	}
+	if !a.Generic {
+		return nil
+	}
+	generic, err := t.generic(ctx, a.UserID)
+	c.Apps = append(c.Apps, generic...)
+	return err
 }
 
 // returnOthers takes back the reserved tries of the sent codes beside the one that matched: nobody guessed at them.

@@ -30,6 +30,9 @@ const (
 // AppCode is the code that every enrolled device shows.
 const AppCode = "7654321"
 
+// GenericCode is the code of another authenticator app, for users who have one.
+const GenericCode = "424242"
+
 // Provider is a provider in memory. It is safe for concurrent use.
 type Provider struct {
 	mu        sync.Mutex // guards all below
@@ -50,6 +53,7 @@ type user struct {
 	id                        int64
 	email, phone, countryCode string
 	devices                   []*Device
+	generic                   bool   // has another authenticator app
 	code                      string // sent by text message, for action
 	action                    string
 	sent                      int
@@ -182,6 +186,13 @@ func (p *Provider) AddDevice(authyID int64) *Device {
 	p.users[authyID].devices = append(p.users[authyID].devices, d)
 	p.wake()
 	return d
+}
+
+// AddGeneric gives a user another authenticator app, which shows [GenericCode].
+func (p *Provider) AddGeneric(authyID int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.users[authyID].generic = true
 }
 
 // Sent returns the last code sent to a user by text message, and how many were sent.

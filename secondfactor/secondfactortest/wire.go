@@ -170,7 +170,7 @@ func (p *Provider) verify(w http.ResponseWriter, r *http.Request) {
 	defer unlock()
 	code := r.PathValue("code")
 	sent := u.code != "" && code == u.code && r.FormValue("action") == u.action
-	shown := len(u.devices) > 0 && code == AppCode
+	shown := (len(u.devices) > 0 && code == AppCode || u.generic && code == GenericCode) && r.FormValue("sent_only") != "true"
 	switch {
 	case u.used[code]:
 		refuse(w, 401, "60019", "Token is invalid. Token was used recently.")
