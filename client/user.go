@@ -36,6 +36,7 @@ type Device struct {
 	Type               string // "authy"
 	OSType             string // platform, such as "iphone"
 	RegistrationMethod string // such as "sms"
+	Name               string // what its owner calls it; "" from servers other than Countersign
 	// PublicKey is what to pin, so that receipts can be checked without trusting the server: read it when the device is
 	// enrolled and keep it with the user. "" from servers other than Countersign.
 	PublicKey  string
@@ -89,6 +90,7 @@ func (c *Client) User(ctx context.Context, authyID int64) (UserStatus, error) {
 				OSType    string `json:"os_type"`
 				Method    string `json:"registration_method"`
 				PublicKey string `json:"public_key"`
+				Name      string `json:"name"`
 				Created   int64  `json:"creation_date"`
 				LastSync  int64  `json:"last_sync_date"`
 			} `json:"detailed_devices"`
@@ -108,7 +110,7 @@ func (c *Client) User(ctx context.Context, authyID int64) (UserStatus, error) {
 	}
 	for _, d := range status.DetailedDevices {
 		user.DetailedDevices = append(user.DetailedDevices, Device{
-			ID: d.ID, Type: d.Type, OSType: d.OSType, RegistrationMethod: d.Method, PublicKey: d.PublicKey,
+			ID: d.ID, Type: d.Type, OSType: d.OSType, RegistrationMethod: d.Method, Name: d.Name, PublicKey: d.PublicKey,
 			CreatedAt: unixTime(d.Created), LastSeenAt: unixTime(d.LastSync),
 		})
 	}

@@ -45,7 +45,7 @@ func TestUser(t *testing.T) {
 	const body = `{"status":{"authy_id":1635,"confirmed":true,"registered":true,"country_code":1,
   "phone_number":"XXX-XXX-5609","email":"ana@example.com","devices":["iphone"],
   "has_hard_token":false,"account_disabled":false,
-  "detailed_devices":[{"device_type":"authy","os_type":"iphone","registration_device_id":null,"public_key":"BAAA",
+  "detailed_devices":[{"device_type":"authy","os_type":"iphone","registration_device_id":null,"public_key":"BAAA","name":"Ana's phone",
      "registration_method":"sms","device_id":290908,"last_sync_date":1433868999,"creation_date":1433868212},
      {"device_type":"authy","os_type":"unknown","registration_device_id":null,
      "registration_method":null,"device_id":290909,"last_sync_date":null,"creation_date":1433868212}],
@@ -60,7 +60,7 @@ func TestUser(t *testing.T) {
 	want := UserStatus{
 		AuthyID: 1635, Confirmed: true, Registered: true, CountryCode: 1, Phone: "XXX-XXX-5609", Email: "ana@example.com", Devices: []string{"iphone"},
 		DetailedDevices: []Device{
-			{ID: 290908, Type: "authy", OSType: "iphone", RegistrationMethod: "sms", PublicKey: "BAAA", CreatedAt: created, LastSeenAt: time.Unix(1433868999, 0).UTC()},
+			{ID: 290908, Type: "authy", OSType: "iphone", RegistrationMethod: "sms", Name: "Ana's phone", PublicKey: "BAAA", CreatedAt: created, LastSeenAt: time.Unix(1433868999, 0).UTC()},
 			{ID: 290909, Type: "authy", OSType: "unknown", CreatedAt: created},
 		},
 	}

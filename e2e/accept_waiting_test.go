@@ -24,7 +24,7 @@ func TestAcceptWaiting(t *testing.T) {
 	w.line("PU1", "the waiting page", func(t *testing.T) {
 		ana.logIn(desk)
 		desk.state("push_pending")
-		desk.see("main", "Type this number on your device", "Time left", "Other ways", "Cancel")
+		desk.see("main", "Approve on Ana's phone", "Type this number on Ana's phone", "Owlgate", "Time left", "Other ways", "Cancel")
 		if n := ana.shownNumber(); len(n) != 2 {
 			t.Errorf("the number is %q", n)
 		}
@@ -137,7 +137,7 @@ func TestAcceptWaiting(t *testing.T) {
 		w.d.stop()
 		desk.see("[role=status]", "Connection lost. Reconnecting")
 		w.d.start()
-		desk.see("[role=status]", "Waiting for your approval")
+		desk.see("[role=status]", "Sent to Ana's phone. Waiting for your approval")
 		ana.openRequest(request)
 		ana.typeNumber()
 		ana.press("approve")

@@ -130,6 +130,7 @@ type Attempt struct {
 
 	Request     string    // UUID of the live or last approval request, "" when none was made
 	Match       string    // number to be typed on the device, "" without one
+	Device      string    // where the request is, in words, "" when unknown
 	Requests    int       // approval requests made
 	RequestEnds time.Time // when the live request runs out, by this clock
 	AskedAt     time.Time // when the device was last told of it
@@ -243,13 +244,13 @@ var (
 )
 
 // attach notes a new approval request.
-func (a *Attempt) attach(request client.Approval, life time.Duration, now time.Time) error {
+func (a *Attempt) attach(request client.Approval, device string, life time.Duration, now time.Time) error {
 	if !a.at(now).State.waiting() {
 		return errOver
 	}
 	a.State, a.Notice, a.NoDevice = PushPending, NoticeNone, false
 	a.Request, a.RequestOver, a.RequestEnds = request.UUID, false, now.Add(life)
-	a.AskedAt = now
+	a.AskedAt, a.Device = now, device
 	a.Requests++
 	a.Match = ""
 	if request.Match != nil {

@@ -158,20 +158,41 @@ func (g *Guard) push(ctx context.Context, a Attempt) error {
 	if a.Ask.Logo != "" {
 		request.Logos = []client.Logo{{Res: "default", URL: a.Ask.Logo}}
 	}
+	named := make(chan string, 1)
+	go func() { named <- g.deviceInWords(asking, a.AuthyID) }()
 	approval, err := g.config.Provider.CreateApproval(asking, a.AuthyID, request)
 	if err != nil {
 		return g.notPushed(ctx, a, err)
 	}
+	device := <-named
 	_, err = g.change(ctx, a.Browser, func(a *Attempt, now time.Time) error {
 		if a.Request == approval.UUID {
 			return errDecided // the other tab noted it
 		}
-		return a.attach(approval, g.config.Limits.Push, now)
+		return a.attach(approval, device, g.config.Limits.Push, now)
 	})
 	if errors.Is(err, errOver) {
 		g.withdraw(approval.UUID)
 	}
 	return lateIsFine(err)
+}
+
+// deviceInWords says which devices will show a request. Nothing depends on it: when the provider does not tell soon, the page says "your device".
+func (g *Guard) deviceInWords(ctx context.Context, authyID int64) string {
+	ctx, cancel := context.WithTimeout(ctx, min(time.Second, g.config.Limits.Provider))
+	defer cancel()
+	user, err := g.config.Provider.User(ctx, authyID)
+	if err != nil || len(user.DetailedDevices) == 0 || user.DetailedDevices[0].Name == "" {
+		return ""
+	}
+	switch name, more := user.DetailedDevices[0].Name, len(user.DetailedDevices)-1; more {
+	case 0:
+		return name
+	case 1:
+		return name + " or your other device"
+	default:
+		return name + " or one of your " + strconv.Itoa(more) + " other devices"
+	}
 }
 
 // notPushed notes why no device could be asked.

@@ -4,6 +4,7 @@ package secondfactor
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"embed"
 	"errors"
@@ -36,6 +37,7 @@ type Page struct {
 	Ask     Ask
 
 	Match       string // number to type on the device
+	Device      string // which device was asked, in words
 	SecondsLeft int
 	PushLive    bool   // a device can still answer
 	CanPush     bool   // a device can be asked (again)
@@ -62,7 +64,7 @@ type Page struct {
 // page builds the view of an attempt.
 func (g *Guard) page(a Attempt, now time.Time) Page {
 	p := Page{
-		App: g.config.Name, Base: g.base, Purpose: a.Purpose, Notice: a.Notice, Reason: a.Reason, Attempt: a.tag(), Ask: a.Ask, Match: a.Match,
+		App: g.config.Name, Base: g.base, Purpose: a.Purpose, Notice: a.Notice, Reason: a.Reason, Attempt: a.tag(), Ask: a.Ask, Match: a.Match, Device: cmp.Or(a.Device, "your device"),
 		PushLive: a.pushLive(now), CanPush: a.may(Push, now) && !a.pushLive(now), CanSMS: a.may(SMS, now), CanCall: a.may(Call, now), ByCall: a.SentBy == Call, CanType: a.mayType(now),
 		CanRecover: a.may(Recovery, now), TriesLeft: -1, Phone: a.Phone, StartOver: g.base + a.StartOver, Home: g.base + a.ReturnTo, Next: a.ReturnTo,
 		Clock: a.WrongCodes >= 2 && a.Sends == 0, Wait: inWords(a.WaitUntil.Sub(now)),

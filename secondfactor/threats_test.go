@@ -258,6 +258,30 @@ func TestPU1_NumberAndLinkAreShown(t *testing.T) {
 	}
 }
 
+// PU1: the page says where to approve, as far as the provider tells, and does without when it does not.
+func TestPU1_TheDeviceIsNamed(t *testing.T) {
+	a := newApp(t)
+	id := a.people["ana"].AuthyID
+	shows := func(words string) {
+		t.Helper()
+		b := a.browser()
+		b.login("ana")
+		if page := b.get("/login/verify").body; !strings.Contains(page, "<h1 tabindex=\"-1\">Approve on "+words+"</h1>") || !strings.Contains(page, "Sent to "+words+". Waiting") {
+			t.Errorf("the page does not name %s", words)
+		}
+	}
+	shows("your device")
+	a.provider.NameDevice(id, `Ana's "phone" <b>`)
+	shows("Ana&#39;s &#34;phone&#34; &lt;b&gt;")
+	a.provider.NameDevice(id, "Phone")
+	a.provider.AddDevice(id)
+	shows("Phone or your other device")
+	a.provider.AddDevice(id)
+	shows("Phone or one of your 2 other devices")
+	a.provider.Refuse("user", "60000")
+	shows("your device")
+}
+
 func TestSessionEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		steps []time.Duration

@@ -111,8 +111,11 @@ func (a *App) devices(ctx context.Context, u user) (list []device, err error) {
 	return list, nil
 }
 
-// deviceName is a word for a platform.
+// deviceName is what its owner calls a device, or a word for its platform.
 func deviceName(d client.Device) string {
+	if d.Name != "" {
+		return d.Name
+	}
 	name := map[string]string{
 		"android": "Android phone", "iphone": "iPhone", "ios": "iPhone", "ipad": "iPad", "desktop": "Computer", "terminal": "Terminal",
 	}[strings.ToLower(d.OSType)]

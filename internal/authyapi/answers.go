@@ -92,6 +92,7 @@ type detailedDevice struct {
 	LastSyncDate         int64   `json:"last_sync_date"`
 	CreationDate         int64   `json:"creation_date"`
 	PublicKey            string  `json:"public_key"` // ours: so that the application can pin it
+	Name                 string  `json:"name"`       // ours: what its owner calls it, for "approve on …"
 }
 
 type status struct {
@@ -130,7 +131,7 @@ func statusAnswer(u tenant.User, grants, removed []device.Grant) any {
 func detailedDeviceOf(g device.Grant) detailedDevice {
 	return detailedDevice{
 		DeviceType: "authy", OSType: osType(g.Device.Platform), RegistrationMethod: registrationMethod(g), DeviceID: g.ID,
-		LastSyncDate: g.Device.SeenAt.Unix(), CreationDate: g.CreatedAt.Unix(), PublicKey: g.Device.PublicKey,
+		LastSyncDate: g.Device.SeenAt.Unix(), CreationDate: g.CreatedAt.Unix(), PublicKey: g.Device.PublicKey, Name: g.Device.Name,
 	}
 }
 

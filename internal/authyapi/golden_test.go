@@ -25,7 +25,7 @@ func TestUserAnswers(t *testing.T) {
 	s.get(fmt.Sprintf("/protected/json/verify/%s/%d", s.appCode(phone), s.ana.AuthyID))
 	const registered = `{"status":{"authy_id":%d,"confirmed":true,"registered":true,"country_code":1,"phone_number":"XXX-XXX-0123","email":"ana@example.com",` +
 		`"devices":["android"],"has_hard_token":false,"account_disabled":false,"detailed_devices":[{"device_type":"authy","os_type":"android",` +
-		`"registration_device_id":null,"registration_method":null,"device_id":%d,"last_sync_date":%[3]d,"creation_date":%[3]d,"public_key":"%[4]s"}],` +
+		`"registration_device_id":null,"registration_method":null,"device_id":%d,"last_sync_date":%[3]d,"creation_date":%[3]d,"public_key":"%[4]s","name":"Test phone"}],` +
 		`"deleted_devices":[]},"message":"User status.","success":true}`
 	s.get(users+"/status").is(t, 200, fmt.Sprintf(registered, s.ana.AuthyID, phone.Grants[0].ID, start.Unix(), phone.Device.PublicKey))
 

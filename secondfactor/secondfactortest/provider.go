@@ -64,6 +64,7 @@ type user struct {
 type Device struct {
 	ID        string
 	Grant     int64
+	Name      string // "" unless NameDevice gave one
 	PublicKey string
 	key       *ecdsa.PrivateKey
 }
@@ -186,6 +187,13 @@ func (p *Provider) AddDevice(authyID int64) *Device {
 	p.users[authyID].devices = append(p.users[authyID].devices, d)
 	p.wake()
 	return d
+}
+
+// NameDevice gives a user's first device a name.
+func (p *Provider) NameDevice(authyID int64, name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.users[authyID].devices[0].Name = name
 }
 
 // AddGeneric gives a user another authenticator app, which shows [GenericCode].

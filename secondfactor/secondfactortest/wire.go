@@ -129,7 +129,7 @@ func (p *Provider) userStatus(w http.ResponseWriter, r *http.Request) {
 		platforms = append(platforms, "android")
 		detailed = append(detailed, map[string]any{
 			"device_type": "authy", "os_type": "android", "registration_method": "ticket", "device_id": d.Grant,
-			"creation_date": 1700000000, "last_sync_date": 1700000000, "public_key": d.PublicKey,
+			"creation_date": 1700000000, "last_sync_date": 1700000000, "public_key": d.PublicKey, "name": d.Name,
 		})
 	}
 	write(w, 200, map[string]any{"success": true, "message": "User status.", "status": map[string]any{
