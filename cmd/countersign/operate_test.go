@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -232,6 +236,70 @@ func TestUpkeep(t *testing.T) {
 	}
 	if said := h.must(h.with("app", "show", "Bank")...); !strings.Contains(said, "Bank") {
 		t.Errorf("the restored application: %s", said)
+	}
+}
+
+// TestDoctor: exit code 0 when all is well or works with a warning, 1 when something does not work, 2 for wrong usage; the same findings in
+// lines and in JSON.
+func TestDoctor(t *testing.T) {
+	h := newHouse(t)
+	site := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(site.Close)
+	_, port, _ := net.SplitHostPort(site.Listener.Addr().String())
+	right := []string{"--owner-email=o@example.com", "--api-url=" + site.URL, "--authenticator-url=http://localhost:" + port, "--console-url=http://[::ffff:127.0.0.1]:" + port, "--egress-allow=10.1.2.0/24"}
+	strike := func() {
+		db, err := sql.Open("sqlite", filepath.Join(h.dir, "countersign.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Exec("UPDATE applications SET callback_strikes = 2"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, row := range []struct {
+		name   string
+		before func()
+		args   []string
+		code   int
+		level  string // of the finding
+		check  string
+		says   string
+	}{
+		{"all is well", nil, h.with(right...), 0, "ok", "egress", "may go to the public internet, 10.1.2.0/24."},
+		{"a warning", strike, h.with(right...), 0, "warn", "callbacks", `"Bank" has 2 of 3 strikes`},
+		{"a setting that is missing", nil, h.with(right[1:]...), 1, "fail", "settings", "owner-email: is missing"},
+		{"a key that is another", nil, append(right, "--data="+h.dir, "--master-key="+strings.Repeat("0123456789abcdeffedcba9876543210", 2)), 1, "fail", "keys", "master key"},
+		{"a folder that is not there", nil, append(right, "--data="+filepath.Join(h.dir, "lost"), "--master-key-file="+h.key), 1, "fail", "database", "lost"},
+	} {
+		if row.before != nil {
+			row.before()
+		}
+		code, stdout, _ := h.run(append([]string{"doctor", "--json"}, row.args...)...)
+		var found []struct{ Check, Level, Says string }
+		if err := json.Unmarshal([]byte(stdout), &found); err != nil || code != row.code {
+			t.Errorf("%s: exit code %d, %v: %s", row.name, code, err, stdout)
+		}
+		ok := false
+		for _, f := range found {
+			ok = ok || f.Level == row.level && f.Check == row.check && strings.Contains(f.Says, row.says)
+		}
+		if !ok {
+			t.Errorf("%s: %+v", row.name, found)
+		}
+		code, stdout, stderr := h.run(append([]string{"doctor"}, row.args...)...)
+		lines := strings.Split(strings.TrimSpace(stdout), "\n")
+		if code != row.code || len(lines) != len(found) || !strings.Contains(stdout, row.says) || (code == 1) != strings.Contains(stderr, "begin with fail") {
+			t.Errorf("%s: exit code %d: %s%s", row.name, code, stdout, stderr)
+		}
+		for i, line := range lines {
+			if i < len(found) && !strings.HasPrefix(line, found[i].Level) {
+				t.Errorf("%s: the line %q is not %+v", row.name, line, found[i])
+			}
+		}
+	}
+	if code, _, _ := h.run(h.with("doctor", "--jsno")...); code != 2 {
+		t.Errorf("wrong usage: exit code %d", code)
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 // away is a gateway that takes nothing.
 type away struct{}
 
-func (away) Name() string                { return "smpp://shop@smsc.example.com" }
-func (away) Check(context.Context) error { return nil }
+func (away) Name() string                             { return "smpp://shop@smsc.example.com" }
+func (away) Check(context.Context) (time.Time, error) { return time.Time{}, nil }
 func (away) Send(context.Context, message.Message) (string, error) {
 	return "", &message.Failure{Reason: "no connection: connection refused", Hung: true}
 }

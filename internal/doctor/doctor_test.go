@@ -3,27 +3,35 @@ package doctor
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"countersign.dev/internal/approval"
+	"countersign.dev/internal/callback"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/servertest"
+	"countersign.dev/internal/tenant"
 )
 
-// gate is a gateway that is in the state of err.
-type gate struct{ err error }
+// gate is a gateway that is in the state of err, and whose clock shows at.
+type gate struct {
+	err error
+	at  time.Time
+}
 
-func (gate) Name() string                  { return "smpp" }
-func (g gate) Check(context.Context) error { return g.err }
+func (gate) Name() string                               { return "smpp" }
+func (g gate) Check(context.Context) (time.Time, error) { return g.at, g.err }
 func (f Finding) about(check, text string) bool {
 	return f.Check == check && strings.Contains(f.Says, text)
 }
@@ -46,7 +54,7 @@ func TestExamine(t *testing.T) {
 	}
 	well := Config{
 		DB: s.Store, Master: s.Master, Private: map[string]string{"master key": private}, URLs: map[string]string{"api": site.URL},
-		Gateways: []Gateway{gate{}}, Client: site.Client(), Now: s.Clock.Now,
+		Gateways: []Gateway{gate{at: s.Clock.Now()}}, Client: site.Client(), Now: s.Clock.Now,
 	}
 	found := Examine(t.Context(), well)
 	if Worst(found) != OK {
@@ -69,7 +77,9 @@ func TestExamine(t *testing.T) {
 		"a bad certificate":     {func(c *Config) { c.Client = &http.Client{} }, Fail, "api-url", "certificate"},
 		"a certificate's end":   {func(c *Config) { c.Now = func() time.Time { return site.Certificate().NotAfter.Add(-48 * time.Hour) } }, Warn, "api-url", "ends in 2 days"},
 		"a sick proxy":          {func(c *Config) { c.URLs = map[string]string{"api": ill.URL} }, Fail, "api-url", "502"},
-		"a gateway":             {func(c *Config) { c.Gateways = []Gateway{gate{errors.New("bind refused")}} }, Fail, "gateway", "bind refused"},
+		"a gateway":             {func(c *Config) { c.Gateways = []Gateway{gate{err: errors.New("bind refused")}} }, Fail, "gateway", "bind refused"},
+		"a slow clock":          {func(c *Config) { c.Gateways = []Gateway{gate{at: s.Clock.Now().Add(time.Hour)}} }, Warn, "clock", "1h0m0s away from that of smpp"},
+		"a fast clock":          {func(c *Config) { c.Gateways = []Gateway{gate{at: s.Clock.Now().Add(-4 * time.Second)}} }, Warn, "clock", "4s away from that of smpp"},
 	} {
 		c := well
 		row.change(&c)
@@ -106,11 +116,48 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+// Strikes of a callback, and its end, are told with what to do.
+func TestStruckCallbacks(t *testing.T) {
+	s := servertest.New(t)
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
+	t.Cleanup(receiver.Close)
+	app := s.App(t, "Bank")
+	ana := s.User(t, app, "ana@example.com", "202-555-0123")
+	phone := s.Phone(t, app, ana)
+	if err := s.Tenants.SetCallback(t.Context(), s.Account.ID, app.ID, receiver.URL, "operator:test"); err != nil {
+		t.Fatal(err)
+	}
+	worker := &callback.Worker{
+		Store: s.Store, Client: receiver.Client(), Key: s.Tenants.APIKey, Secrets: s.Tenants.WebhookKeys, Mail: s.Messages.CallbackDisabledJob, Offer: s.Jobs.Offer,
+		Body: func(tenant.Application, approval.Approval) ([]byte, error) { return []byte("{}"), nil }, Now: s.Clock.Now, Log: slog.New(slog.DiscardHandler),
+	}
+	for strikes, says := range []string{"None is disabled or has strikes", `callback of "Bank" has 1 of 3 strikes`, "2 of 3 strikes", "was disabled at 2026-05-04T10:"} {
+		level := OK
+		if strikes > 0 {
+			level = Warn
+			s.Clock.Advance(time.Second)
+			if _, err := phone.Answer(t, s.Ask(t, app, ana, "Log in").UUID, approval.Approve, ""); err != nil {
+				t.Fatal(err)
+			}
+			if err := worker.Deliver(t.Context(), s.Jobs.Offered(job.Callback)[strikes-1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found := Examine(t.Context(), Config{DB: s.Store, Master: s.Master, Now: s.Clock.Now})
+		if !slices.ContainsFunc(found, func(f Finding) bool { return f.Level == level && f.about("callbacks", says) }) || Worst(found) != level {
+			t.Errorf("after %d strikes: %+v", strikes, found)
+		}
+	}
+}
+
 // Gateways are asked as they are in the settings: one that answers is well, and each that does not is named without its secret, with the reason.
 func TestRealGateways(t *testing.T) {
 	s := servertest.New(t)
 	status := func(code int) string {
-		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", s.Clock.Now().Add(5*time.Minute).Format(http.TimeFormat))
+			w.WriteHeader(code)
+		}))
 		t.Cleanup(site.Close)
 		return strings.TrimPrefix(site.URL, "http://")
 	}
@@ -135,7 +182,7 @@ func TestRealGateways(t *testing.T) {
 		level   Level
 		says    string
 	}{
-		{otp.SMS, "webhook+http://" + status(http.StatusOK) + "/s3cretpw?secret=" + secret, OK, "takes messages"},
+		{otp.SMS, "webhook+http://" + status(http.StatusOK) + "/s3cretpw?secret=" + secret, Warn, "takes messages"}, // its clock is five minutes ahead
 		{otp.SMS, "webhook+http://" + status(http.StatusUnauthorized) + "/s3cretpw?secret=" + secret, Fail, "HTTP status 401 Unauthorized: are the credentials right?"},
 		{otp.Email, "smtp://" + ln.Addr().String() + "?from=codes@example.com&tls=none", Fail, "takes no messages"},
 	} {
@@ -146,12 +193,13 @@ func TestRealGateways(t *testing.T) {
 		found := Examine(t.Context(), Config{DB: s.Store, Master: s.Master, Gateways: []Gateway{gateways[0]}, Now: s.Clock.Now})
 		ok := false
 		for _, f := range found {
-			ok = ok || f.Level == row.level && f.about("gateway", gateways[0].Name()) && f.about("gateway", row.says)
+			ok = ok || f.about("gateway", gateways[0].Name()) && f.about("gateway", row.says)
 			if strings.Contains(f.Says, "s3cretpw") || strings.Contains(f.Says, secret) {
 				t.Errorf("INV-8: %+v", f)
 			}
 		}
-		if !ok || Worst(found) != row.level {
+		late := slices.ContainsFunc(found, func(f Finding) bool { return f.about("clock", "5m0s away from that of "+gateways[0].Name()) })
+		if !ok || Worst(found) != row.level || late != (row.level == Warn) {
 			t.Errorf("%s: %+v", gateways[0].Name(), found)
 		}
 	}

@@ -32,8 +32,8 @@ type scripted struct {
 	tried int
 }
 
-func (g *scripted) Name() string                { return g.name }
-func (g *scripted) Check(context.Context) error { return nil }
+func (g *scripted) Name() string                             { return g.name }
+func (g *scripted) Check(context.Context) (time.Time, error) { return time.Time{}, nil }
 
 func (g *scripted) Send(ctx context.Context, m message.Message) (string, error) {
 	g.mu.Lock()

@@ -17,8 +17,9 @@ type Gateway interface {
 	// Send hands m over, and returns the id under which the gateway knows it, "" when it gave none. It gives up when ctx ends. An
 	// error is a *Failure, or one that says nothing about the gateway.
 	Send(ctx context.Context, m Message) (id string, err error)
-	// Check says whether the gateway is there and takes our credentials, without sending anything.
-	Check(ctx context.Context) error
+	// Check says whether the gateway is there and takes our credentials, without sending anything. It returns the gateway's own time, in
+	// whole seconds, or zero when it tells none.
+	Check(ctx context.Context) (clock time.Time, err error)
 }
 
 // reporter is a gateway that tells later what became of messages.

@@ -70,3 +70,12 @@ func retryAfter(header http.Header) time.Duration {
 	}
 	return min(max(wait, time.Second), maxPause)
 }
+
+// clockOf is the sender's time, or zero.
+func clockOf(header http.Header) time.Time {
+	at, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}

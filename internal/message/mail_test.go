@@ -192,7 +192,7 @@ func TestMail(t *testing.T) {
 		if body := bodyOf(t, m); body != mailMessage.Body {
 			t.Errorf("%s: body %q", how, body)
 		}
-		if err := g.Check(t.Context()); err != nil {
+		if _, err := g.Check(t.Context()); err != nil {
 			t.Errorf("%s: %v", how, err)
 		}
 	}
@@ -236,7 +236,7 @@ func TestMailFailures(t *testing.T) {
 	if got := failure(t, wrong, mailMessage); got.Reason != "SMTP 535: are user and password right?" || got.Refused {
 		t.Errorf("wrong password: %+v", got)
 	}
-	if err := wrong.Check(t.Context()); err == nil {
+	if _, err := wrong.Check(t.Context()); err == nil {
 		t.Error("a wrong password passes the check")
 	}
 	g := gateway(t, "smtp://"+login+options)

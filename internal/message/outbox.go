@@ -29,8 +29,8 @@ func (s *Service) ToOutbox() {
 	}
 }
 
-func (o outbox) Name() string                { return "outbox" }
-func (o outbox) Check(context.Context) error { return nil }
+func (o outbox) Name() string                             { return "outbox" }
+func (o outbox) Check(context.Context) (time.Time, error) { return time.Time{}, nil }
 
 func (o outbox) Send(ctx context.Context, m Message) (string, error) {
 	plain, err := json.Marshal(m)

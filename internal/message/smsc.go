@@ -78,11 +78,11 @@ func (g *smsc) Send(ctx context.Context, m Message) (string, error) {
 	return id, nil
 }
 
-func (g *smsc) Check(ctx context.Context) error {
+func (g *smsc) Check(ctx context.Context) (clock time.Time, err error) {
 	if err := g.client.Check(ctx); err != nil {
-		return smppFailure(err)
+		return clock, smppFailure(err)
 	}
-	return nil
+	return clock, nil
 }
 
 func smppFailure(err error) *Failure {

@@ -97,7 +97,7 @@ func TestSMPPCredentials(t *testing.T) {
 	r, c := newRig(t), smpptest.New(t)
 	c.BindWith = 0x0e
 	address := "smpp://bank:wrong@" + c.Listen(t, nil) + "?from=Bank"
-	if err := gateway(t, address).Check(t.Context()); err == nil || !strings.Contains(err.Error(), "ESME_RINVPASWD") || !strings.Contains(err.Error(), "password right") {
+	if _, err := gateway(t, address).Check(t.Context()); err == nil || !strings.Contains(err.Error(), "ESME_RINVPASWD") || !strings.Contains(err.Error(), "password right") {
 		t.Error(err)
 	}
 	r.over(t, address)

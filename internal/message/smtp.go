@@ -10,6 +10,7 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/wneessen/go-mail"
 )
@@ -92,18 +93,18 @@ func (g *submission) Send(ctx context.Context, m Message) (string, error) {
 }
 
 // Check connects, encrypts and authenticates.
-func (g *submission) Check(ctx context.Context) error {
+func (g *submission) Check(ctx context.Context) (clock time.Time, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	client, err := g.client(ctx)
 	if err != nil {
-		return err
+		return clock, err
 	}
 	session, err := client.DialToSMTPClientWithContext(ctx)
 	if err != nil {
-		return smtpFailure(ctx, err)
+		return clock, smtpFailure(ctx, err)
 	}
-	return client.CloseWithSMTPClient(session)
+	return clock, client.CloseWithSMTPClient(session)
 }
 
 // client returns one for a single exchange, whose connection ends with ctx.

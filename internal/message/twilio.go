@@ -84,16 +84,17 @@ func (g *twilio) Send(ctx context.Context, m Message) (string, error) {
 		return "", err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return g.do(r)
+	sid, _, err := g.do(r)
+	return sid, err
 }
 
 // do sends a request and reads the resource in the answer, or the error.
-func (g *twilio) do(r *http.Request) (sid string, err error) {
+func (g *twilio) do(r *http.Request) (sid string, clock time.Time, err error) {
 	r.SetBasicAuth(g.user, g.token)
 	r.Header.Set("User-Agent", "Countersign")
 	status, header, body, err := exchange(g.client, r)
 	if err != nil {
-		return "", err
+		return "", clock, err
 	}
 	var answer struct {
 		SID    string `json:"sid"`
@@ -106,25 +107,25 @@ func (g *twilio) do(r *http.Request) (sid string, err error) {
 		if decodeErr == nil && answer.Code != 0 {
 			more = fmt.Sprint(", error ", answer.Code) // its text names the person's number
 		}
-		return "", statusFailure(status, header, more)
+		return "", clock, statusFailure(status, header, more)
 	}
 	if decodeErr != nil || answer.SID == "" {
-		return "", &Failure{Reason: fmt.Sprintf("HTTP status %d, but no answer of this API", status)}
+		return "", clock, &Failure{Reason: fmt.Sprintf("HTTP status %d, but no answer of this API", status)}
 	}
 	switch answer.Status {
 	case "suspended", "closed":
-		return "", &Failure{Reason: fmt.Sprint("the account is ", answer.Status)}
+		return "", clock, &Failure{Reason: fmt.Sprint("the account is ", answer.Status)}
 	}
-	return answer.SID, nil
+	return answer.SID, clockOf(header), nil
 }
 
-func (g *twilio) Check(ctx context.Context) error {
+func (g *twilio) Check(ctx context.Context) (clock time.Time, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, g.base+".json", nil)
 	if err != nil {
-		return err
+		return clock, err
 	}
-	_, err = g.do(r)
-	return err
+	_, clock, err = g.do(r)
+	return clock, err
 }
 
 // twiML is what a call says, phrase by phrase with a second's pause after each.

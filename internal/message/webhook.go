@@ -77,26 +77,27 @@ type posted struct {
 }
 
 func (g *webhook) Send(ctx context.Context, m Message) (string, error) {
-	return g.post(ctx, m.ID, event{"message.send", g.now().UTC(), posted{
+	id, _, err := g.post(ctx, m.ID, event{"message.send", g.now().UTC(), posted{
 		m.ID, m.Channel, m.To, m.Subject, m.Body, m.Speech, m.Language, m.Code, m.ExpiresAt,
 	}})
+	return id, err
 }
 
 // Check sends an event that carries no message: the receiver checks the signature and answers 2xx.
-func (g *webhook) Check(ctx context.Context) error {
+func (g *webhook) Check(ctx context.Context) (clock time.Time, err error) {
 	now := g.now()
-	_, err := g.post(ctx, "check-"+ident.New(now), event{"ping", now.UTC(), struct{}{}})
-	return err
+	_, clock, err = g.post(ctx, "check-"+ident.New(now), event{"ping", now.UTC(), struct{}{}})
+	return clock, err
 }
 
-func (g *webhook) post(ctx context.Context, id string, e event) (string, error) {
+func (g *webhook) post(ctx context.Context, id string, e event) (name string, clock time.Time, err error) {
 	body, err := json.Marshal(e)
 	if err != nil {
-		return "", fmt.Errorf("encode message: %w", err)
+		return "", clock, fmt.Errorf("encode message: %w", err)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url, bytes.NewReader(body))
 	if err != nil {
-		return "", err
+		return "", clock, err
 	}
 	stamp := strconv.FormatInt(e.Timestamp.Unix(), 10)
 	r.Header.Set("Content-Type", "application/json")
@@ -106,18 +107,18 @@ func (g *webhook) post(ctx context.Context, id string, e event) (string, error) 
 	r.Header.Set("webhook-signature", "v1,"+g.sign(id, stamp, body))
 	status, header, answer, err := exchange(g.client, r)
 	if err != nil {
-		return "", err
+		return "", clock, err
 	}
 	if status < 200 || status > 299 {
-		return "", statusFailure(status, header, "")
+		return "", clock, statusFailure(status, header, "")
 	}
 	var named struct {
 		ID string `json:"id"`
 	}
 	if json.Unmarshal(answer, &named) != nil || len(named.ID) > maxRef || receipt.CleanText(named.ID) != named.ID {
-		return "", nil // an id is welcome, and no more than that
+		return "", clockOf(header), nil // an id is welcome, and no more than that
 	}
-	return named.ID, nil
+	return named.ID, clockOf(header), nil
 }
 
 // sign is the symmetric signature of Standard Webhooks.

@@ -288,18 +288,18 @@ func TestTwilioCheck(t *testing.T) {
 	r := newReceiver(t, false)
 	g := gateway(t, "twilio+http://AC1:t0ken@"+r.host()+"?from=+12025550100")
 	r.answer(200, `{"sid":"AC1","status":"active"}`)
-	if err := g.Check(t.Context()); err != nil {
+	if _, err := g.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if got := r.last(t); got.method != "GET" || got.path != "/2010-04-01/Accounts/AC1.json" {
 		t.Errorf("%+v", got)
 	}
 	r.answer(200, `{"sid":"AC1","status":"suspended"}`)
-	if err := g.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "suspended") {
+	if _, err := g.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "suspended") {
 		t.Error(err)
 	}
 	r.answer(401, `{"code":20003}`)
-	if err := g.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "credentials") {
+	if _, err := g.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "credentials") {
 		t.Error(err)
 	}
 }
@@ -354,7 +354,7 @@ func TestWebhook(t *testing.T) {
 		}
 		verifyWebhook(t, r.last(t))
 	}
-	if err := g.Check(t.Context()); err != nil {
+	if _, err := g.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if got := r.last(t); !strings.HasPrefix(string(got.body), `{"type":"ping"`) || got.header.Get("webhook-id") == "" {
