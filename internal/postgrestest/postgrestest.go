@@ -32,17 +32,28 @@ type Server struct {
 	stdin   io.Closer // the keeper ends the server and removes the folder when this closes, and so when the test binary dies
 	keeper  *exec.Cmd
 	pid     int
+
+	mu        sync.Mutex
+	deadlocks []string // what the server said of them
 }
 
 // Start starts a server that ends with the test. Each option is one of the server's settings, such as "fsync=on"; without,
-// it does not flush. PostgreSQL refuses to run as root, so then it runs as the user postgres.
+// it does not flush. PostgreSQL refuses to run as root, so then it runs as the user postgres. A test in which transactions waited
+// for each other fails: what is written has an order of rows.
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
 	s, err := start(options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.stop)
+	t.Cleanup(func() {
+		s.stop()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.deadlocks) > 0 {
+			t.Errorf("transactions waited for each other:\n%s", strings.Join(s.deadlocks, "\n"))
+		}
+	})
 	return s
 }
 
@@ -204,14 +215,24 @@ func (s *Server) ready(messages *bufio.Scanner) error {
 			s.pid, _ = strconv.Atoi(pid)
 		}
 		if strings.Contains(messages.Text(), "database system is ready to accept connections") {
-			go func() {
-				for messages.Scan() { // a full pipe would stop the server
-				}
-			}()
+			go s.listen(messages) // a full pipe would stop the server
 			return nil
 		}
 	}
 	return fmt.Errorf("PostgreSQL did not start:\n%s", strings.Join(said, "\n"))
+}
+
+// listen reads what the server says, and keeps what it says of deadlocks: the message, and the lines up to the statement.
+func (s *Server) listen(messages *bufio.Scanner) {
+	about := false
+	for messages.Scan() {
+		if about = about || strings.Contains(messages.Text(), "deadlock detected"); about {
+			s.mu.Lock()
+			s.deadlocks = append(s.deadlocks, messages.Text())
+			s.mu.Unlock()
+			about = !strings.Contains(messages.Text(), "STATEMENT:")
+		}
+	}
 }
 
 func (s *Server) stop() {

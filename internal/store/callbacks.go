@@ -115,8 +115,14 @@ func (s *Store) Delivered(ctx context.Context, j job.Job, try callback.Try, vers
 func (s *Store) Failed(ctx context.Context, j job.Job, try callback.Try, version int64, next time.Time, reason string,
 	mail func(string) job.Job, rec audit.Record,
 ) (struck callback.Struck, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeFor(ctx, "callbacks of "+j.AppID, func(t *tx) error {
 		struck = callback.Struck{}
+		if try.Status > 0 { // a strike may hold all of the application's jobs: its row comes before that of any of them
+			var one int
+			if err := t.queryRow(ctx, `SELECT 1 FROM applications WHERE id = $1 FOR NO KEY UPDATE`, j.AppID).Scan(&one); err != nil {
+				return err
+			}
+		}
 		if err := t.insertTry(ctx, try); err != nil {
 			return err
 		}

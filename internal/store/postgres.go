@@ -20,6 +20,9 @@ import (
 // This file owns PostgreSQL: one pool of connections that write, a lane each, and one of those that read. Closures that wait
 // for a lane share a transaction, as on SQLite; those that contend for the same row wait for the same lane. How statements
 // travel is in pipeline.go.
+//
+// Two closures must not wait for each other's rows: PostgreSQL notices only after a second, and a lane stands still meanwhile.
+// So whoever takes several rows takes them in one order: a name that is held, a user, what is the user's, an application, jobs.
 
 const (
 	lanes            = 4                // groups that are written at once: more of them would be smaller ones
