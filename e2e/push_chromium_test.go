@@ -72,7 +72,9 @@ func TestPushHandler(t *testing.T) {
 	hand.click(testid("deny"))
 	hand.click(testid("deny-mistake"))
 	hand.attribute(testid("request-state"), "data-state", "denied")
-	// Decided, unknown, never there: shown all the same, and the next message takes it away.
+	// Decided, unknown, never there: shown all the same, and the next message takes it away. The app's page does so too, as soon as
+	// it hears of it, so here only the worker is left.
+	hand.open(d.AuthenticatorURL + "/manifest.json")
 	for _, id := range []string{first, "dda2c400-bc43-4135-97be-1285ca17e122"} {
 		deliver(fmt.Sprintf(`{"id":%q,"application":"Owlgate"}`, id))
 		hand.shows("approval:"+id, shownNotification{Title: "Owlgate asks for your approval", Silent: true})
