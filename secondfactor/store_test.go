@@ -75,21 +75,22 @@ func TestPostgreSQL(t *testing.T) {
 
 func testStore(t *testing.T, open func(*testing.T) secondfactor.Store) {
 	for name, test := range map[string]func(*testing.T, secondfactor.Store){
-		"attempt survives whole":            storeRoundTrip,
-		"one of parallel updates wins":      storeUpdateRace,
-		"final states never change":         storeFinal,
-		"one of parallel consumes wins":     storeConsumeRace,
-		"only approved is consumed":         storeConsumeStates,
-		"step-up needs its session":         storeStepUp,
-		"sessions":                          storeSessions,
-		"sessions of a user":                storeSessionsOf,
-		"waiting attempts of a user":        storeAttemptsBy,
-		"recovery codes":                    storeRecovery,
-		"one of parallel recoveries wins":   storeRecoveryRace,
-		"trusted browsers":                  storeTrusted,
-		"sweep leaves what is young":        storeSweep,
-		"requests are found, each by one":   storeRequests,
-		"a browser or a request comes once": storeUnique,
+		"attempt survives whole":               storeRoundTrip,
+		"one of parallel updates wins":         storeUpdateRace,
+		"final states never change":            storeFinal,
+		"one of parallel consumes wins":        storeConsumeRace,
+		"only approved is consumed":            storeConsumeStates,
+		"step-up needs its session":            storeStepUp,
+		"sessions":                             storeSessions,
+		"sessions of a user":                   storeSessionsOf,
+		"waiting attempts of a user":           storeAttemptsBy,
+		"recovery codes":                       storeRecovery,
+		"one of parallel recoveries wins":      storeRecoveryRace,
+		"trusted browsers":                     storeTrusted,
+		"INV-1 histories of a trusted browser": storeTrustHistory,
+		"sweep leaves what is young":           storeSweep,
+		"requests are found, each by one":      storeRequests,
+		"a browser or a request comes once":    storeUnique,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

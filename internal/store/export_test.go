@@ -100,3 +100,69 @@ func (w watched) query(ctx context.Context, q string, args []any) (rows, error) 
 
 // Settings are those of each connection to PostgreSQL.
 const Settings = settings
+
+// Failing is the same store on a database that fails: fail is asked before every statement, also those that mark and end what is within a
+// transaction. Closing it leaves the store open.
+func (s *Store) Failing(fail func(sql string) error) *Store {
+	pass := func(batch []write) {
+		w, fn := batch[0], batch[0].fn
+		w.fn = func(t *tx) error {
+			inner := &tx{on: failing{t.on, fail}}
+			err := fn(inner)
+			t.lost = inner.lost
+			return err
+		}
+		if err := s.group.enqueue(w); err != nil {
+			w.done <- err
+		}
+	}
+	return &Store{engine: failingReads{s.engine, fail}, group: startGroup(1, 1, pass)}
+}
+
+// failing is a transaction's connection.
+type failing struct {
+	session
+	fail func(sql string) error
+}
+
+func (f failing) query(q string, args []any) (rows, error) {
+	if err := f.fail(q); err != nil {
+		return nil, err
+	}
+	return f.session.query(q, args)
+}
+
+func (f failing) exec(q string, args []any) (int64, error) {
+	if err := f.fail(q); err != nil {
+		return 0, err
+	}
+	return f.session.exec(q, args)
+}
+
+func (f failing) later(q string, args []any, read func(rows) error) error {
+	if err := f.fail(q); err != nil {
+		return err
+	}
+	return f.session.later(q, args, read)
+}
+
+func (f failing) control(q string) error {
+	if err := f.fail(q); err != nil {
+		return err
+	}
+	return f.session.control(q)
+}
+
+type failingReads struct {
+	engine
+	fail func(sql string) error
+}
+
+func (f failingReads) query(ctx context.Context, q string, args []any) (rows, error) {
+	if err := f.fail(q); err != nil {
+		return nil, err
+	}
+	return f.engine.query(ctx, q, args)
+}
+
+func (f failingReads) close() error { return nil }

@@ -2,8 +2,12 @@ package storetest
 
 import (
 	"context"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,7 +39,11 @@ var invariantTests = []test{
 	{"INV-4 new codes give no new tries", testINV4Codes},
 	{"INV-4 removal and return give no new tries", testINV4Removal},
 	{"INV-6 between the steps", testINV6},
+	{"INV-7 a failure at any statement is no yes", testINV7},
 	{"INV-7 and INV-10 no change without its record", testINV10},
+	{"INV-8 no secret can be read in any row", testINV8},
+	{"INV-9 a number that nobody has", testINV9},
+	{"INV-12 what was answered is there", testINV12},
 }
 
 const many = 64 // goroutines that present the same secret
@@ -501,4 +509,161 @@ func testINV10(t *testing.T, f *fixture) {
 			t.Errorf("%s: nothing changed, or no record was written", change.what)
 		}
 	}
+}
+
+var errFault = errors.New("the disk has a fault")
+
+// testINV7: the database fails at the first statement of an act, at the second, and so on until the act gets by. Each time the act is
+// refused, nothing says that it worked, and nothing is half done: on a sound database the same act goes through afterwards.
+func testINV7(t *testing.T, f *fixture) {
+	var left int // statements until the fault
+	sick := f.Failing(func(string) error {
+		left--
+		if left == 0 {
+			return errFault
+		}
+		return nil
+	})
+	t.Cleanup(func() { must(t, sick.Close()) })
+	bg, beside := context.Background(), f.Beside(t, sick)
+	for _, act := range []struct {
+		what  string
+		ready func(p person) func(s *servertest.Server) error
+	}{
+		{"an app code", func(p person) func(*servertest.Server) error {
+			code := p.code(f.now())
+			return func(s *servertest.Server) error { return second(s.Codes.Verify(bg, p.app, p.user, code, "")) }
+		}},
+		{"a sent code", func(p person) func(*servertest.Server) error {
+			code := f.sms(t, p, "")
+			return func(s *servertest.Server) error { return second(s.Codes.Verify(bg, p.app, p.user, code, "")) }
+		}},
+		{"an answer", func(p person) func(*servertest.Server) error {
+			asked := f.Ask(t, p.app, p.user, "Log in?")
+			signature := p.phone.Sign(t, f.Approvals.Signed(asked, p.phone.Device.ID, approval.Approve, ""))
+			return func(s *servertest.Server) error {
+				return second(s.Approvals.Answer(bg, p.phone.Device, asked.UUID, approval.Answer{Decision: approval.Approve, Signature: signature}))
+			}
+		}},
+		{"a session", func(p person) func(*servertest.Server) error {
+			challenge := f.Devices.Challenge()
+			proof := p.phone.Sign(t, receipt.SessionProof{Challenge: challenge, Device: p.phone.Device.ID, Origin: servertest.Origin}.Canonical())
+			return func(s *servertest.Server) error {
+				return second(s.Devices.OpenSession(bg, p.phone.Device.ID, challenge, proof))
+			}
+		}},
+		{"a session that is used", func(p person) func(*servertest.Server) error {
+			return func(s *servertest.Server) error { return second(s.Devices.Session(bg, p.phone.Session)) }
+		}},
+	} {
+		for fault := 1; ; fault++ {
+			f.Clock.Advance(time.Hour)
+			p := f.person(t, "Bank")
+			do := act.ready(p)
+			yes := func() string {
+				return f.state(t, "audit WHERE action IN ('code.verified', 'approval.approved') AND outcome = 'ok'", "jobs WHERE kind = 'callback'", "device_sessions")
+			}
+			before := yes()
+			left = fault
+			err := do(beside)
+			if left > 0 { // it got by
+				wantErr(t, act.what+" with all its statements", err, nil)
+				break
+			}
+			if err == nil {
+				t.Errorf("%s is a yes though its statement %d failed", act.what, fault)
+			}
+			sameState(t, fmt.Sprintf("after the fault at statement %d of %s", fault, act.what), yes(), before)
+			wantErr(t, fmt.Sprintf("%s after the fault at statement %d", act.what, fault), do(f.Server), nil)
+		}
+	}
+}
+
+// second is the error of a call that also returns something.
+func second[T any](_ T, err error) error { return err }
+
+// testINV8: whoever reads every row of every table reads no secret.
+func testINV8(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank", func(s *tenant.Settings) { s.SentDigits = 18 }) // long, so that it stands nowhere by chance
+	ticket := f.ticket(t, p.app, p.user)
+	used, waiting := f.sms(t, p, ""), f.sms(t, p, "pay")
+	must(t, f.verify(p, used))
+	rows := f.state(t, append([]string{"audit", "seal_keys", "sends", "signing_keys"}, tables...)...)
+	if !strings.Contains(rows, "ana") && !strings.Contains(rows, "bank@example.com") {
+		t.Fatal("the test does not see what is in the rows")
+	}
+	for what, secret := range map[string]string{
+		"API key": f.Key(t, p.app), "ticket": ticket.Words, "session": p.phone.Session, "TOTP secret": string(p.grant().Secret),
+		"code that was used": used, "code that waits": waiting, "master key": string(f.Master),
+	} {
+		for _, form := range []string{
+			secret, hex.EncodeToString([]byte(secret)), base64.RawStdEncoding.EncodeToString([]byte(secret)), base32.StdEncoding.EncodeToString([]byte(secret)),
+			strings.Trim(fmt.Sprint([]byte(secret)), "[]"), // as Rows shows bytes
+		} {
+			if strings.Contains(rows, form) {
+				t.Errorf("the %s can be read in a row as %q", what, form)
+			}
+		}
+	}
+}
+
+// testINV9: to whoever sets up a phone by a number, one that somebody has and one that nobody has answer alike, step by step.
+func testINV9(t *testing.T, f *fixture) {
+	f.User(t, f.App(t, "Bank"), "ana@example.com", number[2:])
+	key := servertest.NewKey(t)
+	journey := func(number string) (steps []string) {
+		note := func(e device.Enrollment, err error) {
+			steps = append(steps, fmt.Sprintf("%d letters until %v, %v", len(e.ID), e.ExpiresAt, err))
+		}
+		var e device.Enrollment
+		for range 2 {
+			started, err := f.Devices.StartPhone(t.Context(), number)
+			e = started
+			note(e, err)
+		}
+		for range 7 { // beyond the code's tries
+			_, err := f.confirm(key, device.Confirmation{Enrollment: e.ID, Code: wrong})
+			note(device.Enrollment{}, err)
+		}
+		for range 3 { // beyond what is sent to one number
+			note(f.Devices.StartPhone(t.Context(), number))
+		}
+		return steps
+	}
+	known, unknown := journey(number), journey("+12025550177")
+	for i := range known {
+		same(t, fmt.Sprint("step ", i), unknown[i], known[i])
+	}
+}
+
+// testINV12: whoever was answered sees what was written, over another connection, whatever else is under way; what was refused is not there.
+func testINV12(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	bg := context.Background()
+	errs := together(many, func(i int) error {
+		u, err := f.Tenants.AddUser(bg, app, tenant.NewUser{Email: fmt.Sprintf("user%d@example.com", i), CountryCode: "1", Phone: fmt.Sprintf("202555%04d", i)})
+		if err != nil {
+			return err
+		}
+		_, err = f.Tenants.User(bg, app, u.AuthyID)
+		return err
+	})
+	wantTally(t, errs, map[error]int{nil: many})
+	sick := f.Failing(func(q string) error {
+		if strings.Contains(q, "INTO audit") {
+			return errFault
+		}
+		return nil
+	})
+	t.Cleanup(func() { must(t, sick.Close()) })
+	before := f.state(t)
+	beside := f.Beside(t, sick)
+	for _, err := range together(many, func(i int) error {
+		return second(beside.Tenants.AddUser(bg, app, tenant.NewUser{Email: fmt.Sprintf("more%d@example.com", i), CountryCode: "1", Phone: fmt.Sprintf("202666%04d", i)}))
+	}) {
+		if err == nil {
+			t.Error("a user was added without a record")
+		}
+	}
+	sameState(t, "after writes that were refused", f.state(t), before)
 }

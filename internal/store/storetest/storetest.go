@@ -26,34 +26,38 @@ import (
 	"countersign.dev/internal/tenant"
 )
 
+// suite is all of it.
+var suite = []struct {
+	name  string
+	tests []test
+}{
+	{"Tenants", tenantTests},
+	{"Operators", operatorTests},
+	{"Devices", deviceTests},
+	{"Codes", codeTests},
+	{"Sending", sendingTests},
+	{"DropIn", dropInTests},
+	{"Transfer", transferTests},
+	{"Approvals", approvalTests},
+	{"Fatigue", fatigueTests},
+	{"Callbacks", callbackTests},
+	{"Signing", signingTests},
+	{"Reporting", reportingTests},
+	{"Jobs", jobTests},
+	{"Push", pushTests},
+	{"Keys", keyTests},
+	{"Messages", messageTests},
+	{"Audit", auditTests},
+	{"Invariants", invariantTests},
+	{"Isolation", isolationTests},
+	{"Histories", historyTests},
+	{"Model", modelTests},
+}
+
 // Run runs the suite. Open returns an empty database that ends with the test, of a store that also has the test methods
-// Exec and Rows (export_test.go in the store's package). Groups are the names of those to run; none means all.
+// of direct (export_test.go in the store's package). Groups are the names of those to run; none means all.
 func Run(t *testing.T, open func(t *testing.T) *store.Store, groups ...string) {
-	for _, group := range []struct {
-		name  string
-		tests []test
-	}{
-		{"Tenants", tenantTests},
-		{"Operators", operatorTests},
-		{"Devices", deviceTests},
-		{"Codes", codeTests},
-		{"Sending", sendingTests},
-		{"DropIn", dropInTests},
-		{"Transfer", transferTests},
-		{"Approvals", approvalTests},
-		{"Fatigue", fatigueTests},
-		{"Callbacks", callbackTests},
-		{"Signing", signingTests},
-		{"Reporting", reportingTests},
-		{"Jobs", jobTests},
-		{"Push", pushTests},
-		{"Keys", keyTests},
-		{"Messages", messageTests},
-		{"Audit", auditTests},
-		{"Invariants", invariantTests},
-		{"Isolation", isolationTests},
-		{"Model", modelTests},
-	} {
+	for _, group := range suite {
 		if len(groups) > 0 && !slices.Contains(groups, group.name) {
 			continue
 		}
@@ -83,6 +87,7 @@ type fixture struct {
 type direct interface {
 	Exec(ctx context.Context, q string, args ...any) error
 	Rows(ctx context.Context, table string) ([]string, error)
+	Failing(fail func(sql string) error) *store.Store
 }
 
 func newFixture(t *testing.T, db *store.Store) *fixture {
