@@ -15,7 +15,7 @@
 //	callback_test.go  a receiver that fails                         tenants_test.go   two applications, one hostile
 //	accept_*_test.go  the acceptance list of the log-in, line by line; its table is docs/acceptance.md, made by ./acceptance
 //	serve_test.go     `countersign serve`: two nodes on PostgreSQL, certificates, nginx in front, restarts under load
-//	crash_test.go     kill -9 in a loop                             flush_test.go     the disk flush before the answer
+//	crash_test.go     kill -9 in a loop                             flush_*test.go    the disk flush before the answer, on both engines
 //
 // The binary comes from COUNTERSIGN_BINARY, and one with the race detector from COUNTERSIGN_RACE_BINARY; without them
 // it is built. script/test runs everything and installs what is needed.

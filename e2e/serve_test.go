@@ -111,7 +111,7 @@ func freePort(t *testing.T) string {
 // are lines of its settings.
 func newSite(t *testing.T, n int, more ...string) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t)}
+	s := &site{t: t, dir: t.TempDir(), db: postgrestest.Start(t), dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t)}
 	for _, address := range []*string{&s.APIURL, &s.AuthenticatorURL, &s.ConsoleURL, &s.LoginURL} {
 		*address = "https://localhost:" + freePort(t)
 	}
@@ -126,10 +126,16 @@ func newSite(t *testing.T, n int, more ...string) *site {
 	return s
 }
 
-// newPlainSite is newSite with one node and no proxy: its public addresses are its own. Options are PostgreSQL's.
+// newPlainSite is a site with one node and no proxy: its public addresses are its own. Options are PostgreSQL's.
 func newPlainSite(t *testing.T, options ...string) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t)}
+	return plainSiteOn(t, postgrestest.Start(t, options...))
+}
+
+// plainSiteOn is newPlainSite on a PostgreSQL that is there.
+func plainSiteOn(t *testing.T, db *postgrestest.Server) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir(), db: db, dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t)}
 	s.LoginURL = "http://" + s.login
 	addr := map[string]string{"ops": "127.0.0.1:" + freePort(t)}
 	for name, address := range map[string]*string{"api": &s.APIURL, "authenticator": &s.AuthenticatorURL, "console": &s.ConsoleURL} {
@@ -137,15 +143,14 @@ func newPlainSite(t *testing.T, options ...string) *site {
 		addr[name], *address = "127.0.0.1:"+port, "http://localhost:"+port
 	}
 	s.nodes = []*node{{addr: addr}}
-	s.setUp("", options...)
+	s.setUp("")
 	return s
 }
 
-// setUp makes the database, the keys, the settings, of which more are lines, and the application.
-func (s *site) setUp(more string, options ...string) {
+// setUp makes the schema, the keys, the settings, of which more are lines, and the application.
+func (s *site) setUp(more string) {
 	s.t.Helper()
 	s.config = filepath.Join(s.dir, "countersign.toml")
-	s.db = postgrestest.Start(s.t, options...)
 	where := dsnURL(s.db.URL("postgres"))
 	master := filepath.Join(s.dir, "master.key")
 	s.command("keys", "new", master)

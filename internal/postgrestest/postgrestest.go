@@ -29,6 +29,7 @@ import (
 type Server struct {
 	dir     string
 	options []string
+	under   []string  // what runs the server, and becomes it
 	stdin   io.Closer // the keeper ends the server and removes the folder when this closes, and so when the test binary dies
 	keeper  *exec.Cmd
 	pid     int
@@ -42,7 +43,19 @@ type Server struct {
 // for each other fails: what is written has an order of rows.
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	s, err := start(options)
+	return started(t, nil, options)
+}
+
+// StartTraced is Start with a trace of the system calls of all the server's processes, in the file trace of its folder.
+func StartTraced(t testing.TB, calls string, options ...string) *Server {
+	t.Helper()
+	// The tracer is the server's grandchild, so that signals and the server's end are as without it.
+	return started(t, []string{"strace", "-D", "-f", "-y", "-qq", "-s", "9000", "-o", "trace", "-e", "trace=" + calls}, options)
+}
+
+func started(t testing.TB, under, options []string) *Server {
+	t.Helper()
+	s, err := start(under, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +71,7 @@ func Start(t testing.TB, options ...string) *Server {
 }
 
 // shared is the server of all tests of a binary that need no server of their own.
-var shared = sync.OnceValues(func() (*Server, error) { return start(nil) })
+var shared = sync.OnceValues(func() (*Server, error) { return start(nil, nil) })
 
 // Kill ends the server as a power cut would, but for what the system had not yet written: kill -9, nothing is shut down.
 func (s *Server) Kill(t testing.TB) {
@@ -134,12 +147,12 @@ func (s *Server) URL(database string) string {
 	return "host=" + s.dir + " user=countersign dbname=" + database
 }
 
-func start(options []string) (*Server, error) {
+func start(under, options []string) (*Server, error) {
 	dir, err := os.MkdirTemp("", "countersign-pg-") // not t.TempDir: its path is too long for a socket, and closed to others
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, options: options}
+	s := &Server{dir: dir, options: options, under: under}
 	if err = s.initdb(); err == nil {
 		err = s.run()
 	}
@@ -182,7 +195,8 @@ func (s *Server) run() error {
 	if err != nil {
 		return err
 	}
-	args := []string{"-c", keep, "keep", s.dir, program, "-D", filepath.Join(s.dir, "data"), "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"}
+	args := append([]string{"-c", keep, "keep", s.dir}, s.under...)
+	args = append(args, program, "-D", filepath.Join(s.dir, "data"), "-k", s.dir, "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200")
 	for _, o := range s.options {
 		args = append(args, "-c", o)
 	}
