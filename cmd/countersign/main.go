@@ -37,6 +37,8 @@ type cli struct {
 	Audit    auditCmd       `cmd:"" help:"Verify or export the audit record."`
 	Doctor   doctorCmd      `cmd:"" help:"Look at the whole installation and say what to do."`
 	Device   deviceCmd      `cmd:"" help:"Approve requests and show codes in this terminal: the authenticator as a command."`
+	Bench    benchCmd       `cmd:"" help:"Measure what this machine can do, with the real program under load."`
+	Bare     bareCmd        `cmd:"" name:"bench-bare" hidden:"" help:"The yardstick that bench starts."`
 	Version  versionCmd     `cmd:"" help:"Print the version."`
 }
 

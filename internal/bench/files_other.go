@@ -1,0 +1,5 @@
+//go:build !unix
+
+package bench
+
+func fileLimit() int { return 0 }

@@ -1,0 +1,50 @@
+package bench
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func sample() *Report {
+	l := Load{Seconds: 4, Done: 24_000, PerSecond: 6000, Latency: Latency{P50: 1, P90: 2, P99: 3, P999: 4, Max: 5}}
+	bad := Load{Offered: 6000, Seconds: 5, Done: 29_990, PerSecond: 5998, Failed: 10, Failures: map[string]int64{"answered 503": 10}, Latency: l.Latency}
+	return &Report{Runs: []Result{{Store: "SQLite", Scenario: "verify", Saturated: l, Steps: []Load{bad}, Half: l, Bare: &Load{PerSecond: 20_000}}}}
+}
+
+// TestGoalsAreJudged: a goal that was missed is told as missed, and one that was not measured as that.
+func TestGoalsAreJudged(t *testing.T) {
+	told := sample().Markdown()
+	for _, line := range []string{
+		"| app-code verifications a second over HTTP, SQLite ", "| 6,000 ", "| reached ",
+		"| 30 % ", "| **not reached** |", "| not measured here ",
+		"| SQLite   | verify   | 6,000 a second |     10 | 30,000 | answered 503 |",
+	} {
+		if !strings.Contains(told, line) {
+			t.Errorf("%q is missing in\n%s", line, told)
+		}
+	}
+}
+
+// TestInto: the report takes the place of what stands between the marks, and nothing else changes.
+func TestInto(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "performance.md")
+	if err := os.WriteFile(path, []byte("before\n"+markBegin+"old\n"+markEnd+"after\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := sample()
+	if err := r.Into(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if want := "before\n" + markBegin + r.Markdown() + markEnd + "after\n"; err != nil || string(got) != want {
+		t.Errorf("%v\n%s", err, got)
+	}
+	if err := os.WriteFile(path, []byte("no marks\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Into(path); err == nil {
+		t.Error("a document without marks was taken")
+	}
+}
