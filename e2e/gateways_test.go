@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -37,6 +39,22 @@ func textedCode(t *testing.T, centre *smpptest.Centre, number string) string {
 			t.Fatalf("no text message came for %s", number)
 		}
 	}
+}
+
+// newSwitchboard is a server of Twilio's API on loopback for calls, each of which is taken. It returns its address.
+func newSwitchboard(t *testing.T) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /2010-04-01/Accounts/AC1/Calls.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusCreated)
+		io.WriteString(w, `{"sid":"CA1","status":"queued"}`)
+	})
+	mux.HandleFunc("GET /2010-04-01/Accounts/AC1/Calls/CA1.json", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"sid":"CA1","status":"completed"}`)
+	})
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	return srv.Listener.Addr().String()
 }
 
 // postOffice is an SMTP server.

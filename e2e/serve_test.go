@@ -390,7 +390,8 @@ func TestServeWalk(t *testing.T) {
 	centre, office := smpptest.New(t), newPostOffice(t)
 	pushes, host, taken := newPrivatePushService(t)
 	s := newSite(t, 2, fmt.Sprintf("sms-gateway = [%q]", "smpp://bank:secret@"+centre.Listen(t, nil)+"?from=Bank"),
-		fmt.Sprintf("mail-gateway = [%q]", "smtp://"+office.address+"?from=codes@example.com&tls=none"), fmt.Sprintf("push-host = [%q]", host))
+		fmt.Sprintf("mail-gateway = [%q]", "smtp://"+office.address+"?from=codes@example.com&tls=none"), fmt.Sprintf("push-host = [%q]", host),
+		fmt.Sprintf("voice-gateway = [%q]", "twilio+http://AC1:token@"+newSwitchboard(t)+"?from=+12025550100"))
 	for i := range s.nodes {
 		s.start(i)
 	}
@@ -403,12 +404,27 @@ func TestServeWalk(t *testing.T) {
 
 	c := s.client(s.APIKey)
 	u := s.addUser(c)
-	if _, err := c.SendEmail(t.Context(), u.id, client.SMS{}); err != nil {
+	_, err := c.SendEmail(t.Context(), u.id, client.SMS{})
+	if err == nil {
+		_, err = c.SendCall(t.Context(), s.addUser(c).id, client.SMS{})
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := c.VerifyCode(t.Context(), u.id, office.code(u.email)); err != nil {
 		t.Errorf("the code that the mail brought: %v", err)
 	}
+	// The nodes ask what became of the call.
+	eventually(t, waitWithin, "the call's state", func() error {
+		conn, err := pgx.Connect(t.Context(), s.db.URL("postgres"))
+		if err != nil {
+			return err
+		}
+		defer conn.Close(t.Context())
+		var status string
+		err = conn.QueryRow(t.Context(), "SELECT status FROM messages WHERE channel = 'call'").Scan(&status)
+		return errors.Join(err, want("it", status, "delivered"))
+	})
 }
 
 // walkSentCodes: somebody without a device signs up by text message, sets the phone up by its number, and logs in with it.

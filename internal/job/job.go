@@ -21,6 +21,7 @@ const (
 	Callback Kind = "callback" // Ref: the approval's uuid
 	Push     Kind = "push"     // Ref: the approval's uuid; Payload: the device's id
 	Message  Kind = "message"  // Ref: channel and masked address; Payload: a sealed message.Message
+	Report   Kind = "report"   // Ref: the message's id; asks its gateway what became of it
 )
 
 // Job is one piece of durable work.

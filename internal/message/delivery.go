@@ -150,7 +150,11 @@ func (s *Service) keep(ctx context.Context, j job.Job, m Message, out Outcome, r
 			out.Reason = allResting
 		}
 	}
-	if err := s.Store.KeepOutcome(ctx, j, out, next); err != nil {
+	var then []job.Job
+	if _, tells := s.gateway(m.Channel, out.Gateway).(teller); tells && out.Status == Sent && out.Ref != "" {
+		then = append(then, reportJob(j, now))
+	}
+	if err := s.Store.KeepOutcome(ctx, j, out, next, then...); err != nil {
 		return fmt.Errorf("keep what became of the message: %w", err)
 	}
 	if s.Kept != nil {

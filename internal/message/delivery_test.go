@@ -102,7 +102,11 @@ func (r *rig) send(t *testing.T) job.Job {
 
 func (r *rig) run(t *testing.T, j job.Job) {
 	t.Helper()
-	if err := r.Messages.Deliver(t.Context(), j); err != nil {
+	handle := r.Messages.Deliver
+	if j.Kind == job.Report {
+		handle = r.Messages.Follow
+	}
+	if err := handle(t.Context(), j); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -131,7 +131,7 @@ func MaskGateway(address string) string {
 }
 
 // plain are the options that are no secret.
-var plain = []string{"from", "service", "account", "ca-file", "password-file", "secret-file", "tls", "alphabet", "system-type", "window"}
+var plain = []string{"from", "service", "account", "ca-file", "password-file", "secret-file", "tls", "alphabet", "system-type", "window", "reports"}
 
 // dsn is an address taken apart. Options are taken out of it, so that what nobody took can be refused.
 type dsn struct {

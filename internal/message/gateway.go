@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"countersign.dev/internal/egress"
+	"countersign.dev/internal/otp"
 )
 
 // This file owns what a gateway is, and how it says that it failed.
@@ -27,6 +28,12 @@ type reporter interface {
 	// Start connects and stays connected until Close, and calls hear for each report; one that could not be kept is told again.
 	Start(hear func(Report) error, log *slog.Logger)
 	Close()
+}
+
+// teller is a gateway that tells what became of a message when it is asked. Asking needs no address of ours that others could call.
+type teller interface {
+	// Ask returns Sent while nothing more is known. A Failure that is Refused says that it will never tell.
+	Ask(ctx context.Context, c otp.Channel, ref string) (became Status, reason string, err error)
 }
 
 // Failure says why a gateway did not take a message. Its Reason is for records and pages: it holds no secret, code or address.

@@ -54,6 +54,15 @@ func statusFailure(status int, header http.Header, more string) *Failure {
 	return f
 }
 
+// neverTells says of the status of an answer to a question whether asking again is of no use.
+func neverTells(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
 // maxPause bounds what a gateway may ask for; it is asked again after that.
 const maxPause = 10 * time.Minute
 

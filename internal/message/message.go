@@ -40,11 +40,15 @@ type Message struct {
 
 // Store is what this package needs to keep.
 type Store interface {
-	// KeepOutcome notes how a run of the message's job ended. The job runs again at next, or is over when next is zero. A report
-	// that came before counts then.
-	KeepOutcome(ctx context.Context, j job.Job, out Outcome, next time.Time) error
+	// KeepOutcome notes how a run of the message's job ended. The job runs again at next, or is over when next is zero, and then
+	// follows, if any. A report that came before counts then.
+	KeepOutcome(ctx context.Context, j job.Job, out Outcome, next time.Time, then ...job.Job) error
 	// KeepReport notes what became of a message that was sent, also when it is not yet known that it was. A message that was delivered stays so.
 	KeepReport(ctx context.Context, r Report, now time.Time) error
+	// SentBy returns how a message was sent of which no more is known than that; a zero Record when there is none.
+	SentBy(ctx context.Context, id string) (r Record, ref string, err error)
+	EndJob(ctx context.Context, id string) error
+	RetryJob(ctx context.Context, j job.Job, at time.Time) error
 
 	KeepInOutbox(ctx context.Context, m Stored) error          // once however often it is called
 	InOutbox(ctx context.Context, limit int) ([]Stored, error) // newest first

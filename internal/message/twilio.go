@@ -84,22 +84,28 @@ func (g *twilio) Send(ctx context.Context, m Message) (string, error) {
 		return "", err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	sid, _, err := g.do(r)
-	return sid, err
+	made, _, err := g.do(r)
+	if len(made.SID) > maxRef {
+		made.SID = "" // it was taken all the same
+	}
+	return made.SID, err
+}
+
+// resource is what of an answer counts: of an account, a message or a call, or an error.
+type resource struct {
+	SID       string `json:"sid"`
+	Status    any    `json:"status"`     // a word of a resource, a number of an error
+	Code      int    `json:"code"`       // of an error
+	ErrorCode int    `json:"error_code"` // of a message that did not arrive
 }
 
 // do sends a request and reads the resource in the answer, or the error.
-func (g *twilio) do(r *http.Request) (sid string, clock time.Time, err error) {
+func (g *twilio) do(r *http.Request) (answer resource, clock time.Time, err error) {
 	r.SetBasicAuth(g.user, g.token)
 	r.Header.Set("User-Agent", "Countersign")
 	status, header, body, err := exchange(g.client, r)
 	if err != nil {
-		return "", clock, err
-	}
-	var answer struct {
-		SID    string `json:"sid"`
-		Status any    `json:"status"` // a word of a resource, a number of an error
-		Code   int    `json:"code"`
+		return answer, clock, err
 	}
 	decodeErr := json.Unmarshal(body, &answer)
 	if status < 200 || status > 299 {
@@ -107,16 +113,20 @@ func (g *twilio) do(r *http.Request) (sid string, clock time.Time, err error) {
 		if decodeErr == nil && answer.Code != 0 {
 			more = fmt.Sprint(", error ", answer.Code) // its text names the person's number
 		}
-		return "", clock, statusFailure(status, header, more)
+		failure := statusFailure(status, header, more)
+		if r.Method == http.MethodGet {
+			failure.Refused = failure.Refused || neverTells(status)
+		}
+		return answer, clock, failure
 	}
 	if decodeErr != nil || answer.SID == "" {
-		return "", clock, &Failure{Reason: fmt.Sprintf("HTTP status %d, but no answer of this API", status)}
+		return answer, clock, &Failure{Reason: fmt.Sprintf("HTTP status %d, but no answer of this API", status)}
 	}
 	switch answer.Status {
 	case "suspended", "closed":
-		return "", clock, &Failure{Reason: fmt.Sprint("the account is ", answer.Status)}
+		return answer, clock, &Failure{Reason: fmt.Sprint("the account is ", answer.Status)}
 	}
-	return answer.SID, clockOf(header), nil
+	return answer, clockOf(header), nil
 }
 
 func (g *twilio) Check(ctx context.Context) (clock time.Time, err error) {
@@ -126,6 +136,32 @@ func (g *twilio) Check(ctx context.Context) (clock time.Time, err error) {
 	}
 	_, clock, err = g.do(r)
 	return clock, err
+}
+
+// Ask reads the message, or the call, as the API keeps it.
+func (g *twilio) Ask(ctx context.Context, c otp.Channel, ref string) (became Status, reason string, err error) {
+	kind := "/Messages/"
+	if c == otp.Voice {
+		kind = "/Calls/"
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, g.base+kind+url.PathEscape(ref)+".json", nil)
+	if err != nil {
+		return "", "", err
+	}
+	got, _, err := g.do(r)
+	if err != nil {
+		return "", "", err
+	}
+	switch word := fmt.Sprint(got.Status); word {
+	case "delivered", "read", "completed":
+		return Delivered, "", nil
+	case "undelivered", "failed", "canceled", "busy", "no-answer":
+		if got.ErrorCode != 0 {
+			word += fmt.Sprint(", error ", got.ErrorCode) // its text may name the person's number
+		}
+		return Failed, word, nil
+	}
+	return Sent, "", nil // on its way
 }
 
 // twiML is what a call says, phrase by phrase with a second's pause after each.

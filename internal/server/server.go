@@ -170,7 +170,7 @@ func (s *Server) build(ctx context.Context) error {
 		return fmt.Errorf("read the push key: %w", err)
 	}
 	s.jobs = job.NewRunner(db, map[job.Kind]job.Handler{
-		job.Callback: worker.Deliver, job.Message: messages.Deliver, job.Push: s.Push.Deliver,
+		job.Callback: worker.Deliver, job.Message: messages.Deliver, job.Report: messages.Follow, job.Push: s.Push.Deliver,
 	}, now, cfg.Log)
 	worker.Offer, s.callbacks = s.jobs.Offer, worker
 	s.jobs.Trace(cfg.Tracer)

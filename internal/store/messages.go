@@ -25,8 +25,8 @@ func (t *tx) insertMessage(ctx context.Context, j job.Job) error {
 	return nil
 }
 
-// KeepOutcome notes how a run of the message's job ended, and ends the job or gives it up until next.
-func (s *Store) KeepOutcome(ctx context.Context, j job.Job, out message.Outcome, next time.Time) error {
+// KeepOutcome notes how a run of the message's job ended, and ends the job, with what follows, or gives it up until next.
+func (s *Store) KeepOutcome(ctx context.Context, j job.Job, out message.Outcome, next time.Time, then ...job.Job) error {
 	return s.write(ctx, func(t *tx) error {
 		// Gateway and reason of an earlier run stay when this one tried none.
 		_, err := t.exec(ctx, `UPDATE messages SET status = $1, gateway = CASE WHEN $2 = '' THEN gateway ELSE $2 END, ref = $3,
@@ -42,6 +42,11 @@ func (s *Store) KeepOutcome(ctx context.Context, j job.Job, out message.Outcome,
 			}
 		}
 		if out.Status == message.Sent {
+			for _, follows := range then {
+				if err := t.insertJob(ctx, follows); err != nil {
+					return err
+				}
+			}
 			return t.endJob(ctx, j.ID)
 		}
 		return t.giveUp(ctx, j, next)
@@ -86,6 +91,12 @@ func (s *Store) KeepReport(ctx context.Context, r message.Report, now time.Time)
 		}
 		return nil
 	})
+}
+
+// SentBy returns how a message was sent of which no more is known than that; a zero Record when there is none.
+func (s *Store) SentBy(ctx context.Context, id string) (r message.Record, ref string, err error) {
+	err = s.queryRow(ctx, `SELECT id, channel, gateway, ref FROM messages WHERE id = $1 AND status = 'sent'`, id).Scan(&r.ID, &r.Channel, &r.Gateway, &ref)
+	return r, ref, missing(err, nil)
 }
 
 const messageColumns = `id, app_id, channel, address, status, gateway, reason, tries, created_at, updated_at`

@@ -16,6 +16,7 @@ var messageTests = []test{
 	{"a message is queued with its job and tells how each run ended", testOutcomes},
 	{"a message that was given up has no job", testGivenUp},
 	{"reports, in time and before their time", testReports},
+	{"a gateway is asked about what it took", testAskedMessages},
 	{"lists of one application, by channel and state", testMessageLists},
 	{"messages are forgotten after a month, early reports after a day", testForgetMessages},
 }
@@ -103,6 +104,30 @@ func testReports(t *testing.T, f *fixture) {
 	sent("")
 	report(message.Delivered, "", "")
 	same(t, "sent without a name of its own", f.told(t, p), `sms to +1 …23: sent, "" after 1 by "one"`)
+}
+
+// What follows a message is kept with the outcome, once; and it is known how it was sent until a report says more.
+func testAskedMessages(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank")
+	j := f.send(t, p, otp.SMS)
+	sentBy := func() string {
+		t.Helper()
+		r, ref, err := f.Store.SentBy(t.Context(), j.ID)
+		must(t, err)
+		return fmt.Sprint(r.Channel, " ", r.Gateway, " ", ref)
+	}
+	same(t, "before it is sent", sentBy(), "  ")
+	ask := job.New(job.Report, p.app.ID, j.ID, f.now())
+	ask.RunAt = f.now().Add(5 * time.Second)
+	must(t, f.Store.KeepOutcome(t.Context(), j, message.Outcome{Status: message.Sent, Gateway: "one", Ref: "r1", Tries: 1, At: f.now()}, time.Time{}, ask))
+	same(t, "when it was sent", sentBy(), "sms one r1")
+	same(t, "jobs due at once", len(f.claim(t, 10)), 0)
+	f.Clock.Advance(5 * time.Second)
+	jobs := f.claim(t, 10)
+	same(t, "jobs due", len(jobs), 1)
+	same(t, "it asks about", string(jobs[0].Kind)+" "+jobs[0].Ref, "report "+j.ID)
+	must(t, f.Store.KeepReport(t.Context(), message.Report{Gateway: "one", Refs: []string{"r1"}, Status: message.Delivered}, f.now()))
+	same(t, "when more is known", sentBy(), "  ")
 }
 
 func testMessageLists(t *testing.T, f *fixture) {
