@@ -134,7 +134,7 @@ func (c *console) showKey(w http.ResponseWriter, r *http.Request, ses operator.S
 	if err != nil {
 		return err
 	}
-	if ok, err := c.proved(w, r, ses, app, form, "key", "see the API key"); !ok || err != nil {
+	if ok, err := c.proved(w, r, ses, form, ofApplication(app, "key", "see the API key")); !ok || err != nil {
 		return err
 	}
 	key, err := c.Tenants.RevealKey(r.Context(), app, actor(ses))
@@ -144,9 +144,13 @@ func (c *console) showKey(w http.ResponseWriter, r *http.Request, ses operator.S
 	return c.renderApplication(w, r, http.StatusOK, ses, app, application{Key: key})
 }
 
+// setCallback changes where decisions are told, after a fresh proof of who asks: whoever is told instead can hold up log-ins and read who logs in.
 func (c *console) setCallback(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
-	form, err := readForm(w, r, "url", "method", "off")
+	form, err := readForm(w, r, "url", "method", "off", "password", "code")
 	if err != nil {
+		return err
+	}
+	if ok, err := c.proved(w, r, ses, form, ofApplication(app, "callback", "change the callback")); !ok || err != nil {
 		return err
 	}
 	if form["off"] != "" {
@@ -202,7 +206,7 @@ func (c *console) setSwitches(w http.ResponseWriter, r *http.Request, ses operat
 		weakens = weakens || sw.Weakens && on[sw.Name] && !sw.On(app.Settings)
 	}
 	if weakens {
-		if ok, err := c.proved(w, r, ses, app, form, "switches", "allow this"); !ok || err != nil {
+		if ok, err := c.proved(w, r, ses, form, ofApplication(app, "switches", "allow this")); !ok || err != nil {
 			return err
 		}
 	}

@@ -154,11 +154,23 @@ func ownPath(path string) string {
 	return path
 }
 
+// purpose is what a proof is for.
+type purpose struct {
+	Act  string // "see the API key"
+	For  string // whose
+	Path string // where the form goes
+	Back string // the page that asked
+}
+
+// ofApplication is an act on one of the application's paths.
+func ofApplication(app tenant.Application, path, act string) purpose {
+	page := "/applications/" + app.ID
+	return purpose{Act: act, For: app.Name, Path: page + "/" + path, Back: page}
+}
+
 // proveForm is the page that asks for both factors again.
 type proveForm struct {
-	App    tenant.Application
-	Path   string            // of the application's, that asked
-	Act    string            // what the proof is for: "see the API key"
+	purpose
 	Keep   map[string]string // what was filled in already
 	Dev    bool
 	Error  string
@@ -167,11 +179,11 @@ type proveForm struct {
 
 // proved makes sure that the operator proved who they are a short while ago: it takes both factors from the form when they are
 // there, or asks for them. False says that it has answered.
-func (c *console) proved(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application, form map[string]string, path, act string) (bool, error) {
+func (c *console) proved(w http.ResponseWriter, r *http.Request, ses operator.Session, form map[string]string, what purpose) (bool, error) {
 	if ses.Fresh(c.Now()) {
 		return true, nil
 	}
-	ask := proveForm{App: app, Path: path, Act: act, Keep: map[string]string{}, Dev: ses.Operator.Email == operator.DevEmail, Minute: int(operator.ProofLife.Minutes())}
+	ask := proveForm{purpose: what, Keep: map[string]string{}, Dev: ses.Operator.Email == operator.DevEmail, Minute: int(operator.ProofLife.Minutes())}
 	for name, value := range form {
 		if name != "password" && name != "code" && value != "" {
 			ask.Keep[name] = value

@@ -225,3 +225,55 @@ func TestSignInIsLimitedByAddress(t *testing.T) {
 		t.Errorf("forty tries at once end with %d", status)
 	}
 }
+
+// T-53: what changes where decisions go, or what signs them, asks for a fresh proof, keeps what was filled in, and does nothing before the proof.
+func TestChangesAskForAProof(t *testing.T) {
+	f := newFixture(t)
+	p := f.setUp(t)
+	app := f.App(t, "Shop")
+	f.setCallback(t, app, "https://shop.example.com/old")
+	page := "/applications/" + app.ID
+	stale := func() {
+		for range 2 {
+			f.Clock.Advance(operator.ProofLife / 2)
+			p.get(t, "/", 200)
+		}
+	}
+	secrets := func() int {
+		keys, err := f.Tenants.WebhookKeys(t.Context(), app.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(keys)
+	}
+	for _, row := range []struct {
+		path, act string
+		form      []string
+		done      func() bool
+	}{
+		{"/callback", "change the callback", []string{"url", "https://shop.example.com/new", "method", "POST"}, func() bool { return onlyApp(t, f).Callback.URL == "https://shop.example.com/new" }},
+		{"/callback", "change the callback", []string{"off", "1"}, func() bool { return onlyApp(t, f).Callback.URL == "" }},
+		{"/webhook-secret/rotate", "replace the webhook secret", nil, func() bool { return secrets() == 2 }},
+		{"/webhook-secret/end", "end the old webhook secret", nil, func() bool { return secrets() == 1 }},
+	} {
+		stale()
+		asked := p.post(t, page+row.path, http.StatusForbidden, row.form...)
+		mustSay(t, asked, "Confirm it is you", row.act, "Shop")
+		if !strings.Contains(asked.body, `action="`+page+row.path+`"`) {
+			t.Errorf("%s: the proof leads elsewhere", row.path)
+		}
+		for i := 0; i < len(row.form); i += 2 {
+			if !strings.Contains(asked.body, `name="`+row.form[i]+`" value="`+row.form[i+1]+`"`) {
+				t.Errorf("%s: %s is forgotten", row.path, row.form[i])
+			}
+		}
+		mustSay(t, p.post(t, page+row.path, http.StatusForbidden, append(row.form, "password", password, "code", "000000")...), "That did not work")
+		if row.done() {
+			t.Errorf("%s %v: it was done without a proof", row.path, row.form)
+		}
+		p.post(t, page+row.path, http.StatusSeeOther, append(row.form, "password", password, "code", p.code())...)
+		if !row.done() {
+			t.Errorf("%s %v: it was not done with a proof", row.path, row.form)
+		}
+	}
+}

@@ -24,7 +24,7 @@ func (c *console) showWebhookKeys(w http.ResponseWriter, r *http.Request, ses op
 	if err != nil {
 		return err
 	}
-	if ok, err := c.proved(w, r, ses, app, form, "webhook-secret", "see the webhook secret"); !ok || err != nil {
+	if ok, err := c.proved(w, r, ses, form, ofApplication(app, "webhook-secret", "see the webhook secret")); !ok || err != nil {
 		return err
 	}
 	keys, err := c.Tenants.RevealWebhookKeys(r.Context(), app, actor(ses))
@@ -51,15 +51,24 @@ func (c *console) oldSecret(ctx context.Context, app tenant.Application) (time.T
 	return keys[len(keys)-1].EndsAt, nil
 }
 
+// rotateWebhookKeys makes a new secret, after a fresh proof of who asks: it will sign, and the old one ends in time.
 func (c *console) rotateWebhookKeys(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
-	if _, err := readForm(w, r); err != nil {
+	form, err := readForm(w, r, "password", "code")
+	if err != nil {
+		return err
+	}
+	if ok, err := c.proved(w, r, ses, form, ofApplication(app, "webhook-secret/rotate", "replace the webhook secret")); !ok || err != nil {
 		return err
 	}
 	return c.saved(w, r, app, "secret-rotated", c.Tenants.RotateWebhookKeys(r.Context(), app, actor(ses)))
 }
 
 func (c *console) endOldWebhookKeys(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
-	if _, err := readForm(w, r); err != nil {
+	form, err := readForm(w, r, "password", "code")
+	if err != nil {
+		return err
+	}
+	if ok, err := c.proved(w, r, ses, form, ofApplication(app, "webhook-secret/end", "end the old webhook secret")); !ok || err != nil {
 		return err
 	}
 	return c.saved(w, r, app, "secret-ended", c.Tenants.EndOldWebhookKeys(r.Context(), app, actor(ses)))
