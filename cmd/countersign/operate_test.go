@@ -19,6 +19,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"countersign.dev/internal/postgrestest"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/store"
 )
@@ -38,6 +39,7 @@ func TestMain(m *testing.M) {
 type house struct {
 	t    *testing.T
 	dir  string
+	url  string // of the database
 	key  string // file of the master key
 	args []string
 }
@@ -45,9 +47,21 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	dir := t.TempDir()
-	h := &house{t: t, dir: dir, key: filepath.Join(dir, "master.key")}
+	return houseOn(t, dir, filepath.Join(dir, "countersign.db"), "--data="+dir)
+}
+
+// houseOnPostgres is newHouse with a PostgreSQL.
+func houseOnPostgres(t *testing.T) *house {
+	t.Helper()
+	url := postgrestest.Database(t, store.Migrate)
+	return houseOn(t, t.TempDir(), url, "--database="+url)
+}
+
+func houseOn(t *testing.T, dir, url, where string) *house {
+	t.Helper()
+	h := &house{t: t, dir: dir, url: url, key: filepath.Join(dir, "master.key")}
 	h.must("keys", "new", h.key)
-	h.args = []string{"--data=" + dir, "--master-key-file=" + h.key}
+	h.args = []string{where, "--master-key-file=" + h.key}
 	h.must(h.with("app", "create", "Bank")...)
 	return h
 }
@@ -114,7 +128,11 @@ func (a *announced) Write(b []byte) (int, error) {
 
 // TestT50RotateWhileServing: data keys are exchanged beside a running serve, by a process that is killed at random points, and then the master key.
 func TestT50RotateWhileServing(t *testing.T) {
-	h := newHouse(t)
+	t.Run("SQLite", func(t *testing.T) { t.Parallel(); rotateWhileServing(t, newHouse(t)) })
+	t.Run("PostgreSQL", func(t *testing.T) { t.Parallel(); rotateWhileServing(t, houseOnPostgres(t)) })
+}
+
+func rotateWhileServing(t *testing.T, h *house) {
 	for i := range 60 {
 		h.must(h.with("app", "create", fmt.Sprint("Shop ", i))...)
 	}
@@ -144,7 +162,8 @@ func TestT50RotateWhileServing(t *testing.T) {
 		t.Errorf("the key that there is: %d %s", code, stderr)
 	}
 	former := h.args
-	h.args = []string{"--data=" + h.dir, "--master-key-file=" + fresh, "--former-master-key-file=" + h.key}
+	where := h.args[0]
+	h.args = []string{where, "--master-key-file=" + fresh, "--former-master-key-file=" + h.key}
 	stop = h.serve()
 	h.must(h.with("keys", "rotate-master", fresh)...)
 	h.must(h.with("app", "show", "Bank", "--key")...)
@@ -156,12 +175,12 @@ func TestT50RotateWhileServing(t *testing.T) {
 	if code, _, stderr := h.run(h.with("app", "list")...); code == 0 || !strings.Contains(stderr, "does not open") {
 		t.Errorf("with the former master key alone: %d %s", code, stderr)
 	}
-	h.args = []string{"--data=" + h.dir, "--master-key-file=" + fresh}
+	h.args = []string{where, "--master-key-file=" + fresh}
 	stop = h.serve()
 	h.must(h.with("app", "show", "Made afterwards", "--key")...)
 	stop()
 
-	db, err := store.OpenSQLite(t.Context(), filepath.Join(h.dir, "countersign.db"))
+	db, err := store.Open(t.Context(), store.Config{URL: h.url})
 	if err != nil {
 		t.Fatal(err)
 	}
