@@ -41,7 +41,7 @@ type Lists interface {
 	AccountAudit(ctx context.Context, accountID string, limit int) ([]audit.Record, error)
 }
 
-// Config is what the surface is made of. All fields but Outbox and Proxies must be set.
+// Config is what the surface is made of. All fields but Outbox, Streams and Proxies must be set.
 type Config struct {
 	Tenants   *tenant.Service
 	Approvals *approval.Service
@@ -56,6 +56,7 @@ type Config struct {
 	APIURL  string           // what applications use as their base URL
 	Shared  fs.FS            // ui/shared: tokens.css, base.css, fonts and marks
 	Outbox  *message.Service // only for `dev`: /outbox shows what would have gone out
+	Streams *web.Streams     // of that page; nil: each waits in its handler
 	Proxies web.Proxies      // whose X-Forwarded-For is believed
 
 	Now func() time.Time

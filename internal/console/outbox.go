@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -62,20 +63,18 @@ func (c *console) outboxPage(w http.ResponseWriter, r *http.Request) error {
 
 // outboxEvents tells the page that there is something new.
 func (c *console) outboxEvents(w http.ResponseWriter, r *http.Request) error {
-	sub := c.Live.Subscribe(live.MessagesTopic)
-	defer sub.Close()
-	stream, err := web.OpenStream(w, r)
-	if err != nil {
-		return nil // the answer has begun, and its reader is gone
+	return c.Streams.Serve(w, r, outboxFollower{c.Live.Subscribe(live.MessagesTopic)})
+}
+
+// outboxFollower is one open page.
+type outboxFollower struct{ sub *live.Subscription }
+
+func (f outboxFollower) Subscription() *live.Subscription { return f.sub }
+func (f outboxFollower) End()                             { f.sub.Close() }
+
+func (f outboxFollower) Step(woken []live.Topic, _ func(func(context.Context) error) error) ([]string, error) {
+	if len(woken) == 0 {
+		return nil, nil
 	}
-	defer stream.Close()
-	for {
-		topics, err := stream.Next(r.Context(), sub)
-		if err == nil && len(topics) > 0 {
-			err = stream.Event("messages")
-		}
-		if err != nil {
-			return nil
-		}
-	}
+	return []string{"messages"}, nil
 }

@@ -29,6 +29,7 @@ type API struct {
 	Approvals *approval.Service
 	Push      *notify.Service
 	Live      *live.Hub
+	Streams   *web.Streams // nil: each stream waits in its handler
 	// Logos returns the PNG with that hex SHA-256, or nil when there is none.
 	Logos func(ctx context.Context, digest string) ([]byte, error)
 	// App is the built authenticator: index.html, other files of the root, and assets/ with a hash in each name.
@@ -62,7 +63,6 @@ type surface struct {
 	API
 	secure    bool // cookies only over TLS
 	strangers *web.Limiter
-	streams   *streams
 }
 
 // Handler returns the whole listener: routes, log, headers and checks. It panics when PublicURL is not an origin.
@@ -95,7 +95,7 @@ func newSurface(a API, public *url.URL) *surface {
 		a.StrangerBurst = 200
 	}
 	return &surface{
-		API: a, secure: public.Scheme == "https", streams: newStreams(),
+		API: a, secure: public.Scheme == "https",
 		strangers: web.NewLimiter(a.StrangerRate, a.StrangerBurst, a.Now),
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"countersign.dev/internal/deviceapi"
 	"countersign.dev/internal/servertest"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/web"
 )
 
 // This file owns the bench of the tests: a listener over real services, and phones that speak HTTP to it.
@@ -47,7 +48,9 @@ type bench struct {
 // newBench starts a listener, with an application and a user; change is called before it starts.
 func newBench(t testing.TB, change ...func(*deviceapi.API)) *bench {
 	b := &bench{Server: servertest.New(t), log: &logBuffer{}}
+	streams := web.NewStreams(0, slog.New(slog.DiscardHandler))
 	api := deviceapi.API{
+		Streams: streams,
 		Devices: b.Devices, Approvals: b.Approvals, Push: b.Push, Live: b.Live, Logos: b.Store.Logo, App: app,
 		Shared:    fstest.MapFS{"tokens.css": {Data: []byte(":root{}")}},
 		PublicURL: servertest.Origin, Now: b.Clock.Now, Logger: slog.New(slog.NewJSONHandler(b.log, nil)),
@@ -63,6 +66,7 @@ func newBench(t testing.TB, change ...func(*deviceapi.API)) *bench {
 	b.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(func() {
 		b.Live.Close()
+		streams.Close(context.Background())
 		transport.CloseIdleConnections()
 		srv.Close()
 	})

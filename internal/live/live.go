@@ -29,73 +29,119 @@ const MessagesTopic Topic = "messages"
 
 // Hub connects those who change things with those who wait. The zero value is not usable; use NewHub.
 type Hub struct {
-	mu      sync.Mutex // guards everything below, and the pending set of each subscription
-	subs    map[Topic]map[*Subscription]struct{}
+	mu      sync.Mutex // guards everything below, and what each subscription collects
+	subs    map[Topic][]*Subscription
 	closed  bool
 	waiting int
 	passOn  func([]Topic) // to the other nodes; nil: there are none
 }
 
 // NewHub returns an empty hub.
-func NewHub() *Hub { return &Hub{subs: map[Topic]map[*Subscription]struct{}{}} }
+func NewHub() *Hub { return &Hub{subs: map[Topic][]*Subscription{}} }
 
-// Subscription collects wake-ups for one waiter until it takes them.
+// Subscription collects wake-ups for one waiter until it takes them. There is one for each open stream, and few topics in each: lists are
+// smaller than maps.
 type Subscription struct {
 	hub     *Hub
-	topics  map[Topic]struct{}
-	pending map[Topic]struct{}
-	ready   chan struct{} // one slot: a slow waiter holds up nobody and misses nothing
+	topics  []Topic
+	pending []Topic
+	ready   chan struct{} // made by C; one slot: a slow waiter holds up nobody and misses nothing
+	notify  func()        // nil: who waits looks at ready
 	done    bool
 	ended   bool // Close was called
 }
 
 // Subscribe starts collecting wake-ups for topics. The caller must Close it.
 func (h *Hub) Subscribe(topics ...Topic) *Subscription {
-	s := &Subscription{hub: h, topics: map[Topic]struct{}{}, pending: map[Topic]struct{}{}, ready: make(chan struct{}, 1)}
+	s := &Subscription{hub: h}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.waiting++
-	s.add(topics)
-	if h.closed {
-		s.done = true
-		close(s.ready)
-	}
+	s.set(topics)
+	s.done = h.closed
 	return s
 }
 
-func (s *Subscription) add(topics []Topic) {
+// set changes what is waited for. The caller holds the lock.
+func (s *Subscription) set(topics []Topic) {
+	h, before := s.hub, s.topics
+	s.topics = make([]Topic, 0, len(topics))
 	for _, t := range topics {
-		s.topics[t] = struct{}{}
-		m := s.hub.subs[t]
-		if m == nil {
-			m = map[*Subscription]struct{}{}
-			s.hub.subs[t] = m
+		if slices.Contains(s.topics, t) {
+			continue
 		}
-		m[s] = struct{}{}
+		s.topics = append(s.topics, t)
+		if !slices.Contains(before, t) {
+			h.subs[t] = append(h.subs[t], s)
+		}
+	}
+	for _, t := range before {
+		if !slices.Contains(s.topics, t) {
+			h.remove(t, s)
+		}
 	}
 }
 
-// Add subscribes to more topics.
-func (s *Subscription) Add(topics ...Topic) {
+// remove forgets that s waits for t. The caller holds the lock.
+func (h *Hub) remove(t Topic, s *Subscription) {
+	left := slices.DeleteFunc(h.subs[t], func(other *Subscription) bool { return other == s })
+	if len(left) == 0 {
+		delete(h.subs, t)
+		return
+	}
+	h.subs[t] = left
+}
+
+// Set waits for these topics from now on, and no longer for others. What was woken already stays.
+func (s *Subscription) Set(topics ...Topic) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	if !s.done {
-		s.add(topics)
+		s.set(topics)
 	}
 }
 
 // C is readable when Take has something to give. It is closed when the hub closes: the program is stopping.
-func (s *Subscription) C() <-chan struct{} { return s.ready }
+func (s *Subscription) C() <-chan struct{} {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	if s.ready != nil {
+		return s.ready
+	}
+	s.ready = make(chan struct{}, 1)
+	if len(s.pending) > 0 {
+		s.ready <- struct{}{}
+	}
+	if s.done && !s.ended {
+		close(s.ready)
+	}
+	return s.ready
+}
+
+// Notify has f called when Woken has something new to tell, and now if it has; for those who cannot wait for a channel. f must not block,
+// and not use the hub.
+func (s *Subscription) Notify(f func()) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	s.notify = f
+	if len(s.pending) > 0 || s.done {
+		f()
+	}
+}
+
+// Woken reports whether Take has something to give, and whether the hub is open.
+func (s *Subscription) Woken() (woken, open bool) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	return len(s.pending) > 0, !s.done
+}
 
 // Take returns the topics woken since the last Take.
 func (s *Subscription) Take() []Topic {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
-	topics := make([]Topic, 0, len(s.pending))
-	for t := range s.pending {
-		topics = append(topics, t)
-	}
-	clear(s.pending)
+	topics := s.pending
+	s.pending = nil
 	return topics
 }
 
@@ -114,20 +160,15 @@ func (s *Subscription) Close() {
 		s.ended = true
 		s.hub.waiting--
 	}
-	for t := range s.topics {
-		delete(s.hub.subs[t], s)
-		if len(s.hub.subs[t]) == 0 {
-			delete(s.hub.subs, t)
-		}
-	}
+	s.set(nil)
 	s.done = true
 }
 
-// Listening reports whether somebody waits for that topic on this node.
-func (h *Hub) Listening(topic Topic) bool {
+// Listening returns how many wait for that topic on this node.
+func (h *Hub) Listening(topic Topic) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.subs[topic]) > 0
+	return len(h.subs[topic])
 }
 
 // Wake tells everyone who waits for one of topics, on every node. It never blocks. Call it after the commit, never before.
@@ -156,12 +197,24 @@ func (h *Hub) wake(topics []Topic) {
 		return
 	}
 	for _, t := range topics {
-		for s := range h.subs[t] {
-			s.pending[t] = struct{}{}
-			select {
-			case s.ready <- struct{}{}:
-			default: // already told
-			}
+		for _, s := range h.subs[t] {
+			s.wake(t)
+		}
+	}
+}
+
+// wake adds to what is collected, and tells of the first. The caller holds the lock.
+func (s *Subscription) wake(t Topic) {
+	if len(s.pending) == 0 && s.notify != nil {
+		s.notify()
+	}
+	if !slices.Contains(s.pending, t) {
+		s.pending = append(s.pending, t)
+	}
+	if s.ready != nil {
+		select {
+		case s.ready <- struct{}{}:
+		default: // already told
 		}
 	}
 }
@@ -181,13 +234,17 @@ func (h *Hub) Close() {
 		return
 	}
 	h.closed = true
-	told := map[*Subscription]struct{}{}
 	for _, subs := range h.subs {
-		for s := range subs {
-			if _, ok := told[s]; !ok && !s.done {
-				told[s] = struct{}{}
-				s.done = true
+		for _, s := range subs {
+			if s.done {
+				continue
+			}
+			s.done = true
+			if s.ready != nil {
 				close(s.ready)
+			}
+			if s.notify != nil {
+				s.notify()
 			}
 		}
 	}

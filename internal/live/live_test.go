@@ -105,22 +105,52 @@ func TestSubscribeThenRead(t *testing.T) {
 	}
 }
 
-func TestAdd(t *testing.T) {
+func TestSet(t *testing.T) {
 	h := NewHub()
-	s := h.Subscribe()
-	h.Wake("a")
-	s.Add("a", "a")
-	if ready(s) {
-		t.Error("woken by what was before")
+	s := h.Subscribe("old", "kept")
+	h.Wake("a", "old")
+	s.Set("kept", "a", "a")
+	if !ready(s) || !slices.Equal(s.Take(), []Topic{"old"}) {
+		t.Error("what was woken before is lost, or more was woken")
 	}
-	h.Wake("a")
-	if !ready(s) || !slices.Equal(s.Take(), []Topic{"a"}) {
-		t.Error("not woken of an added topic")
+	h.Wake("a", "old", "kept")
+	if !ready(s) || !slices.Equal(s.Take(), []Topic{"a", "kept"}) {
+		t.Error("not woken of the topics that are set, or of others")
+	}
+	if len(h.subs) != 2 || len(h.subs["a"]) != 1 || len(h.subs["kept"]) != 1 {
+		t.Errorf("%v", h.subs)
 	}
 	s.Close()
-	s.Add("b")
+	s.Set("b")
 	if len(h.subs) != 0 {
-		t.Error("added to a closed subscription")
+		t.Error("set on a closed subscription")
+	}
+}
+
+// Who cannot wait for the channel is called once for what the channel would tell once, also of what came before.
+func TestNotify(t *testing.T) {
+	h := NewHub()
+	s, calls := h.Subscribe("a", "b"), 0
+	h.Wake("a")
+	s.Notify(func() { calls++ })
+	h.Wake("a", "b")
+	if calls != 1 {
+		t.Errorf("called %d times before it was looked at", calls)
+	}
+	if woken, open := s.Woken(); !woken || !open || len(s.Take()) != 2 {
+		t.Error("not what was woken")
+	}
+	if woken, _ := s.Woken(); woken {
+		t.Error("woken of what was taken")
+	}
+	h.Wake("b")
+	h.Close()
+	if _, open := s.Woken(); open || calls != 3 {
+		t.Errorf("called %d times, want 3: told, told again, closed", calls)
+	}
+	h.Subscribe("a").Notify(func() { calls++ })
+	if calls != 4 {
+		t.Error("a closed hub does not call")
 	}
 }
 
@@ -165,7 +195,7 @@ func TestCloseHub(t *testing.T) {
 			t.Error("a later subscription is not closed")
 		}
 		h.Wake("a") // must not write to what is closed
-		late.Add("c")
+		late.Set("c")
 		late.Close()
 		if len(h.subs) != 0 {
 			t.Errorf("%d topics are kept after everyone left", len(h.subs))
@@ -215,7 +245,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			for n := range 300 {
 				topic := Topic(strconv.Itoa((i + n) % 5))
 				s := h.Subscribe(topic)
-				s.Add("all")
+				s.Set(topic, "all")
 				h.Wake(topic, "all", ApprovalTopic("x"), UserTopic("x"), DeviceTopic("x"), MessagesTopic)
 				<-s.C()
 				s.Take()

@@ -57,7 +57,7 @@ func New(s State) *Metrics {
 			Name: "countersign_http_requests_total", Help: "Requests that ended, by surface, route and status.",
 		}, []string{"surface", "method", "route", "status"}),
 		requestSeconds: prometheus.NewHistogramVec(seconds("countersign_http_request_duration_seconds",
-			"How long requests took, by surface and route. Long polls and streams take as long as somebody waits.", quick...), []string{"surface", "route"}),
+			"How long requests took, by surface and route. Long polls take as long as somebody waits; a stream over plain HTTP/1.1 counts until it has begun.", quick...), []string{"surface", "route"}),
 		approvals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_approvals_total", Help: "Approvals that became pending, approved, denied, expired or cancelled.",
 		}, []string{"status"}),

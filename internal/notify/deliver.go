@@ -82,7 +82,7 @@ func again(j job.Job, d Delivery) bool { return j.CreatedAt.UnixMilli() > d.Crea
 // headStart returns until when a device with an open stream is left to that. Streams of other nodes are not known
 // here: their devices are pushed to at once, which shows one notification too many and none too few.
 func (s *Service) headStart(j job.Job, d Delivery) time.Time {
-	if again(j, d) || !s.Live.Listening(live.DeviceTopic(d.Subscription.DeviceID)) {
+	if again(j, d) || s.Live.Listening(live.DeviceTopic(d.Subscription.DeviceID)) == 0 {
 		return time.Time{}
 	}
 	return d.CreatedAt.Add(streamFirst)

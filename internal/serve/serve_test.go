@@ -43,9 +43,11 @@ type rig struct {
 }
 
 // basic returns settings for one machine, with ports that the system chooses.
-func basic(t *testing.T) *settings.Serve {
+func basic(t *testing.T) *settings.Serve { return local(t.TempDir()) }
+
+func local(folder string) *settings.Serve {
 	s := &settings.Serve{}
-	s.Database = settings.Database(filepath.Join(t.TempDir(), "countersign.db"))
+	s.Database = settings.Database(filepath.Join(folder, "countersign.db"))
 	s.MasterKey = seal.NewMaster()
 	s.OwnerEmail = "owner@example.com"
 	for _, addr := range []*settings.Addr{&s.APIAddr, &s.AuthenticatorAddr, &s.ConsoleAddr, &s.OpsAddr} {

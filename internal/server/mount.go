@@ -20,7 +20,7 @@ func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *me
 	api.Reports = &reporting.Service{Store: s.db, Ring: s.ring, Now: cfg.Now}
 	s.API = web.Log(cfg.Log, cfg.Now, api.Refuse, api.Handler())
 	s.Authenticator = (&deviceapi.API{
-		Devices: devices, Approvals: s.approvals, Push: s.Push, Live: s.live, Logos: s.db.Logo, App: ui.Authenticator(), Shared: ui.Shared(),
+		Devices: devices, Approvals: s.approvals, Push: s.Push, Live: s.live, Streams: s.streams, Logos: s.db.Logo, App: ui.Authenticator(), Shared: ui.Shared(),
 		PublicURL: cfg.AuthenticatorURL, Now: cfg.Now, Logger: cfg.Log,
 		Proxies: cfg.Proxies, StrangerRate: cfg.StrangerRate, StrangerBurst: cfg.StrangerBurst,
 	}).Handler()
@@ -29,7 +29,7 @@ func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *me
 		URL: cfg.ConsoleURL, APIURL: cfg.APIURL, Shared: ui.Shared(), Proxies: cfg.Proxies, Now: cfg.Now, Log: cfg.Log,
 	}
 	if cfg.Outbox {
-		operators.Outbox = messages
+		operators.Outbox, operators.Streams = messages, s.streams
 	}
 	s.Console = console.New(operators)
 	s.API, s.Authenticator, s.Console = s.observed("api", true, s.API), s.observed("authenticator", false, s.Authenticator), s.observed("console", false, s.Console)

@@ -92,6 +92,7 @@ func (s *Server) EndWaiting() { s.live.Close() }
 // Stop ends what runs and closes the database. Jobs get until ctx ends; those cut off run again after the next start.
 func (s *Server) Stop(ctx context.Context) error {
 	s.EndWaiting()
+	s.streams.Close(ctx)
 	if s.stopSweep != nil {
 		s.stopSweep()
 		s.sweeping.Wait()

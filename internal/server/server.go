@@ -79,6 +79,7 @@ type Server struct {
 	ring      *seal.Ring
 	chainer   *audit.Chainer
 	live      *live.Hub
+	streams   *web.Streams
 	meter     *tenant.Meter
 	metrics   *metrics.Metrics
 	jobs      *job.Runner
@@ -108,7 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, db: db, live: live.NewHub()}
+	s := &Server{cfg: cfg, db: db, live: live.NewHub(), streams: web.NewStreams(openFiles()/5*4, cfg.Log)}
 	if err := s.administer(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package serve
+
+// raced says whether the race detector looks on.
+const raced = false
