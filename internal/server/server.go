@@ -92,7 +92,7 @@ type Server struct {
 
 // New opens the database, brings it up to date, and builds every part.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	s, err := Open(ctx, cfg)
+	s, err := open(ctx, cfg, store.Config{URL: cfg.Database})
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 // Open opens the database for its administration alone: there are the account, its applications and its operators, and
 // nothing runs. It needs the database, the master key, the console's address, the clock and the log.
 func Open(ctx context.Context, cfg Config) (*Server, error) {
-	db, err := store.Open(ctx, store.Config{URL: cfg.Database})
+	return open(ctx, cfg, store.Config{URL: cfg.Database, Bulk: true})
+}
+
+func open(ctx context.Context, cfg Config, database store.Config) (*Server, error) {
+	db, err := store.Open(ctx, database)
 	if err != nil {
 		return nil, err
 	}

@@ -43,10 +43,15 @@ func sqliteAddress(path string) (string, error) {
 // OpenSQLite opens or creates the database file and brings its schema up to date.
 // Only one process may serve it; the caller sees to that (package claim).
 func OpenSQLite(ctx context.Context, path string) (*Store, error) {
-	return openSQLite(ctx, path, false)
+	return openSQLite(ctx, Config{URL: path})
 }
 
-func openSQLite(ctx context.Context, path string, beside bool) (*Store, error) {
+// bulk are the settings of Config.Bulk: room for all pages of the indexes of a million users, which an import touches at random, and a log that is
+// folded into the file when each of them was written several times.
+const bulk = "&_pragma=cache_size(-64000)&_pragma=wal_autocheckpoint(16000)"
+
+func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
+	path, beside := cfg.URL, cfg.Beside
 	dsn, err := sqliteAddress(path)
 	if err != nil {
 		return nil, err
@@ -60,7 +65,11 @@ func openSQLite(ctx context.Context, path string, beside bool) (*Store, error) {
 		return nil, err
 	}
 	file.Close()
-	writes, err := sql.Open("sqlite", dsn)
+	writing := dsn
+	if cfg.Bulk {
+		writing += bulk
+	}
+	writes, err := sql.Open("sqlite", writing)
 	if err != nil {
 		return nil, err
 	}

@@ -48,6 +48,8 @@ type Config struct {
 	Migrate bool
 	// Beside opens a SQLite file as it is, beside the process that may be serving it: package claim says who may do that.
 	Beside bool
+	// Bulk gives a SQLite file's writer more memory and longer pauses between its check points: for a command that serves nobody and may write much.
+	Bulk bool
 }
 
 // Open opens the database, and creates the SQLite file when there is none, unless Beside. The error is ErrOlder or ErrNewer when the
@@ -58,7 +60,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	case err != nil:
 		return nil, err
 	case !postgres:
-		return openSQLite(ctx, cfg.URL, cfg.Beside)
+		return openSQLite(ctx, cfg)
 	case cfg.Migrate:
 		if err := Migrate(ctx, cfg.URL); err != nil {
 			return nil, err

@@ -155,8 +155,8 @@ func (s *Service) APIKey(ctx context.Context, appID string) (string, error) {
 func (s *Service) SetCallback(ctx context.Context, accountID, appID, address, actor string) error {
 	address = strings.TrimSpace(address)
 	if address != "" {
-		u, err := url.Parse(address)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.Fragment != "" || len(address) > 500 {
+		u, ok := ParseReceiver(address)
+		if !ok {
 			return ErrCallbackURL
 		}
 		app, err := s.Store.Application(ctx, accountID, appID)
@@ -175,6 +175,12 @@ func (s *Service) SetCallback(ctx context.Context, accountID, appID, address, ac
 	}
 	s.Offer(released...)
 	return nil
+}
+
+// ParseReceiver reads the address of somebody who is told something: http or https, absolute, without user name and fragment, at most 500 bytes.
+func ParseReceiver(address string) (*url.URL, bool) {
+	u, err := url.Parse(address)
+	return u, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.Fragment == "" && len(address) <= 500
 }
 
 // SetCallbackMethod has decisions told by GET, with everything in the query, or by POST.
@@ -360,8 +366,8 @@ func ParseE164(full string) (phone string, countryCode int, ok bool) {
 // front were taken for a trunk prefix once more, is refused: whoever has it could not be found by it.
 func canonicalPhone(full string) (string, bool) {
 	phone, ok := formatPhone(full)
-	if !ok {
-		return "", false
+	if !ok || phone == full { // in its one form already: reading it once more would say the same, and reading is slow
+		return phone, ok
 	}
 	if again, ok := formatPhone(phone); !ok || again != phone {
 		return "", false
