@@ -20,6 +20,7 @@ import (
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/webhook"
 )
 
 // API is the surface. All fields must be set.
@@ -29,6 +30,8 @@ type API struct {
 	Codes     *otp.Service
 	Approvals *approval.Service
 	Reports   *reporting.Service
+	Webhooks  *webhook.Service
+	URL       string // the surface's public URL, without trailing slash: part of what the dashboard API's requests sign
 	Now       func() time.Time
 	Log       *slog.Logger
 }
@@ -38,6 +41,7 @@ type call struct {
 	ctx    context.Context
 	r      *http.Request
 	app    tenant.Application
+	actor  string // for the audit record, of what is signed by an access key
 	params *Params
 }
 
@@ -50,7 +54,7 @@ type route struct {
 	handle       handler
 }
 
-// Routes is the whole surface. {format} is json; xml is not served (contract section 1.1).
+// Routes are authenticated by the application's API key. {format} is json; xml is not served (contract section 1.1).
 var routes = []route{
 	{"POST", "/protected/{format}/users/new", (*API).addUser},
 	{"GET", "/protected/{format}/users/{id}/status", (*API).userStatus},
@@ -88,11 +92,22 @@ var routes = []route{
 	{"POST", "/onetouch/{format}/users/{id}/enrollment_tickets", (*API).createTicket},
 }
 
+// managed are authenticated by an access key and a signature: the dashboard API (contract section 10).
+var managed = []route{
+	{"POST", "/dashboard/{format}/application/webhooks", (*API).createWebhook},
+	{"GET", "/dashboard/{format}/application/webhooks", (*API).listWebhooks},
+	{"DELETE", "/dashboard/{format}/application/webhooks", (*API).removeWebhook}, // older clients: the id is a parameter
+	{"DELETE", "/dashboard/{format}/application/webhooks/{webhook}", (*API).removeWebhook},
+}
+
 // Handler returns the surface.
 func (a *API) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range routes {
-		mux.Handle(rt.method+" "+rt.path, a.serve(rt.handle))
+		mux.Handle(rt.method+" "+rt.path, a.serve((*API).byKey, rt.handle))
+	}
+	for _, rt := range managed {
+		mux.Handle(rt.method+" "+rt.path, a.serve((*API).bySignature, rt.handle))
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		// One client probes here before its first call (contract section 1.1).
@@ -124,21 +139,26 @@ func known(mux *http.ServeMux) http.Handler {
 			mux.ServeHTTP(w, r)
 			return
 		}
+		var allowed []string
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			other := *r
 			other.Method = method
 			if _, pattern := mux.Handler(&other); pattern != "" {
-				w.Header().Set("Allow", method)
-				writeRefusal(w, refusal{status: http.StatusMethodNotAllowed, code: "60000", message: "This address takes " + method + " requests only."})
-				return
+				allowed = append(allowed, method)
 			}
 		}
-		writeRefusal(w, notFound)
+		if len(allowed) == 0 {
+			writeRefusal(w, notFound)
+			return
+		}
+		list := strings.Join(allowed, ", ")
+		w.Header().Set("Allow", list)
+		writeRefusal(w, refusal{status: http.StatusMethodNotAllowed, code: "60000", message: "This address takes " + list + " requests only."})
 	})
 }
 
 // serve decodes and authenticates, in this order because the key may be in the body, and encodes the outcome.
-func (a *API) serve(h handler) http.Handler {
+func (a *API) serve(authenticate func(*API, *call) error, h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.PathValue("format") != "json" {
 			writeRefusal(w, notFound)
@@ -149,19 +169,25 @@ func (a *API) serve(h handler) http.Handler {
 			a.Refuse(w, r, err)
 			return
 		}
-		app, err := a.Tenants.Authenticate(r.Context(), params.APIKey())
-		if err != nil {
+		c := call{ctx: r.Context(), r: r, params: params}
+		if err := authenticate(a, &c); err != nil {
 			a.Refuse(w, r, err)
 			return
 		}
-		a.Tenants.Meter.Count(app.ID, tenant.CountAPICall)
-		answer, err := h(a, call{ctx: r.Context(), r: r, app: app, params: params})
+		a.Tenants.Meter.Count(c.app.ID, tenant.CountAPICall)
+		answer, err := h(a, c)
 		if err != nil {
 			a.Refuse(w, r, err)
 			return
 		}
 		writeJSON(w, http.StatusOK, answer)
 	})
+}
+
+// byKey authenticates by the application's API key.
+func (a *API) byKey(c *call) (err error) {
+	c.app, err = a.Tenants.Authenticate(c.ctx, c.params.APIKey())
+	return err
 }
 
 // user returns the application's user that the path names. What is no number is nobody's id.

@@ -3,7 +3,9 @@
 package authyapi
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -114,6 +116,28 @@ func usages(s *site, phone *servertest.Phone) []usage {
 			s.Clock.Advance(approval.RenotifyPause)
 			return target
 		}, "", "", says(`"status":"pending"`, "told again")},
+		{
+			"dashboard webhooks", "POST", func(t *testing.T) string {
+				s.noWebhooks(t)
+				return "/dashboard/json/application/webhooks"
+			},
+			"name=first&url=https%3A%2F%2Fapp.example.com%2Fhook%3Fa%3Db&events[]=user_removed&events[]=user_added",
+			`{"name":"first","url":"https://app.example.com/hook?a=b","events":["user_removed","user_added"]}`,
+			says(`"name":"first"`, `"url":"https://app.example.com/hook?a=b"`, `"events":["user_added","user_removed"]`, `"message":"Webhook created"`),
+		},
+		{"dashboard webhooks", "GET", fixed("/dashboard/json/application/webhooks"), "", "{}", says(`"webhooks":[`)},
+		{
+			"dashboard webhooks, removed", "DELETE", func(t *testing.T) string {
+				s.hook(t)
+				return "/dashboard/json/application/webhooks/WH_1"
+			}, "", "{}", says(`"message":"Webhook deleted"`),
+		},
+		{
+			"dashboard webhooks, removed by a parameter", "DELETE", func(t *testing.T) string {
+				s.hook(t)
+				return "/dashboard/json/application/webhooks"
+			}, "webhook_id=WH_1", `{"webhook_id":"WH_1"}`, says(`"message":"Webhook deleted"`),
+		},
 		{"enrollment_tickets", "POST", fixed(fmt.Sprintf("/onetouch/json/users/%d/enrollment_tickets", s.ana.AuthyID)), "", "", says("/enroll#")},
 		{"update", "POST", fixed(users + "/update"), "email=ana%40example.com", `{"email":"ana@example.com"}`, says("User was updated successfully")},
 		{
@@ -297,6 +321,17 @@ func TestEveryRouteInEveryEncoding(t *testing.T) {
 					}
 					r := e.write(t, u.method, target, u, inParams)
 					switch {
+					case strings.HasPrefix(target, "/dashboard/"): // has other keys, and those always among the parameters
+						u := u
+						u.form = "app_api_key=" + s.key + "&access_key=" + s.credentials().AccessKey + "&" + u.form
+						u.json = strings.Replace(strings.TrimSuffix(u.json, "}")+`,"app_api_key":"`+s.key+`","access_key":"`+s.credentials().AccessKey+`"}`, "{,", "{", 1)
+						r = e.write(t, u.method, target, u, "")
+						body, err := io.ReadAll(r.Body)
+						if err != nil {
+							t.Fatal(err)
+						}
+						r.Body = io.NopCloser(bytes.NewReader(body))
+						s.sign(r, string(body))
 					case place == "header":
 						r.Header.Set("x-authy-api-key", s.key)
 					case place == "query" && r.URL.RawQuery == "": // the parameters in the body, the key in the query (node-authy)
@@ -324,7 +359,7 @@ func TestUsagesAreComplete(t *testing.T) {
 		s.serve(r)
 		called[r.Pattern] = true
 	}
-	for _, rt := range routes {
+	for _, rt := range everyRoute {
 		if !called[rt.method+" "+rt.path] {
 			t.Errorf("%s %s is not tried in every encoding", rt.method, rt.path)
 		}

@@ -14,6 +14,7 @@ import (
 	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/webhook"
 )
 
 // This file owns errors: what the domain refused, in the contract's statuses, codes and shapes (section 2).
@@ -46,7 +47,7 @@ var refusals = map[string]refusal{
 	errPhone.Code:                 {status: 400, code: "60033"},
 	errCallingCode.Code:           {status: 403, code: "60078"},
 	errWhichPhone.Code:            {status: 400, code: "60042"},
-	errCustomMessage.Code:         {status: 403, code: "60091"},
+	otp.ErrCustomMessage.Code:     {status: 403, code: "60091"},
 	tenant.ErrEmail.Code:          {status: 400, code: "60038"},
 	tenant.ErrActivity.Code:       {status: 400, code: "60029"},
 	tenant.ErrActivityData.Code:   {status: 400, code: "60004"},
@@ -100,6 +101,12 @@ var refusals = map[string]refusal{
 	reporting.ErrQuery.Code:       {status: 400, code: "60089"},
 	reporting.ErrInterval.Code:    {status: 400, code: "60094"},
 	reporting.ErrReport.Code:      {status: 400, code: "60095"},
+	webhook.ErrAppKey.Code:        {status: 400, code: "60073"},
+	webhook.ErrAccessKey.Code:     {status: 404, code: "60072"},
+	webhook.ErrPermission.Code:    {status: 400, code: "60074"},
+	webhook.ErrSignature.Code:     {status: 401, code: "60087"},
+	webhook.ErrInvalid.Code:       {status: 400, code: "60098"},
+	errDeleteWebhook.Code:         {status: 400, code: "60100"},
 	approval.ErrRenotified.Code:   {status: 429, code: "60003"},
 }
 

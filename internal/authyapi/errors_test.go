@@ -5,6 +5,7 @@ package authyapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func TestKeys(t *testing.T) {
 
 // filled is a route's path with its placeholders filled in.
 func filled(path, id, uuid, token string) string {
-	return strings.NewReplacer("{format}", "json", "{id}", id, "{uuid}", uuid, "{token}", token, "{device}", "1").Replace(path)
+	return strings.NewReplacer("{format}", "json", "{id}", id, "{uuid}", uuid, "{token}", token, "{device}", "1", "{webhook}", "WH_1").Replace(path)
 }
 
 func TestUnknownPathsAndMethods(t *testing.T) {
@@ -66,18 +67,24 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	const message = "The requested URL was not found. See the documentation for the addresses of this API."
 	for _, path := range []string{
 		"/protected", "/protected/json", "/protected/json/users", "/protected/json/users/new/more", "/protected/json/phones", "/onetouch/json/approval_requests",
-		"/dashboard/json/application/webhooks", "/protected/json/verify/123456", "/PROTECTED/json/users/new", "/favicon.ico", "/protected/json/users/1/status/x",
+		"/dashboard/json/application", "/protected/json/verify/123456", "/PROTECTED/json/users/new", "/favicon.ico", "/protected/json/users/1/status/x",
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			s.ask(method, path, "", "").refused(t, 404, "60000", message)
 		}
 	}
-	for _, rt := range routes {
+	for _, rt := range everyRoute {
 		xml := strings.Replace(filled(rt.path, "1", "1", "1"), "json", "xml", 1)
 		s.ask(rt.method, xml, "", "").refused(t, 404, "60000", message)
 
 		a := s.ask("PUT", filled(rt.path, "1", "1", "1"), "", "")
-		if a.refused(t, 405, "60000", "This address takes "+rt.method+" requests only."); a.header.Get("Allow") != rt.method {
+		var takes []string
+		for _, method := range []string{"GET", "POST", "DELETE"} {
+			if slices.ContainsFunc(everyRoute, func(other route) bool { return other.method == method && other.path == rt.path }) {
+				takes = append(takes, method)
+			}
+		}
+		if a.refused(t, 405, "60000", "This address takes "+strings.Join(takes, ", ")+" requests only."); a.header.Get("Allow") != strings.Join(takes, ", ") {
 			t.Errorf("Allow %q for a %s", a.header.Get("Allow"), rt.method)
 		}
 	}

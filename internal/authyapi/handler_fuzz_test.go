@@ -18,7 +18,7 @@ func FuzzHandler(f *testing.F) {
 	uuid := s.Ask(f, s.app, s.ana, "Log in?").UUID
 	s.Live.Close() // a long poll answers at once
 	id := fmt.Sprint(s.ana.AuthyID)
-	for _, rt := range routes {
+	for _, rt := range everyRoute {
 		path := filled(rt.path, "ID", "UUID", "123456")
 		f.Add(rt.method, path, "wait=1&force=true", formType, "message=m&details[a]=b&logos[][res]=default&logos[][url]=https://x.example", "")
 		f.Add(rt.method, "/"+path+"/", "user[email]=a@example.com&user[cellphone]=2025550199", jsonType, `{"message":"m","hidden_details":{"a":1},"seconds_to_expire":"60"}`, "k")
@@ -34,7 +34,7 @@ func FuzzHandler(f *testing.F) {
 		u.RawQuery = query
 		r := request("GET", "/", contentType, body)
 		r.Method, r.URL = method, u
-		r.Header.Set("X-Authy-API-Key", s.key)
+		s.authorize(r, body)
 		r.Header.Set("Idempotency-Key", idempotency)
 		a := s.serve(r)
 		if a.status >= 500 && a.status != http.StatusServiceUnavailable || a.status < 200 || a.status >= 300 && a.status < 400 {

@@ -21,6 +21,7 @@ import (
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/webhook"
 )
 
 // segments are what may stand where an id is expected, as it is written in a path.
@@ -33,7 +34,7 @@ func TestStrangeSegments(t *testing.T) {
 	s := newSite(t, roomy)
 	s.Phone(t, s.app, s.ana)
 	own := map[string]string{"{id}": fmt.Sprint(s.ana.AuthyID)}
-	for _, rt := range routes {
+	for _, rt := range everyRoute {
 		for placeholder := range unknown {
 			if !strings.Contains(rt.path, placeholder) {
 				continue
@@ -45,7 +46,7 @@ func TestStrangeSegments(t *testing.T) {
 					t.Fatal(err)
 				}
 				r.URL = u
-				r.Header.Set("X-Authy-API-Key", s.key)
+				s.authorize(r, "")
 				a := s.serve(r)
 				a.wellFormed(t)
 				if a.status != 400 && a.status != 401 && a.status != 404 && a.status != 405 && (a.status != 503 || placeholder != "{token}") {
@@ -86,7 +87,7 @@ func TestNotText(t *testing.T) {
 func TestLargeAndManyParameters(t *testing.T) {
 	s := newSite(t, roomy)
 	s.Phone(t, s.app, s.ana)
-	for _, rt := range routes {
+	for _, rt := range everyRoute {
 		target := filled(rt.path, fmt.Sprint(s.ana.AuthyID), "1", "1")
 		s.ask(rt.method, target, formType, "a="+strings.Repeat("x", maxBody)).refused(t, 400, "60002", "Invalid request: larger than 64 KiB")
 		s.ask(rt.method, target, jsonType, `{"a":"`+strings.Repeat("x", maxBody)+`"}`).refused(t, 400, "60002", "Invalid request: larger than 64 KiB")
@@ -167,7 +168,20 @@ type (
 	brokenCodes     struct{ otp.Store }
 	brokenApprovals struct{ approval.Store }
 	brokenReports   struct{ reporting.Store }
+	brokenWebhooks  struct{ webhook.Store }
 )
+
+func (brokenWebhooks) AddWebhook(context.Context, webhook.Webhook, audit.Record) error {
+	return errDisk
+}
+
+func (brokenWebhooks) Webhooks(context.Context, string) ([]webhook.Webhook, error) {
+	return nil, errDisk
+}
+
+func (brokenWebhooks) RemoveWebhook(context.Context, string, string, audit.Record) error {
+	return errDisk
+}
 
 func (brokenKeys) ApplicationByKeyHash(context.Context, string, time.Time) (tenant.Application, error) {
 	return tenant.Application{}, errDisk
@@ -264,17 +278,18 @@ func TestInternalErrors(t *testing.T) {
 	code, uuid := s.appCode(phone), s.Ask(t, s.app, s.ana, "Log in?").UUID
 	s.Tenants.Store, s.Devices.Store = brokenTenants{s.Store}, brokenDevices{s.Store}
 	s.Codes.Store, s.Approvals.Store = brokenCodes{s.Store}, brokenApprovals{s.Store}
-	s.Reports.Store = brokenReports{s.Store}
+	s.credentials()
+	s.Reports.Store, s.Webhooks.Store = brokenReports{s.Store}, brokenWebhooks{s.Store}
 	const told = `{"error_code":"60000","errors":{"message":"An internal error occurred. Please try again later."},"message":"An internal error occurred. Please try again later.","success":false}`
 	calls := 0
-	for _, rt := range routes {
+	for _, rt := range everyRoute {
 		calls++
 		if slices.Contains(readsNothing, rt.path) {
 			continue
 		}
 		before := len(s.log.String())
 		s.ask(rt.method, filled(rt.path, fmt.Sprint(s.ana.AuthyID), uuid, code), formType, "message=m&user[email]=e%40example.com&user[cellphone]=2025550199"+
-			"&email=e%40example.com&type=banned&country_code=1&phone_number=2025550199&verification_code=1234&interval=day&report[a][event][eq]=user_added").is(t, 500, told)
+			"&email=e%40example.com&type=banned&country_code=1&phone_number=2025550199&verification_code=1234&interval=day&report[a][event][eq]=user_added&name=n&url=https://a.example&events[]=user_added").is(t, 500, told)
 		line := s.log.String()[before:]
 		if !strings.Contains(line, errDisk.Error()) || !strings.Contains(line, "level=ERROR") || !strings.Contains(line, rt.path) {
 			t.Errorf("%s %s is logged as %q", rt.method, rt.path, line)
@@ -283,7 +298,7 @@ func TestInternalErrors(t *testing.T) {
 			t.Errorf("%s %s: a secret or an address in %q", rt.method, rt.path, line)
 		}
 	}
-	if calls != len(routes) {
+	if calls != len(everyRoute) {
 		t.Error("not every route was tried")
 	}
 }
@@ -291,8 +306,9 @@ func TestInternalErrors(t *testing.T) {
 // Without the database no key is "invalid": who asks must not take it for a wrong key.
 func TestKeysCannotBeRead(t *testing.T) {
 	s := newSite(t)
+	s.credentials()
 	s.Tenants.Store = brokenKeys{s.Store}
-	for _, rt := range routes {
+	for _, rt := range everyRoute {
 		a := s.ask(rt.method, filled(rt.path, "1", "1", "1"), "", "")
 		a.refused(t, 500, "60000", "An internal error occurred. Please try again later.")
 	}

@@ -14,10 +14,9 @@ import (
 
 // Errors of this file's parameters.
 var (
-	errPhone         = fault.New(fault.Invalid, "phone-invalid", "Phone number is invalid")
-	errCallingCode   = fault.New(fault.Forbidden, "calling-code-unknown", "Invalid country code")
-	errWhichPhone    = fault.New(fault.Invalid, "verification-unnamed", "Either uuid or country_code and phone number are required")
-	errCustomMessage = fault.New(fault.Forbidden, "custom-message-off", "Custom messages are not allowed")
+	errPhone       = fault.New(fault.Invalid, "phone-invalid", "Phone number is invalid")
+	errCallingCode = fault.New(fault.Forbidden, "calling-code-unknown", "Invalid country code")
+	errWhichPhone  = fault.New(fault.Invalid, "verification-unnamed", "Either uuid or country_code and phone number are required")
 )
 
 // required returns a parameter that must be there.
@@ -68,16 +67,13 @@ func (a *API) startVerification(c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := otp.VerificationRequest{Channel: otp.SMS, Phone: phone, Locale: c.params.String("locale"), Code: c.params.String("custom_code"), IP: c.userIP()}
+	r := otp.VerificationRequest{Channel: otp.SMS, Phone: phone, Locale: c.params.String("locale"), Code: c.params.String("custom_code"), Message: c.params.String("custom_message"), IP: c.userIP()}
 	switch via := c.params.String("via"); via {
 	case "", "sms":
 	case "call":
 		r.Channel = otp.Voice
 	default:
 		return nil, errParameter.Saying("Invalid parameter: via - sms or call")
-	}
-	if c.params.String("custom_message") != "" {
-		return nil, errCustomMessage
 	}
 	length, err := c.integer("code_length", otp.VerificationDigits)
 	if err != nil {

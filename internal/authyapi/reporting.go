@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"countersign.dev/internal/reporting"
+	"countersign.dev/internal/tenant"
 )
 
 // This file owns reports: contract section 11.
@@ -31,7 +32,7 @@ func (a *API) reportEvents(c call) (any, error) {
 	}
 	events := make([]reportedEvent, len(found))
 	for i, e := range found {
-		events[i] = reportedEventOf(c, e)
+		events[i] = reportedEventOf(c.app, e)
 	}
 	return struct {
 		Success bool            `json:"success"`
@@ -234,10 +235,10 @@ type reportedVerification struct {
 	ID string `json:"id"`
 }
 
-func reportedEventOf(c call, e reporting.Event) reportedEvent {
+func reportedEventOf(app tenant.Application, e reporting.Event) reportedEvent {
 	told := reportedEvent{
 		Event: e.Name, Time: reportTime(e.Record.At), RequestID: e.Record.ID,
-		Objects: reportedObjects{App: reportedApp{AccountSID: "AC" + c.app.AccountID, ID: c.app.ID, Name: c.app.Name, Type: "full"}},
+		Objects: reportedObjects{App: reportedApp{AccountSID: "AC" + app.AccountID, ID: app.ID, Name: app.Name, Type: "full"}},
 	}
 	if u := e.User; u != nil {
 		told.Objects.User = &reportedUser{AuthyID: u.AuthyID, AuthyIDs: []int64{u.AuthyID}, CountryCode: u.CountryCode, PhoneNumber: e.Phone}

@@ -4,6 +4,7 @@ package authyapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/base32"
 	"encoding/json"
 	"fmt"
@@ -11,15 +12,18 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	sign "countersign.dev/client/callback"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/servertest"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/webhook"
 )
 
 // site is the surface over real services, with one application and one user, Ana.
@@ -30,7 +34,11 @@ type site struct {
 	app     tenant.Application
 	key     string
 	ana     tenant.User
+	access  webhook.Credentials // of the dashboard API; made when they are first needed
 }
+
+// publicURL is the surface's in tests.
+const publicURL = "https://api.example.com"
 
 func newSite(t testing.TB, change ...func(*tenant.Settings)) *site {
 	t.Helper()
@@ -43,7 +51,7 @@ func newSite(t testing.TB, change ...func(*tenant.Settings)) *site {
 }
 
 func (s *site) api() *API {
-	return &API{Tenants: s.Tenants, Devices: s.Devices, Codes: s.Codes, Approvals: s.Approvals, Reports: s.Reports, Now: s.Clock.Now, Log: slog.New(slog.NewTextHandler(s.log, nil))}
+	return &API{URL: publicURL, Webhooks: s.Webhooks, Tenants: s.Tenants, Devices: s.Devices, Codes: s.Codes, Approvals: s.Approvals, Reports: s.Reports, Now: s.Clock.Now, Log: slog.New(slog.NewTextHandler(s.log, nil))}
 }
 
 // roomy lets a test ask as often as it likes.
@@ -128,11 +136,54 @@ func (s *site) serve(r *http.Request) answer {
 	return answer{w.Code, w.Header(), w.Body.String()}
 }
 
-// ask sends a request with the application's key in the header.
+// ask sends a request with the application's key in the header, or signed where the route takes that.
 func (s *site) ask(method, target, contentType, body string) answer {
 	r := request(method, target, contentType, body)
-	r.Header.Set("X-Authy-API-Key", s.key)
+	s.authorize(r, body)
 	return s.serve(r)
+}
+
+// authorize gives a request what its route asks for.
+func (s *site) authorize(r *http.Request, body string) {
+	r.Header.Set("X-Authy-API-Key", s.key)
+	if strings.Contains(r.URL.Path, "/dashboard/") {
+		q := r.URL.Query()
+		q.Set("app_api_key", s.key)
+		q.Set("access_key", s.credentials().AccessKey)
+		r.URL.RawQuery = q.Encode()
+		s.sign(r, body)
+	}
+}
+
+// credentials are the application's for the dashboard API.
+func (s *site) credentials() webhook.Credentials {
+	if s.access.AccessKey == "" {
+		made, err := s.Webhooks.NewAccessKey(context.Background(), s.app, "operator:test")
+		if err != nil {
+			panic(err)
+		}
+		s.access = made
+	}
+	return s.access
+}
+
+// sign signs what a request carries. What cannot be read is not signed: it is refused before that.
+func (s *site) sign(r *http.Request, body string) {
+	copied := request(r.Method, "/", r.Header.Get("Content-Type"), body)
+	copied.URL = r.URL
+	params, err := decode(copied)
+	if err != nil {
+		return
+	}
+	canonical, err := sign.Canonical(params.json())
+	if err != nil {
+		return
+	}
+	r.RequestURI = r.URL.RequestURI()
+	nonce := fmt.Sprint(s.Clock.Now().Unix())
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	r.Header.Set(sign.HeaderNonce, nonce)
+	r.Header.Set(sign.HeaderSignature, sign.Sign(s.credentials().SigningKey, nonce, r.Method, publicURL+path, canonical))
 }
 
 func (s *site) get(target string) answer        { return s.ask("GET", target, "", "") }
@@ -207,6 +258,9 @@ func (a answer) uuid(t *testing.T) string {
 	}
 	return uuid
 }
+
+// everyRoute is the whole surface.
+var everyRoute = slices.Concat(routes, managed)
 
 // start is when the clock of every site stands still.
 var start = time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)

@@ -11,6 +11,7 @@ import (
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/servertest"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/webhook"
 )
 
 // neighbour is a second application in the same deployment, with a user who has a phone, a code and an approval.
@@ -20,6 +21,7 @@ type neighbour struct {
 	user  tenant.User
 	phone *servertest.Phone
 	asked approval.Approval
+	hook  webhook.Webhook
 }
 
 func newNeighbour(t *testing.T, s *site) neighbour {
@@ -29,6 +31,10 @@ func newNeighbour(t *testing.T, s *site) neighbour {
 	n.user = s.User(t, n.app, "bob@example.com", "202-555-0188")
 	n.phone = s.Phone(t, n.app, n.user)
 	n.asked = s.Ask(t, n.app, n.user, "Buy?", func(r *approval.Request) { r.IdempotencyKey = "theirs" })
+	var err error
+	if n.hook, err = s.Webhooks.Create(t.Context(), n.app, "theirs", "https://shop.example/hook", []string{"user_added"}, "operator:test"); err != nil {
+		t.Fatal(err)
+	}
 	return n
 }
 
@@ -36,15 +42,16 @@ func newNeighbour(t *testing.T, s *site) neighbour {
 func (n neighbour) identifiers(s *site) map[string][]string {
 	user, grant := fmt.Sprint(n.user.AuthyID), fmt.Sprint(n.phone.Grants[0].ID)
 	return map[string][]string{
-		"{id}":     {user, grant, n.user.ID, n.app.ID, fmt.Sprint(n.app.Serial)},
-		"{uuid}":   {n.asked.UUID, n.asked.ID, n.user.ID, n.app.ID},
-		"{token}":  {s.appCode(n.phone)},
-		"{device}": {grant, user, n.phone.Device.ID},
+		"{id}":      {user, grant, n.user.ID, n.app.ID, fmt.Sprint(n.app.Serial)},
+		"{uuid}":    {n.asked.UUID, n.asked.ID, n.user.ID, n.app.ID},
+		"{token}":   {s.appCode(n.phone)},
+		"{device}":  {grant, user, n.phone.Device.ID},
+		"{webhook}": {n.hook.ID, n.app.ID},
 	}
 }
 
 // unknown are identifiers of the same kinds that nobody has.
-var unknown = map[string]string{"{id}": "2147483000", "{uuid}": "66666666-7777-4888-9999-000000000000", "{token}": "9999999", "{device}": "2147483001"}
+var unknown = map[string]string{"{id}": "2147483000", "{uuid}": "66666666-7777-4888-9999-000000000000", "{token}": "9999999", "{device}": "2147483001", "{webhook}": "WH_66666666-7777-4888-9999-000000000000"}
 
 func TestForeignIdentifiersAreUnknown(t *testing.T) {
 	s := newSite(t, roomy)
@@ -52,7 +59,7 @@ func TestForeignIdentifiersAreUnknown(t *testing.T) {
 	n := newNeighbour(t, s)
 	own := map[string]string{"{id}": fmt.Sprint(s.ana.AuthyID)}
 	tried := 0
-	for _, rt := range routes {
+	for _, rt := range everyRoute {
 		for placeholder, foreign := range n.identifiers(s) {
 			if !strings.Contains(rt.path, placeholder) {
 				continue
@@ -104,6 +111,9 @@ func (n neighbour) isUntouched(t *testing.T, s *site) {
 	made, err := s.Store.Approvals(t.Context(), n.app.ID, 10)
 	if err != nil || len(made) != 1 {
 		t.Errorf("they have %d approvals, %v", len(made), err)
+	}
+	if hooks, err := s.Webhooks.List(t.Context(), n.app); err != nil || len(hooks) != 1 {
+		t.Errorf("they have the webhooks %v, %v", hooks, err)
 	}
 	if sent := s.Outbox(t, n.user.Phone); len(sent) != 0 {
 		t.Errorf("their user was sent %v", sent)

@@ -22,13 +22,14 @@ const (
 	Push     Kind = "push"     // Ref: the approval's uuid; Payload: the device's id
 	Message  Kind = "message"  // Ref: channel and masked address; Payload: a sealed message.Message
 	Report   Kind = "report"   // Ref: the message's id; asks its gateway what became of it
+	Webhook  Kind = "webhook"  // Ref: the audit record's id; AppID: the webhook's
 )
 
 // Job is one piece of durable work.
 type Job struct {
 	ID        string
 	Kind      Kind
-	AppID     string // who it is done for; one application's jobs never hold up another's
+	AppID     string // who it is done for, an application or one of its webhooks: nobody's jobs hold up another's
 	Ref       string
 	Payload   []byte
 	Trace     string // traceparent of its cause; "" = not traced

@@ -109,6 +109,16 @@ func (s *Service) CallbackDisabledJob(app tenant.Application, owner, address, re
 	}, now)
 }
 
+// WebhookPausedJob returns the job that tells an account's owner that a webhook is told of no more events.
+func (s *Service) WebhookPausedJob(app tenant.Application, owner, name, address, reason string, now time.Time) job.Job {
+	return s.NewJob(app.ID, Message{
+		Channel: otp.Email, To: owner, Subject: "Webhook of " + app.Name + " was paused",
+		Body: fmt.Sprintf("The webhook %s of %s at %s has taken nothing for an hour (%s). It is told of no more events.\n\n"+
+			"When its receiver is well again, resume it in the console, on the page Webhooks of %s. What waits for it now is held for 24 hours and will be delivered then; "+
+			"what happens meanwhile is not told, and can be read by the API's reports.\n", name, app.Name, address, reason, app.Name),
+	}, now)
+}
+
 // SendingPausedJob returns the job that tells an account's owner that codes are no longer sent somewhere.
 func (s *Service) SendingPausedJob(of sending.Send, owner string, p sending.Pause) job.Job {
 	return s.NewJob(of.AppID, Message{

@@ -1,6 +1,7 @@
 package otp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -26,6 +27,7 @@ var (
 	ErrVerificationMany  = fault.New(fault.Limited, "verifications-limited", "Too many wrong codes were given for this number. Slow down and try again later.")
 	ErrCustomCodeOff     = fault.New(fault.Forbidden, "custom-code-off", "Phone verification couldn't be created: custom codes are not allowed")
 	ErrCustomCode        = fault.New(fault.Invalid, "custom-code-invalid", "Invalid parameter: custom_code - 4 to 10 digits are expected")
+	ErrCustomMessage     = fault.New(fault.Forbidden, "custom-message-off", "Custom messages are not allowed")
 	ErrCodeLength        = fault.New(fault.Invalid, "code-length-invalid", "Invalid parameter: code_length - 4 to 10 are expected")
 )
 
@@ -42,6 +44,7 @@ type VerificationRequest struct {
 	Digits  int     // 0: VerificationDigits
 	Locale  string
 	Code    string // the application's own; "" makes one
+	Message string // the application's own words, which are never allowed; "" is ours
 	IP      string // the end user's address, as the application tells it; "" when it does not
 }
 
@@ -80,13 +83,17 @@ type verificationStore interface {
 
 // StartVerification sends a code to a phone number, by way of a durable job. It returns the job's id too, by which gateways know the message.
 func (s *Service) StartVerification(ctx context.Context, app tenant.Application, r VerificationRequest) (v Verification, messageID string, err error) {
+	now := s.Now()
+	rec := audit.New(now, app.ID, "app:"+app.ID, "verification.started", "").Noting(string(r.Channel) + " to " + tenant.MaskAddress(r.Phone))
+	if r.Message != "" {
+		return Verification{}, "", cmp.Or(s.Store.Record(ctx, rec.Refused(ErrCustomMessage.Code)), error(ErrCustomMessage))
+	}
 	if err := r.check(app.Settings); err != nil {
 		return Verification{}, "", err
 	}
 	if !s.CanSend(r.Channel) {
 		return Verification{}, "", impossible[r.Channel]
 	}
-	now := s.Now()
 	k := VerificationSending{Sending: Sending{
 		ID: ident.UUID(), AppID: app.ID, Address: r.Phone, Channel: r.Channel, CreatedAt: now, ExpiresAt: now.Add(SentLife),
 	}}
@@ -99,7 +106,6 @@ func (s *Service) StartVerification(ctx context.Context, app tenant.Application,
 		return s.sentHash(id, code), s.NewMessage(out, now)
 	}
 	k.Send = s.limited(app, k.Sending, r.IP)
-	rec := audit.New(now, app.ID, "app:"+app.ID, "verification.started", "").Noting(string(r.Channel) + " to " + tenant.MaskAddress(r.Phone))
 	v, message, err := s.Store.KeepVerification(ctx, k, rec)
 	if err != nil {
 		return Verification{}, "", err

@@ -16,6 +16,7 @@ import (
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 )
 
@@ -40,13 +41,15 @@ var (
 type told struct{ event, action, outcome string }
 
 // catalogue are the events of contract section 10.4 that happen here.
-var catalogue = []told{
+var catalogue = slices.Concat([]told{
 	{"user_added", "user.added", audit.OK},
 	{"user_removed", "user.removed", audit.OK},
+	{"suspended_account", "codes.suspended", audit.OK},
 	{"totp_token_sent", "code.sent", audit.OK},
 	{"token_verified", "code.verified", audit.OK},
 	{"token_invalid", "code.verified", otp.ErrWrong.Code},
 	{"token_invalid", "code.verified", otp.ErrUsed.Code},
+	{"custom_message_not_allowed", "verification.started", otp.ErrCustomMessage.Code},
 	{"one_touch_request_sent", "approval.created", audit.OK},
 	{"one_touch_request_responded", "approval." + string(approval.Approved), audit.OK},
 	{"one_touch_request_responded", "approval." + string(approval.Denied), audit.OK},
@@ -55,9 +58,29 @@ var catalogue = []told{
 	{"phone_verification_code_is_valid", "verification.checked", audit.OK},
 	{"phone_verification_code_is_invalid", "verification.checked", otp.ErrVerificationWrong.Code},
 	{"phone_verification_not_found", "verification.checked", otp.ErrVerificationNone.Code},
+	{"too_many_code_verifications", "verification.suspended", audit.OK},
+}, refusedStarts())
+
+// refusedStarts are the refusals of a phone verification: there were too many, or that number cannot be verified.
+func refusedStarts() (all []told) {
+	for _, no := range sending.Refusals() {
+		event := "phone_verification_failed"
+		if no.Kind == fault.Limited {
+			event = "too_many_phone_verifications"
+		}
+		all = append(all, told{event, "verification.started", no.Code})
+	}
+	return all
 }
 
-// Events returns the names of all events, sorted.
+// elsewhere are the events of the contract's catalogue that have no occasion here: nobody changes a phone number or takes an account over by waiting,
+// and removing somebody from an application deletes nothing of theirs in another one.
+var elsewhere = []string{
+	"user_phone_changed", "user_registration_completed", "user_account_deleted", "account_recovery_started", "account_recovery_canceled", "account_recovery_approved",
+	"phone_change_requested", "phone_change_pin_sent", "phone_change_canceled",
+}
+
+// Events returns the names of all events that happen here, sorted.
 func Events() []string {
 	names := map[string]bool{}
 	for _, c := range catalogue {
@@ -66,8 +89,13 @@ func Events() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// nameOf returns the event that a record tells of, "" for none.
-func nameOf(r audit.Record) string {
+// Catalogue returns the names of all events that may be asked for, sorted: those that never happen here too, so that whoever asks for them is not refused.
+func Catalogue() []string {
+	return slices.Sorted(slices.Values(append(Events(), elsewhere...)))
+}
+
+// NameOf returns the event that a record tells of, "" for none.
+func NameOf(r audit.Record) string {
 	for _, c := range catalogue {
 		if c.action == r.Action && c.outcome == r.Outcome {
 			return c.event
@@ -130,7 +158,7 @@ func (s *Service) each(ctx context.Context, app tenant.Application, q Query, f f
 	most := cmp.Or(s.Most, MaxRecords)
 	more := true
 	n, err := s.Store.EachRecord(ctx, app.ID, q.From, q.To, most+1, func(r audit.Record) bool {
-		if name := nameOf(r); name != "" && (q.Event == "" || q.Event == name) {
+		if name := NameOf(r); name != "" && (q.Event == "" || q.Event == name) {
 			more = f(name, r)
 		}
 		return more
@@ -160,6 +188,12 @@ func (s *Service) Page(ctx context.Context, app tenant.Application, q Query, pag
 		}
 	}
 	return found, nil
+}
+
+// Event returns the event that a record tells of, with what it was about.
+func (s *Service) Event(ctx context.Context, r audit.Record) (Event, error) {
+	e := Event{Name: NameOf(r), Record: r}
+	return e, s.fill(ctx, &e)
 }
 
 // fill reads what an event was about.

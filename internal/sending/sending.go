@@ -33,6 +33,11 @@ var (
 	ErrNoCall   = fault.New(fault.Unavailable, "calls-paused", "Call was not started.")
 )
 
+// Refusals returns all of them.
+func Refusals() []*fault.Error {
+	return []*fault.Error{ErrNumber, ErrLandline, ErrCountry, ErrNumMany, ErrWait, ErrPrefix, ErrAddress, ErrHour, ErrDay, ErrCalls, ErrMail, ErrPaused, ErrNoCall}
+}
+
 // Channels, as package message names them.
 const (
 	SMS   = "sms"

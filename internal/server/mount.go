@@ -7,7 +7,6 @@ import (
 	"countersign.dev/internal/deviceapi"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
-	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/web"
 	"countersign.dev/ui"
 )
@@ -17,7 +16,7 @@ import (
 func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *message.Service) {
 	cfg := s.cfg
 	api := &authyapi.API{Tenants: s.Tenants, Devices: devices, Codes: codes, Approvals: s.approvals, Now: cfg.Now, Log: cfg.Log}
-	api.Reports = &reporting.Service{Store: s.db, Ring: s.ring, Now: cfg.Now}
+	api.Reports, api.Webhooks, api.URL = s.reports, s.Webhooks, cfg.APIURL
 	s.API = web.Log(cfg.Log, cfg.Now, api.Refuse, api.Handler())
 	s.Authenticator = (&deviceapi.API{
 		Devices: devices, Approvals: s.approvals, Push: s.Push, Live: s.live, Streams: s.streams, Logos: s.db.Logo, App: ui.Authenticator(), Shared: ui.Shared(),

@@ -26,6 +26,7 @@ import (
 	"countersign.dev/internal/metrics"
 	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
@@ -33,6 +34,7 @@ import (
 	"countersign.dev/internal/trace"
 	"countersign.dev/internal/transfer"
 	"countersign.dev/internal/web"
+	"countersign.dev/internal/webhook"
 )
 
 // Config is what a server needs to know. Every field up to Egress must be set, and the clock and the log.
@@ -73,6 +75,7 @@ type Server struct {
 	Messages  *message.Service
 	Push      *notify.Service
 	Users     *transfer.Service
+	Webhooks  *webhook.Service
 
 	cfg       Config
 	db        *store.Store
@@ -84,6 +87,7 @@ type Server struct {
 	metrics   *metrics.Metrics
 	jobs      *job.Runner
 	callbacks *callback.Worker
+	reports   *reporting.Service
 	approvals *approval.Service
 	stopSweep context.CancelFunc
 	sweeping  sync.WaitGroup
@@ -142,6 +146,8 @@ func (s *Server) administer(ctx context.Context) error {
 	s.Tenants = &tenant.Service{Store: db, Ring: s.ring, Live: s.live, Meter: s.meter, Now: now, Offer: s.leave}
 	s.Operators = operator.New(operator.Config{Store: db, Ring: s.ring, Now: now, AccountID: s.Account.ID, URL: cfg.ConsoleURL})
 	s.Push = newPush(cfg, db, s.ring, s.live)
+	s.Webhooks = &webhook.Service{Store: db, Tenants: s.Tenants, Ring: s.ring, Now: now, Offer: s.leave}
+	db.Offering(s.leave)
 	s.Users = &transfer.Service{Store: db, Ring: s.ring, Now: now}
 	return nil
 }
@@ -174,13 +180,18 @@ func (s *Server) build(ctx context.Context) error {
 	if err := s.Push.Prepare(ctx); err != nil {
 		return fmt.Errorf("read the push key: %w", err)
 	}
+	s.reports = &reporting.Service{Store: db, Ring: ring, Now: now}
+	events := &webhook.Worker{
+		Service: s.Webhooks, Reports: s.reports, Client: client, Claims: authyapi.EventClaims, Mail: messages.WebhookPausedJob, Log: cfg.Log,
+	}
 	s.jobs = job.NewRunner(db, map[job.Kind]job.Handler{
-		job.Callback: worker.Deliver, job.Message: messages.Deliver, job.Report: messages.Follow, job.Push: s.Push.Deliver,
+		job.Callback: worker.Deliver, job.Message: messages.Deliver, job.Report: messages.Follow, job.Push: s.Push.Deliver, job.Webhook: events.Deliver,
 	}, now, cfg.Log)
 	worker.Offer, s.callbacks = s.jobs.Offer, worker
 	s.jobs.Trace(cfg.Tracer)
 
-	s.Tenants.Offer = s.jobs.Offer
+	s.Tenants.Offer, s.Webhooks.Offer = s.jobs.Offer, s.jobs.Offer
+	db.Offering(s.jobs.Offer)
 	worker.Key, worker.Secrets = s.Tenants.APIKey, s.Tenants.WebhookKeys
 	devices := &device.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID,

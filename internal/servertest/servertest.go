@@ -29,6 +29,7 @@ import (
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/webhook"
 )
 
 // Origin is the authenticator's public URL in tests.
@@ -48,6 +49,7 @@ type Server struct {
 	Codes     *otp.Service
 	Messages  *message.Service
 	Reports   *reporting.Service
+	Webhooks  *webhook.Service
 	Push      *notify.Service
 	Jobs      *Jobs
 }
@@ -99,10 +101,12 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 	}
 	messages := &message.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now, Log: slog.New(slog.DiscardHandler)}
 	messages.ToOutbox()
+	db.Offering(jobs.Offer)
+	tenants := &tenant.Service{Store: db, Ring: ring, Live: hub, Meter: meter, Now: clock.Now, Offer: jobs.Offer}
 	return &Server{
 		Clock: clock, Store: db, Ring: ring, Live: hub, Account: account, Messages: messages, Push: push, Jobs: jobs,
 		Reports: &reporting.Service{Store: db, Ring: ring, Now: clock.Now},
-		Tenants: &tenant.Service{Store: db, Ring: ring, Live: hub, Meter: meter, Now: clock.Now, Offer: jobs.Offer},
+		Tenants: tenants, Webhooks: &webhook.Service{Store: db, Tenants: tenants, Ring: ring, Now: clock.Now, Offer: jobs.Offer},
 		Devices: &device.Service{
 			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
 			NewMessage: messages.CodeJob, CanSend: messages.CanSend, Alert: messages.SendingPausedJob, Offer: jobs.Offer,

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"countersign.dev/internal/audit"
@@ -46,7 +45,7 @@ func (s *Store) AddAPIKey(ctx context.Context, k tenant.Key, now time.Time, rec 
 		n, err := t.exec(ctx, `INSERT INTO api_keys (id, app_id, hash, sealed, created_at) SELECT $2, id, $3, $4, $5 FROM applications
 			WHERE id = $1 AND (SELECT COUNT(*) FROM api_keys WHERE app_id = $1 AND (retired_at = 0 OR retired_at > $5)) = 1`,
 			k.AppID, k.ID, k.Hash, k.Sealed, ms(now))
-		return t.rotated(ctx, n, err, tenant.ErrRotating, rec)
+		return t.changed(ctx, n, err, tenant.ErrRotating, rec)
 	})
 }
 
@@ -57,7 +56,7 @@ const newestKey = `(SELECT id FROM api_keys WHERE app_id = $1 AND retired_at = 0
 func (s *Store) PromoteAPIKey(ctx context.Context, appID string, ends time.Time, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `UPDATE api_keys SET retired_at = $2 WHERE app_id = $1 AND retired_at = 0 AND id <> `+newestKey, appID, ms(ends))
-		return t.rotated(ctx, n, err, tenant.ErrNotRotating, rec)
+		return t.changed(ctx, n, err, tenant.ErrNotRotating, rec)
 	})
 }
 
@@ -65,7 +64,7 @@ func (s *Store) PromoteAPIKey(ctx context.Context, appID string, ends time.Time,
 func (s *Store) FinishAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `UPDATE api_keys SET retired_at = $2 WHERE app_id = $1 AND retired_at > $2`, appID, ms(now))
-		return t.rotated(ctx, n, err, tenant.ErrNotRotating, rec)
+		return t.changed(ctx, n, err, tenant.ErrNotRotating, rec)
 	})
 }
 
@@ -74,17 +73,6 @@ func (s *Store) CancelAPIKey(ctx context.Context, appID string, now time.Time, r
 	return s.write(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `UPDATE api_keys SET retired_at = $2 WHERE app_id = $1 AND retired_at = 0 AND id = `+newestKey+`
 			AND (SELECT COUNT(*) FROM api_keys WHERE app_id = $1 AND retired_at = 0) > 1`, appID, ms(now))
-		return t.rotated(ctx, n, err, tenant.ErrNotRotating, rec)
+		return t.changed(ctx, n, err, tenant.ErrNotRotating, rec)
 	})
-}
-
-// rotated records a step of a rotation that changed n keys; none is refused.
-func (t *tx) rotated(ctx context.Context, n int64, err, refusal error, rec audit.Record) error {
-	if err != nil {
-		return fmt.Errorf("rotate API key: %w", err)
-	}
-	if n == 0 {
-		return refusal
-	}
-	return t.record(ctx, rec)
 }

@@ -70,6 +70,18 @@ func nothingReadable(t *testing.T, dir string, cfg store.Config) {
 		}
 	}
 	key := s.Key(t, app)
+	access, err := s.Webhooks.NewAccessKey(t.Context(), app, "operator:test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook, err := s.Webhooks.Create(t.Context(), app, "first", "https://bank.example/hook", []string{"user_added"}, "operator:test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hookKey, err := s.Webhooks.SigningKey(hook)
+	if err != nil {
+		t.Fatal(err)
+	}
 	files := func() (all []byte) { // the data and the write-ahead log
 		err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || !entry.Type().IsRegular() {
@@ -97,6 +109,7 @@ func nothingReadable(t *testing.T, dir string, cfg store.Config) {
 	}
 	for what, secret := range map[string]string{
 		"API key": key, "ticket": ticket.Words, "session": phone.Session, "sent code": code, "TOTP secret": string(phone.Grants[0].Secret),
+		"access key": access.AccessKey, "dashboard's signing key": access.SigningKey, "webhook's signing key": hookKey,
 	} {
 		for _, form := range []string{
 			secret, hex.EncodeToString([]byte(secret)), base64.RawStdEncoding.EncodeToString([]byte(secret)), base32.StdEncoding.EncodeToString([]byte(secret)),

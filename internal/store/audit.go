@@ -13,7 +13,7 @@ import (
 
 const recordColumns = `id, at, account_id, app_id, actor, action, target, outcome, note`
 
-// record writes an audit record in the transaction of what it tells of (INV-10).
+// record writes an audit record in the transaction of what it tells of (INV-10), and a job for each webhook that asked for the event that it is.
 func (t *tx) record(ctx context.Context, r audit.Record) error {
 	err := t.later(ctx, `INSERT INTO audit (id, at, account_id, app_id, actor, action, target, outcome, note)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
@@ -21,7 +21,18 @@ func (t *tx) record(ctx context.Context, r audit.Record) error {
 	if err != nil {
 		return fmt.Errorf("write audit record %s: %w", r.Action, err)
 	}
-	return nil
+	return t.tellWebhooks(ctx, r)
+}
+
+// changed records a change, or reports no when there was none.
+func (t *tx) changed(ctx context.Context, n int64, err, no error, rec audit.Record) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", rec.Action, err)
+	}
+	if n == 0 {
+		return no
+	}
+	return t.record(ctx, rec)
 }
 
 // Record writes an audit record of something that changed nothing else.

@@ -49,8 +49,10 @@ func (s *Store) Redeem(ctx context.Context, a otp.Attempt, compare func(otp.Cand
 					return err
 				}
 			}
-			answer, err = t.spend(ctx, a, v)
-			return err
+			if answer, err = t.spend(ctx, a, v); err != nil || answer != otp.ErrWrong || try.wrong < otp.BudgetTries {
+				return err
+			}
+			return t.record(ctx, audit.New(a.Now, a.AppID, "system", "codes.suspended", "user:"+a.UserID))
 		})
 		if failed != nil {
 			answer = failed

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"countersign.dev/internal/job"
 )
 
 // This file owns the queue of writes, the lanes that take closures from it, and the transaction that a closure sees.
@@ -72,12 +74,22 @@ func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
 // writeFor is write for closures that take the row that key names before all others: they queue up behind each other
 // instead of waiting for the row, each with a connection.
 func (s *Store) writeFor(ctx context.Context, key string, fn func(*tx) error) error {
-	w := write{ctx: ctx, key: key, fn: fn, done: make(chan error, 1), since: time.Now()}
+	var told []job.Job // for webhooks, inserted beside what fn does
+	run := func(t *tx) error {
+		told = nil
+		t.told = &told
+		return fn(t)
+	}
+	w := write{ctx: ctx, key: key, fn: run, done: make(chan error, 1), since: time.Now()}
 	if err := s.group.enqueue(w); err != nil {
 		return err
 	}
 	// Not ctx.Done: once begun the write goes through or not whoever listens, and the caller must learn which.
-	return <-w.done
+	err := <-w.done
+	if offer := s.offer.Load(); err == nil && len(told) > 0 && offer != nil {
+		(*offer)(told...)
+	}
+	return err
 }
 
 func (g *group) enqueue(w write) error {
@@ -146,7 +158,8 @@ type session interface {
 // tx is the running transaction.
 type tx struct {
 	on   session
-	lost error // why the transaction is no longer there to be committed; nothing more runs in it
+	lost error      // why the transaction is no longer there to be committed; nothing more runs in it
+	told *[]job.Job // of the running closure: what to offer after the commit
 }
 
 // savepoint runs fn so that what it wrote is undone when it fails.

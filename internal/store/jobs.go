@@ -165,7 +165,7 @@ func (t *tx) releaseCallbacks(ctx context.Context, appID string, now time.Time) 
 // dropMax bounds one DropHeld: a deployment's whole day of callbacks may be over at once.
 const dropMax = 500
 
-// DropHeld removes held jobs whose time is over, each with its record, and returns how many. There may be more.
+// DropHeld removes held jobs whose time is over, callbacks each with its record, and returns how many. There may be more.
 func (s *Store) DropHeld(ctx context.Context, now time.Time) (n int64, err error) {
 	var one int // nearly always nothing: ask without a write first
 	err = s.queryRow(ctx, `SELECT 1 FROM jobs WHERE held_until > 0 AND held_until <= $1 LIMIT 1`, ms(now)).Scan(&one)
@@ -174,13 +174,16 @@ func (s *Store) DropHeld(ctx context.Context, now time.Time) (n int64, err error
 	}
 	err = s.write(ctx, func(t *tx) error {
 		rows, err := t.query(ctx, `WITH held AS MATERIALIZED (SELECT id FROM jobs WHERE held_until > 0 AND held_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
-			DELETE FROM jobs WHERE id IN (SELECT id FROM held) RETURNING app_id, ref`, ms(now), dropMax)
-		dropped, err := collect(rows, err, func(r scanner) (d [2]string, err error) { return d, r.Scan(&d[0], &d[1]) })
+			DELETE FROM jobs WHERE id IN (SELECT id FROM held) RETURNING kind, app_id, ref`, ms(now), dropMax)
+		dropped, err := collect(rows, err, func(r scanner) (j job.Job, err error) { return j, r.Scan(&j.Kind, &j.AppID, &j.Ref) })
 		if err != nil {
 			return err
 		}
 		for _, d := range dropped {
-			if err := t.record(ctx, audit.New(now, d[0], "system", "callback.dropped", "approval:"+d[1]).Noting("held for 24 hours without an address")); err != nil {
+			if d.Kind != job.Callback { // that a webhook was paused is recorded, once for all that was held
+				continue
+			}
+			if err := t.record(ctx, audit.New(now, d.AppID, "system", "callback.dropped", "approval:"+d.Ref).Noting("held for 24 hours without an address")); err != nil {
 				return err
 			}
 		}

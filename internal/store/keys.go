@@ -140,6 +140,26 @@ func sealedColumns() []sealed {
 			},
 		},
 		{
+			name: "webhooks.sealed",
+			read: func(ctx context.Context, s *Store, after any, limit int) ([]seal.Value, error) {
+				rows, err := s.query(ctx, `SELECT id, sealed FROM webhooks WHERE id > $1 ORDER BY id LIMIT $2`, from(after, ""), limit)
+				return values[string](rows, err)
+			},
+			swap: func(ctx context.Context, t *tx, fresh, old seal.Value) (int64, error) {
+				return t.exec(ctx, `UPDATE webhooks SET sealed = $1 WHERE id = $2 AND sealed = $3`, fresh.Sealed, old.Row, old.Sealed)
+			},
+		},
+		{
+			name: "access_keys.sealed",
+			read: func(ctx context.Context, s *Store, after any, limit int) ([]seal.Value, error) {
+				rows, err := s.query(ctx, `SELECT id, sealed FROM access_keys WHERE id > $1 ORDER BY id LIMIT $2`, from(after, ""), limit)
+				return values[string](rows, err)
+			},
+			swap: func(ctx context.Context, t *tx, fresh, old seal.Value) (int64, error) {
+				return t.exec(ctx, `UPDATE access_keys SET sealed = $1 WHERE id = $2 AND sealed = $3`, fresh.Sealed, old.Row, old.Sealed)
+			},
+		},
+		{
 			name: "grants.secret",
 			read: func(ctx context.Context, s *Store, after any, limit int) ([]seal.Value, error) {
 				rows, err := s.query(ctx, `SELECT id, secret FROM grants WHERE id > $1 ORDER BY id LIMIT $2`, from(after, int64(-1)), limit)

@@ -15,6 +15,7 @@ import (
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 	"countersign.dev/internal/transfer"
+	"countersign.dev/internal/webhook"
 )
 
 // The store satisfies what the domain packages ask for, without knowing them as interfaces.
@@ -32,4 +33,5 @@ var (
 	_ reporting.Store  = (*store.Store)(nil)
 	_ tenant.Store     = (*store.Store)(nil)
 	_ transfer.Store   = (*store.Store)(nil)
+	_ webhook.Store    = (*store.Store)(nil)
 )

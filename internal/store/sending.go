@@ -44,6 +44,13 @@ func (t *tx) admit(ctx context.Context, s sending.Send) (refused *fault.Error, e
 	return refused, err
 }
 
+// refusals returns how often the application was refused for that reason and country today.
+func (t *tx) refusals(ctx context.Context, s sending.Send, rule string) (n int64, err error) {
+	err = t.queryRow(ctx, `SELECT n FROM send_refusals WHERE app_id = $1 AND day = $2 AND rule = $3 AND country = $4`,
+		s.AppID, ms(s.At.Truncate(sending.Day)), rule, sending.Locate(s.To, s.Channel).Country).Scan(&n)
+	return n, err
+}
+
 // sendHistory reads what the rules look at; every list of it is bounded by a rule.
 func (t *tx) sendHistory(ctx context.Context, s sending.Send, p sending.Place) (h sending.History, err error) {
 	var one int

@@ -69,6 +69,6 @@ func (s *Store) RotateSigningKey(ctx context.Context, k tenant.Signing, ends tim
 func (s *Store) EndSigningKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `UPDATE signing_keys SET retired_at = $2 WHERE app_id = $1 AND retired_at > $2`, appID, ms(now))
-		return t.rotated(ctx, n, err, tenant.ErrSecretNotRotating, rec)
+		return t.changed(ctx, n, err, tenant.ErrSecretNotRotating, rec)
 	})
 }

@@ -17,9 +17,12 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"countersign.dev/internal/job"
 )
 
 // Store is an open database. It is safe for concurrent use.
@@ -27,6 +30,7 @@ type Store struct {
 	engine engine
 	group  *group
 	line   *pgx.ConnConfig // how other nodes are reached; nil: there are none
+	offer  atomic.Pointer[func(...job.Job)]
 }
 
 // engine is a kind of database.

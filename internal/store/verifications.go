@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/sending"
 )
 
 // This file owns phone verifications: sent codes of a number, without a user.
@@ -32,7 +34,7 @@ func (s *Store) KeepVerification(ctx context.Context, k otp.VerificationSending,
 			return otp.ErrVerificationMany.After(locked)
 		}
 		if refused, err = t.admit(ctx, k.Send); err != nil || refused != nil {
-			return err
+			return cmp.Or(err, t.recordRefusal(ctx, k.Send, rec, refused))
 		}
 		id, ends, err := t.sendAgain(ctx, k, &m)
 		if err != nil {
@@ -59,6 +61,19 @@ func (s *Store) KeepVerification(ctx context.Context, k otp.VerificationSending,
 		err = refused
 	}
 	return v, m, err
+}
+
+// recordRefusal records a refused verification the first time in a day for its reason and country, and then whenever their number has
+// doubled: whoever makes an application ask again and again fills no record.
+func (t *tx) recordRefusal(ctx context.Context, s sending.Send, rec audit.Record, refused *fault.Error) error {
+	if refused == nil {
+		return nil
+	}
+	n, err := t.refusals(ctx, s, refused.Code)
+	if err != nil || n&(n-1) != 0 {
+		return err
+	}
+	return t.record(ctx, rec.Refused(refused.Code).Noting(fmt.Sprintf("%s, number %d of this kind today", rec.Note, n)))
 }
 
 // takeNumber takes the row of a number's budget, before any other row of the number, and returns how long the budget stays spent.
@@ -109,9 +124,10 @@ func (s *Store) RedeemVerification(ctx context.Context, appID, phone string, now
 			return err
 		}
 		var id, hash string
+		var left int64
 		err := t.queryRow(ctx, `UPDATE sent_codes SET tries_left = tries_left - 1
 			WHERE app_id = $1 AND address = $2 AND user_id IS NULL AND created_at > $3 AND expires_at > $4 AND used_at = 0 AND ended_at = 0 AND tries_left > 0
-			RETURNING id, hash`, appID, phone, ms(now.Add(-otp.SentLife)), ms(now)).Scan(&id, &hash)
+			RETURNING id, hash, tries_left`, appID, phone, ms(now.Add(-otp.SentLife)), ms(now)).Scan(&id, &hash, &left)
 		if err != nil {
 			return missing(err, otp.ErrVerificationNone)
 		}
@@ -126,7 +142,10 @@ func (s *Store) RedeemVerification(ctx context.Context, appID, phone string, now
 		// A savepoint of its own: whatever fails from here on, the try stays counted (INV-3).
 		if failed := t.savepoint(func() (err error) {
 			answer, err = t.spendVerification(ctx, appID, phone, id, now, right(id, hash))
-			return err
+			if err != nil || answer != otp.ErrVerificationWrong || left > 0 {
+				return err
+			}
+			return t.record(ctx, audit.New(now, appID, "system", "verification.suspended", "verification:"+id))
 		}); failed != nil {
 			answer = failed
 		}

@@ -91,6 +91,10 @@ func testRotation(t *testing.T, f *fixture) {
 	f.Subscribed(t, p.phone, "https://fcm.googleapis.com/1")
 	_, err = f.Tenants.WebhookKeys(t.Context(), p.app.ID)
 	must(t, err)
+	_, err = f.Webhooks.Create(t.Context(), p.app, "first", "https://bank.example/hook", []string{"user_removed"}, "operator:test")
+	must(t, err)
+	_, err = f.Webhooks.NewAccessKey(t.Context(), p.app, "operator:test")
+	must(t, err)
 	must(t, f.Exec(t.Context(), `INSERT INTO jobs (id, kind, app_id, ref, payload, attempts, created_at, run_at) VALUES ('push', 'push', $1, '', $2, 1, 1, 1)`,
 		p.app.ID, []byte("the id of a device, not sealed")))
 	key := f.Key(t, p.app)

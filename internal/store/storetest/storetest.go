@@ -43,6 +43,7 @@ var suite = []struct {
 	{"Callbacks", callbackTests},
 	{"Signing", signingTests},
 	{"Reporting", reportingTests},
+	{"Webhooks", webhookTests},
 	{"Jobs", jobTests},
 	{"Push", pushTests},
 	{"Keys", keyTests},
