@@ -227,27 +227,81 @@ type operatorCmd struct {
 	ConsoleURL settings.URL `name:"console-url" group:"Storage" placeholder:"URL" help:"The console's public address."`
 	JSON       bool         `name:"json" help:"Print JSON."`
 
-	Invite operatorInvite `cmd:"" help:"Print a link with which the first operator is set up: once, within a day. Older links end."`
+	Invite operatorInvite `cmd:"" help:"Print a link with which an operator is set up: once, within a day. An older link for the same address ends."`
+	Reset  operatorReset  `cmd:"" help:"Print a link with which an operator chooses a new password and app. The old ones work until it is used."`
+	List   operatorList   `cmd:"" help:"List the operators."`
+	Remove operatorRemove `cmd:"" help:"Remove an operator, and sign them out everywhere."`
 }
 
-type operatorInvite struct{}
-
-func (c *operatorInvite) Run(ctx context.Context, out *output, operators *operatorCmd) error {
-	if operators.ConsoleURL == "" {
+// link asks for an act whose result is a set-up link, and prints it.
+func (c *operatorCmd) link(ctx context.Context, out *output, r admin.Request, whose string) error {
+	if c.ConsoleURL == "" {
 		return settings.Problems{{Setting: "console-url", Why: "is missing: name the console's public address, as serve is told"}}
 	}
 	var link admin.Link
-	err := administer(ctx, &operators.Storage, operators.ConsoleURL, out.Err, func(client *admin.Client) error {
-		return client.Do(ctx, admin.Request{Act: "operator.invite"}, &link)
-	})
-	if err != nil {
+	if err := c.do(ctx, out, r, &link); err != nil {
 		return err
 	}
-	if operators.JSON {
+	if c.JSON {
 		return out.json(link)
 	}
-	_, err = fmt.Fprintf(out.Out, "%s\nWhoever opens it first becomes the operator. It works once, until %s.\n", link.URL, link.ExpiresAt.Format(time.RFC3339))
+	_, err := fmt.Fprintf(out.Out, "%s\n%s It works once, until %s.\n", link.URL, whose, link.ExpiresAt.Format(time.RFC3339))
 	return err
+}
+
+func (c *operatorCmd) do(ctx context.Context, out *output, r admin.Request, result any) error {
+	return administer(ctx, &c.Storage, c.ConsoleURL, out.Err, func(client *admin.Client) error { return client.Do(ctx, r, result) })
+}
+
+// list asks for an act whose result are all operators, and prints them.
+func (c *operatorCmd) list(ctx context.Context, out *output, r admin.Request) error {
+	var all []admin.Operator
+	if err := c.do(ctx, out, r, &all); err != nil {
+		return err
+	}
+	if c.JSON {
+		return out.json(all)
+	}
+	for _, o := range all {
+		if _, err := fmt.Fprintf(out.Out, "%s  since %s\n", o.Email, o.CreatedAt.Format(time.RFC3339)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type operatorInvite struct {
+	Email string `arg:"" optional:"" help:"Whom the link is for. It may be left out for the first operator, who is then whoever opens it first."`
+}
+
+func (c *operatorInvite) Run(ctx context.Context, out *output, operators *operatorCmd) error {
+	whose := "Whoever opens it first becomes the operator."
+	if c.Email != "" {
+		whose = "It makes an operator of whoever opens it first and knows that it is for " + c.Email + "."
+	}
+	return operators.link(ctx, out, admin.Request{Act: "operator.invite", Email: c.Email}, whose)
+}
+
+type operatorReset struct {
+	Email string `arg:"" help:"Who lost the password or the app."`
+}
+
+func (c *operatorReset) Run(ctx context.Context, out *output, operators *operatorCmd) error {
+	return operators.link(ctx, out, admin.Request{Act: "operator.reset", Email: c.Email}, "It is for "+c.Email+" alone: be sure who asks you for it.")
+}
+
+type operatorList struct{}
+
+func (c *operatorList) Run(ctx context.Context, out *output, operators *operatorCmd) error {
+	return operators.list(ctx, out, admin.Request{Act: "operator.list"})
+}
+
+type operatorRemove struct {
+	Email string `arg:"" help:"Who leaves. The last operator stays."`
+}
+
+func (c *operatorRemove) Run(ctx context.Context, out *output, operators *operatorCmd) error {
+	return operators.list(ctx, out, admin.Request{Act: "operator.remove", Email: c.Email})
 }
 
 // keysCmd is `countersign keys`.

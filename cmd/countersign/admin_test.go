@@ -117,6 +117,13 @@ func TestAdministration(t *testing.T) {
 				t.Error(link)
 			}
 			has(t, o.run(0, "operator", "invite"), "http://localhost:8303/setup#", "works once")
+			has(t, o.run(0, "operator", "invite", "ben@example.com"), "http://localhost:8303/setup#", "for ben@example.com")
+			has(t, o.run(1, "operator", "invite", "ben"), "not an e-mail address")
+			has(t, o.run(1, "operator", "reset", "ben@example.com"), "no operator with that e-mail address")
+			has(t, o.run(1, "operator", "remove", "ben@example.com"), "no operator with that e-mail address")
+			if all := parse[[]admin.Operator](t, o.run(0, "operator", "list", "--json")); len(all) != 0 {
+				t.Errorf("operators %+v", all)
+			}
 			key := parse[admin.PushKey](t, o.run(0, "keys", "rotate-push", "--json"))
 			if point, err := base64.RawURLEncoding.DecodeString(key.Key); err != nil || len(point) != 65 {
 				t.Errorf("%+v, %v", key, err)

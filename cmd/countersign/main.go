@@ -30,7 +30,7 @@ type cli struct {
 	Migrate  migrateCmd     `cmd:"" help:"Show the version of the database's schema, or bring it up to date."`
 	App      applicationCmd `cmd:"" help:"Create, list and show applications, rotate their keys, set their callbacks."`
 	Users    usersCmd       `cmd:"" help:"Import an application's users from a file, as when leaving Authy, and export them."`
-	Operator operatorCmd    `cmd:"" help:"Let the first operator in."`
+	Operator operatorCmd    `cmd:"" help:"Invite operators, set one up anew, list and remove them."`
 	Keys     keysCmd        `cmd:"" help:"Make and exchange the keys that everything secret is sealed under."`
 	Backup   backupCmd      `cmd:"" help:"Copy an SQLite database while serve goes on."`
 	Restore  restoreCmd     `cmd:"" help:"Make the database from a backup."`

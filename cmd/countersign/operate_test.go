@@ -345,6 +345,7 @@ func TestBesideServe(t *testing.T) {
 
 		"app create": {args: []string{"Shop"}}, "app list": {}, "app show": {args: []string{"Bank"}}, "app rotate-key": {args: []string{"Bank"}},
 		"app callback": {args: []string{"Bank", "--off"}}, "keys rotate-push": {}, "operator invite": {args: urls[3:]},
+		"operator reset": {append(urls[3:4:4], "ben@example.com"), "no operator with that"}, "operator remove": {[]string{"ben@example.com"}, "no operator with that"}, "operator list": {},
 		"app switch": {args: []string{"Bank", "calls", "off"}}, "users import": {args: []string{"Bank", users}}, "users export": {args: []string{"Bank", "-"}},
 
 		"restore": {[]string{file}, refused}, "migrate up": {nil, refused}, "serve": {urls, refused},

@@ -1,5 +1,4 @@
-// Package admin owns what is done with an installation at its server's command line: applications, their keys and users, and the
-// link for the first operator.
+// Package admin owns what is done with an installation at its server's command line: applications, their keys and users, and its operators.
 //
 // One process at a time serves an SQLite database. What it keeps in mind, and what somebody waits for, is changed by nobody else; so a
 // command asks it, over a Unix socket in the database's folder, which the file system keeps for its owner (Serve, Dial). With nobody there,
@@ -44,6 +43,8 @@ type Request struct {
 	URL       string `json:"url,omitempty"`
 	Reveal    bool   `json:"reveal,omitempty"`
 
+	Email string `json:"email,omitempty"` // of an operator
+
 	Switch string `json:"switch,omitempty"`
 	On     bool   `json:"on,omitempty"`
 
@@ -80,6 +81,12 @@ type Link struct {
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
+// Operator is what is told of an operator.
+type Operator struct {
+	Email     string    `json:"email"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
 // PushKey is the key that devices subscribe with.
 type PushKey struct {
 	Key string `json:"key"` // base64url of the uncompressed point
@@ -104,6 +111,9 @@ var acts = map[string]func(*Admin, context.Context, Request) (any, error){
 	"key.finish":      rotation((*tenant.Service).FinishKey),
 	"key.cancel":      rotation((*tenant.Service).CancelKey),
 	"operator.invite": (*Admin).invite,
+	"operator.reset":  (*Admin).reset,
+	"operator.remove": (*Admin).remove,
+	"operator.list":   (*Admin).operators,
 	"push.rotate":     (*Admin).rotatePush,
 	"users.import":    (*Admin).importUsers,
 	"users.export":    (*Admin).exportUsers,
@@ -224,9 +234,35 @@ func rotation(step func(*tenant.Service, context.Context, tenant.Application, st
 	}
 }
 
-func (a *Admin) invite(ctx context.Context, _ Request) (any, error) {
-	url, err := a.Operators.SetupLink(ctx)
+func (a *Admin) invite(ctx context.Context, r Request) (any, error) {
+	if r.Email == "" {
+		return a.link(a.Operators.SetupLink(ctx))
+	}
+	return a.link(a.Operators.Invite(ctx, a.Account.ID, r.Email, actor))
+}
+
+func (a *Admin) reset(ctx context.Context, r Request) (any, error) {
+	return a.link(a.Operators.Reset(ctx, a.Account.ID, r.Email, actor))
+}
+
+func (a *Admin) link(url string, err error) (any, error) {
 	return Link{URL: url, ExpiresAt: a.Operators.Now().Add(operator.SetupLife)}, err
+}
+
+func (a *Admin) remove(ctx context.Context, r Request) (any, error) {
+	if err := a.Operators.Remove(ctx, a.Account.ID, r.Email, actor); err != nil {
+		return nil, err
+	}
+	return a.operators(ctx, r)
+}
+
+func (a *Admin) operators(ctx context.Context, _ Request) (any, error) {
+	all, err := a.Operators.Store.Operators(ctx, a.Account.ID)
+	out := make([]Operator, len(all))
+	for i, o := range all {
+		out[i] = Operator{o.Email, o.CreatedAt}
+	}
+	return out, err
 }
 
 func (a *Admin) rotatePush(ctx context.Context, _ Request) (any, error) {

@@ -134,6 +134,9 @@ func (c *console) routes() []route {
 
 		{"POST", "/signout", signedIn, c.signedIn(c.signOut)},
 		{"GET", "/account", signedIn, c.signedIn(c.accountPage)},
+		{"POST", "/operators/invite", signedIn, c.onOperator("invite an operator", c.inviteOperator)},
+		{"POST", "/operators/reset", signedIn, c.onOperator("set an operator up anew", c.resetOperator)},
+		{"POST", "/operators/remove", signedIn, c.onOperator("remove an operator", c.removeOperator)},
 		{"GET", "/{$}", signedIn, c.signedIn(c.applicationsPage)},
 		{"GET", "/applications/new", signedIn, c.signedIn(c.newApplicationPage)},
 		{"POST", "/applications", signedIn, c.signedIn(c.createApplication)},

@@ -119,20 +119,3 @@ func (c *console) approvalPage(w http.ResponseWriter, r *http.Request, ses opera
 		Page: approvalDetail{App: app, Tab: "approvals", Approval: a, Tries: tries, Max: listMax},
 	})
 }
-
-// account is the page's own part.
-type account struct {
-	Session operator.Session
-	Rows    []entry
-	Max     int
-}
-
-func (c *console) accountPage(w http.ResponseWriter, r *http.Request, ses operator.Session) error {
-	records, err := c.Lists.AccountAudit(r.Context(), ses.Operator.AccountID, listMax)
-	if err != nil {
-		return err
-	}
-	return c.render(w, http.StatusOK, "account", view{
-		Title: "Account", Nav: "account", Operator: ses.Operator, Page: account{Session: ses, Rows: entries(records, ses), Max: listMax},
-	})
-}

@@ -12,7 +12,7 @@ import (
 	"countersign.dev/internal/tenant/operator"
 )
 
-// This file owns the two pages on which the first operator is set up.
+// This file owns the two pages on which an operator is set up.
 
 // setupForm is the first page's own part.
 type setupForm struct {
@@ -33,7 +33,7 @@ func (c *console) setupPage(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (c *console) renderSetup(w http.ResponseWriter, status int, f setupForm) error {
-	return c.render(w, status, "setup", view{Title: "Set up the first operator", Page: f})
+	return c.render(w, status, "setup", view{Title: "Set up an operator", Page: f})
 }
 
 func (c *console) setupBegin(w http.ResponseWriter, r *http.Request) error {
@@ -54,6 +54,8 @@ func (c *console) setupBegin(w http.ResponseWriter, r *http.Request) error {
 		return c.renderSetup(w, http.StatusGone, again)
 	case errors.Is(err, operator.ErrEmail):
 		again.EmailError = operator.ErrEmail.Detail
+	case errors.Is(err, operator.ErrInvited):
+		again.EmailError = operator.ErrInvited.Detail
 	case errors.Is(err, operator.ErrPassword):
 		again.PasswordError = operator.ErrPassword.Detail
 	default:

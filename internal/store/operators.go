@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -176,10 +177,44 @@ func (s *Store) KeepSetupLink(ctx context.Context, hash, accountID string, expir
 	})
 }
 
-// SetupLink returns the account that a live link is for.
-func (s *Store) SetupLink(ctx context.Context, hash string, now time.Time) (accountID string, err error) {
-	err = s.queryRow(ctx, `SELECT account_id FROM setup_links WHERE hash = $1 AND used_at = 0 AND expires_at > $2`, hash, ms(now)).Scan(&accountID)
-	return accountID, missing(err, operator.ErrSetup)
+// KeepInvitation keeps a link for an address, in place of an older one for it. Links that are used or over leave.
+func (s *Store) KeepInvitation(ctx context.Context, link operator.Link, now time.Time, rec audit.Record) error {
+	return s.write(ctx, func(t *tx) error {
+		if err := t.hold("set up " + link.AccountID); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `DELETE FROM setup_links WHERE account_id = $1 AND (email = $2 OR used_at > 0 OR expires_at <= $3)`,
+			link.AccountID, link.Email, ms(now)); err != nil {
+			return fmt.Errorf("end older links: %w", err)
+		}
+		var n int64
+		var err error
+		refusal := operator.ErrExists
+		if link.OperatorID == "" {
+			n, err = t.exec(ctx, `INSERT INTO setup_links (hash, account_id, email, expires_at) SELECT $1, id, $3, $4 FROM accounts
+				WHERE id = $2 AND NOT EXISTS (SELECT 1 FROM operators o WHERE o.email_folded = $3)`, link.Hash, link.AccountID, link.Email, ms(link.ExpiresAt))
+		} else {
+			refusal = operator.ErrOperator
+			n, err = t.exec(ctx, `INSERT INTO setup_links (hash, account_id, email, expires_at, operator_id) SELECT $1, o.account_id, o.email_folded, $4, o.id FROM operators o
+				WHERE o.account_id = $2 AND o.email_folded = $3 AND o.id = $5 AND o.password_hash <> ''`, link.Hash, link.AccountID, link.Email, ms(link.ExpiresAt), link.OperatorID)
+		}
+		if err != nil {
+			return fmt.Errorf("insert invitation: %w", err)
+		}
+		if n == 0 {
+			return refusal
+		}
+		return t.record(ctx, rec)
+	})
+}
+
+// SetupLink returns a live link.
+func (s *Store) SetupLink(ctx context.Context, hash string, now time.Time) (link operator.Link, err error) {
+	var expires int64
+	err = s.queryRow(ctx, `SELECT hash, account_id, email, operator_id, expires_at FROM setup_links WHERE hash = $1 AND used_at = 0 AND expires_at > $2`, hash, ms(now)).
+		Scan(&link.Hash, &link.AccountID, &link.Email, &link.OperatorID, &expires)
+	link.ExpiresAt = fromMS(expires)
+	return link, missing(err, operator.ErrSetup)
 }
 
 // CreateOperator spends the link and keeps the operator.
@@ -188,8 +223,8 @@ func (s *Store) CreateOperator(ctx context.Context, linkHash string, op operator
 		if err := t.hold("set up " + op.AccountID); err != nil {
 			return err
 		}
-		n, err := t.exec(ctx, `UPDATE setup_links SET used_at = $2 WHERE hash = $3 AND account_id = $1 AND used_at = 0 AND expires_at > $2 AND `+nobodySetUp,
-			op.AccountID, ms(op.CreatedAt), linkHash)
+		n, err := t.exec(ctx, `UPDATE setup_links SET used_at = $2 WHERE hash = $3 AND account_id = $1 AND used_at = 0 AND expires_at > $2 AND operator_id = ''
+			AND (email = $4 OR email = '' AND `+nobodySetUp+`)`, op.AccountID, ms(op.CreatedAt), linkHash, op.EmailFolded)
 		if err != nil {
 			return fmt.Errorf("spend set-up link: %w", err)
 		}
@@ -205,5 +240,79 @@ func (s *Store) CreateOperator(ctx context.Context, linkHash string, op operator
 			return operator.ErrEmail
 		}
 		return t.openOperatorSession(ctx, ses, rec)
+	})
+}
+
+// ResetOperator spends the link and sets the operator up anew. The steps of the new app begin with the one that was just accepted.
+func (s *Store) ResetOperator(ctx context.Context, linkHash string, op operator.Stored, ses operator.Session, rec audit.Record) error {
+	return s.write(ctx, func(t *tx) error {
+		if err := t.hold("set up " + op.AccountID); err != nil {
+			return err
+		}
+		n, err := t.exec(ctx, `UPDATE setup_links SET used_at = $2 WHERE hash = $3 AND account_id = $1 AND operator_id = $4 AND used_at = 0 AND expires_at > $2`,
+			op.AccountID, ms(ses.CreatedAt), linkHash, op.ID)
+		if err == nil && n > 0 {
+			n, err = t.exec(ctx, `UPDATE operators SET password_hash = $1, totp = $2, totp_step = $3 WHERE id = $4 AND account_id = $5 AND password_hash <> ''`,
+				op.PasswordHash, op.TOTP, op.TOTPStep, op.ID, op.AccountID)
+		}
+		if err != nil {
+			return fmt.Errorf("reset operator: %w", err)
+		}
+		if n == 0 {
+			return operator.ErrSetup
+		}
+		if err := t.endOperatorSessions(ctx, op.ID); err != nil {
+			return err
+		}
+		return t.openOperatorSession(ctx, ses, rec)
+	})
+}
+
+// endOperatorSessions ends every session of an operator, and what wrong tries made them wait for.
+func (t *tx) endOperatorSessions(ctx context.Context, id string) error {
+	if _, err := t.exec(ctx, `DELETE FROM operator_sessions WHERE operator_id = $1`, id); err != nil {
+		return fmt.Errorf("end sessions: %w", err)
+	}
+	if _, err := t.exec(ctx, `DELETE FROM budgets WHERE subject = $1`, operatorBudget(id)); err != nil {
+		return fmt.Errorf("reset budget: %w", err)
+	}
+	return nil
+}
+
+// Operators returns the account's operators with a password, oldest first.
+func (s *Store) Operators(ctx context.Context, accountID string) ([]operator.Operator, error) {
+	rows, err := s.query(ctx, `SELECT id, account_id, email, created_at FROM operators WHERE account_id = $1 AND password_hash <> '' ORDER BY created_at, id`, accountID)
+	return collect(rows, err, func(r scanner) (o operator.Operator, err error) {
+		var created int64
+		err = r.Scan(&o.ID, &o.AccountID, &o.Email, &created)
+		o.CreatedAt = fromMS(created)
+		return o, err
+	})
+}
+
+// RemoveOperator removes an operator with their sessions and links, unless nobody else is left. Who removes waits for each other, so two
+// of them cannot remove one another.
+func (s *Store) RemoveOperator(ctx context.Context, accountID, operatorID string, rec audit.Record) error {
+	return s.write(ctx, func(t *tx) error {
+		if err := t.hold("set up " + accountID); err != nil {
+			return err
+		}
+		if err := t.endOperatorSessions(ctx, operatorID); err != nil {
+			return err
+		}
+		if _, err := t.exec(ctx, `DELETE FROM setup_links WHERE account_id = $1 AND operator_id = $2`, accountID, operatorID); err != nil {
+			return fmt.Errorf("end links: %w", err)
+		}
+		n, err := t.exec(ctx, `DELETE FROM operators WHERE id = $2 AND account_id = $1 AND password_hash <> ''
+			AND EXISTS (SELECT 1 FROM operators o WHERE o.account_id = $1 AND o.password_hash <> '' AND o.id <> $2)`, accountID, operatorID)
+		if err != nil {
+			return fmt.Errorf("remove operator: %w", err)
+		}
+		if n == 0 {
+			var one int
+			err := t.queryRow(ctx, `SELECT 1 FROM operators WHERE id = $1 AND account_id = $2`, operatorID, accountID).Scan(&one)
+			return cmp.Or(missing(err, operator.ErrOperator), error(operator.ErrLast)) // what was deleted above is undone
+		}
+		return t.record(ctx, rec)
 	})
 }

@@ -34,6 +34,7 @@ var scansAllowed = map[string]string{
 	"SCAN jobs":                                               "when a callback is turned off, which ends what is held too; an index for that would cost every decision",
 	"SCAN app":                                                "the applications that have jobs, a step in the index for each",
 
+	"SCAN operators": "a handful of rows, when an operator looks at them",
 	"SCAN seal_keys": "a handful of rows, when one of them leaves",
 	"SCAN seal_keys USING COVERING INDEX sqlite_autoindex_seal_keys_1": "a handful of rows, when they are wrapped anew",
 	"SCAN applications USING INDEX applications_struck":                "of those, few are struck; when somebody asks",

@@ -19,6 +19,9 @@ var operatorTests = []test{
 	{"a set-up link makes one operator", testSetupLink},
 	{"INV-1 a set-up link", testINV1SetupLink},
 	{"an address belongs to one operator", testOperatorAddress},
+	{"an invitation is for one address", testInvitation},
+	{"INV-1 an operator is set up anew once, and signed out elsewhere", testResetOperator},
+	{"the last operator stays", testRemoveOperator},
 	{"INV-2 tries of an operator", testINV2Operator},
 	{"INV-1 a step of an operator", testINV1OperatorStep},
 	{"sessions of operators", testOperatorSessions},
@@ -60,9 +63,9 @@ func testSetupLink(t *testing.T, f *fixture) {
 	must(t, keep("newer"))
 	_, err := f.Store.SetupLink(t.Context(), "older", f.now())
 	wantErr(t, "the older link", err, operator.ErrSetup)
-	id, err := f.Store.SetupLink(t.Context(), "newer", end.Add(-time.Millisecond))
+	link, err := f.Store.SetupLink(t.Context(), "newer", end.Add(-time.Millisecond))
 	must(t, err)
-	same(t, "the link's account", id, f.Account.ID)
+	same(t, "the link", link, operator.Link{Hash: "newer", AccountID: f.Account.ID, ExpiresAt: end})
 	_, err = f.Store.SetupLink(t.Context(), "newer", end)
 	wantErr(t, "a link exactly at its end", err, operator.ErrSetup)
 
@@ -106,6 +109,100 @@ func testOperatorAddress(t *testing.T, f *fixture) {
 	before := f.state(t, "operators", "operator_sessions", "setup_links")
 	wantErr(t, "an address that another operator has", f.Store.CreateOperator(t.Context(), "far", op, f.session(op, "s"), f.account(far.AccountID)), operator.ErrEmail)
 	sameState(t, "after it", f.state(t, "operators", "operator_sessions", "setup_links"), before)
+}
+
+// invite keeps a link for an address; with an operator's id it sets that one up anew.
+func (f *fixture) invite(hash, email, operatorID string) error {
+	return f.Store.KeepInvitation(context.Background(), operator.Link{
+		Hash: hash, AccountID: f.Account.ID, Email: email, OperatorID: operatorID, ExpiresAt: f.now().Add(time.Hour),
+	}, f.now(), f.account(f.Account.ID))
+}
+
+func testInvitation(t *testing.T, f *fixture) {
+	op := f.operator(t)
+	wantErr(t, "an address that an operator has", f.invite("taken", op.EmailFolded, ""), operator.ErrExists)
+	must(t, f.invite("older", "ben@example.com", ""))
+	must(t, f.invite("newer", "ben@example.com", ""))
+	must(t, f.invite("beside", "eve@example.com", ""))
+	_, err := f.Store.SetupLink(t.Context(), "older", f.now())
+	wantErr(t, "the older link for an address", err, operator.ErrSetup)
+	link, err := f.Store.SetupLink(t.Context(), "newer", f.now())
+	must(t, err)
+	same(t, "the link", link, operator.Link{Hash: "newer", AccountID: f.Account.ID, Email: "ben@example.com", ExpiresAt: f.now().Add(time.Hour)})
+	create := func(hash, email string) error {
+		made := f.stored(email)
+		return f.Store.CreateOperator(context.Background(), hash, made, f.session(made, made.ID), f.account(f.Account.ID))
+	}
+	wantErr(t, "another address", create("newer", "eve@example.com"), operator.ErrSetup)
+	wantErr(t, "by a link to set somebody up anew", func() error {
+		must(t, f.invite("anew", op.EmailFolded, op.ID))
+		return create("anew", op.EmailFolded)
+	}(), operator.ErrSetup)
+	wantTally(t, together(many, func(int) error { return create("newer", "ben@example.com") }), map[error]int{nil: 1, operator.ErrSetup: many - 1})
+	all, err := f.Store.Operators(t.Context(), f.Account.ID)
+	must(t, err)
+	same(t, "operators", len(all), 2)
+	far := f.otherAccount(t, "Far")
+	all, err = f.Store.Operators(t.Context(), far.AccountID)
+	must(t, err)
+	same(t, "operators of another account (INV-11)", len(all), 0)
+
+	f.Clock.Advance(time.Hour)
+	must(t, f.invite("later", "kim@example.com", ""))
+	same(t, "links kept", len(must1(f.Rows(t.Context(), "setup_links"))), 1)
+}
+
+func testResetOperator(t *testing.T, f *fixture) {
+	op := f.operator(t)
+	wantErr(t, "an operator who is not there", f.invite("l", "nobody@example.com", "nobody"), operator.ErrOperator)
+	wantErr(t, "another one's address", f.invite("l", "eve@example.com", op.ID), operator.ErrOperator)
+	must(t, f.invite("anew", op.EmailFolded, op.ID))
+	must1(f.Store.ReserveOperatorTry(t.Context(), op.ID, f.now()))
+	fresh := op
+	fresh.PasswordHash, fresh.TOTP, fresh.TOTPStep = "other", []byte{3}, 1 // another app's steps may be behind
+	reset := func(hash string, op operator.Stored) error {
+		return f.Store.ResetOperator(context.Background(), hash, op, f.session(op, ident.New(f.now())), f.account(f.Account.ID))
+	}
+	other := fresh
+	other.ID = "other"
+	before := f.state(t, "operators", "operator_sessions", "setup_links", "budgets")
+	wantErr(t, "a link for somebody else", reset("anew", other), operator.ErrSetup)
+	wantErr(t, "no link", reset("none", fresh), operator.ErrSetup)
+	sameState(t, "after refusals", f.state(t, "operators", "operator_sessions", "setup_links", "budgets"), before)
+	wantTally(t, together(many, func(int) error { return reset("anew", fresh) }), map[error]int{nil: 1, operator.ErrSetup: many - 1})
+	got, err := f.Store.OperatorByEmail(t.Context(), op.EmailFolded)
+	must(t, err)
+	same(t, "the operator", fmt.Sprint(got), fmt.Sprint(fresh))
+	_, err = f.Store.OperatorSession(t.Context(), "first", f.now().Add(-time.Minute), f.now().Add(-time.Minute), false)
+	wantErr(t, "a session of before", err, operator.ErrSignedOut)
+	same(t, "sessions", len(must1(f.Rows(t.Context(), "operator_sessions"))), 1)
+	same(t, "waits", len(must1(f.Rows(t.Context(), "budgets WHERE subject LIKE 'operator:%' AND wrong > 0"))), 0)
+
+	must(t, f.invite("late", op.EmailFolded, op.ID))
+	f.Clock.Advance(time.Hour)
+	wantErr(t, "a link at its end", reset("late", fresh), operator.ErrSetup)
+}
+
+func testRemoveOperator(t *testing.T, f *fixture) {
+	op := f.operator(t)
+	remove := func(account, id string) error {
+		return f.Store.RemoveOperator(context.Background(), account, id, f.account(f.Account.ID))
+	}
+	before := f.state(t, "operators", "operator_sessions", "setup_links")
+	wantErr(t, "the last", remove(f.Account.ID, op.ID), operator.ErrLast)
+	wantErr(t, "nobody", remove(f.Account.ID, "nobody"), operator.ErrOperator)
+	wantErr(t, "one of another account (INV-11)", remove(f.otherAccount(t, "Far").AccountID, op.ID), operator.ErrOperator)
+	sameState(t, "after refusals", f.state(t, "operators", "operator_sessions", "setup_links"), before)
+	ben := f.stored("ben@example.com")
+	must(t, f.invite("ben", ben.EmailFolded, ""))
+	must(t, f.Store.CreateOperator(t.Context(), "ben", ben, f.session(ben, "bens"), f.account(f.Account.ID)))
+	must(t, f.invite("anew", op.EmailFolded, op.ID))
+	must(t, f.invite("bens anew", ben.EmailFolded, ben.ID))
+	errs := together(2, func(i int) error { return remove(f.Account.ID, []string{op.ID, ben.ID}[i]) }) // each removes the other
+	wantTally(t, errs, map[error]int{nil: 1, operator.ErrLast: 1})
+	same(t, "operators", len(must1(f.Rows(t.Context(), "operators"))), 1)
+	same(t, "sessions", len(must1(f.Rows(t.Context(), "operator_sessions"))), 1)
+	same(t, "links", len(must1(f.Rows(t.Context(), "setup_links WHERE operator_id <> ''"))), 1)
 }
 
 func testINV2Operator(t *testing.T, f *fixture) {

@@ -1,7 +1,7 @@
 // Package operator owns the people who run an account's applications: how they
 // are set up, sign in, stay signed in, and prove again who they are (T-53).
 //
-//	set-up link → e-mail, password, app code → operator
+//	set-up link → e-mail, password, app code → operator, or the same one set up anew
 //	e-mail + password + app code → session (15 minutes idle, 8 hours at most)
 //
 // Every sign-in, and so every step-up, takes both factors and gives a new
@@ -36,6 +36,10 @@ var (
 	ErrSetup     = fault.New(fault.Gone, "setup-invalid", "This set-up link was used already, is older than a day, or is mistyped. Ask whoever runs the server for a new one.")
 	ErrSetupCode = fault.New(fault.Invalid, "setup-code-wrong", "That is not the code the app shows now. Type the newest one.")
 	ErrSetUp     = fault.New(fault.Conflict, "operator-exists", "This account has an operator already, so there is nothing to set up.")
+	ErrExists    = fault.New(fault.Conflict, "operator-invited", "An operator has that e-mail address already. Set them up anew instead.")
+	ErrOperator  = fault.New(fault.NotFound, "operator-unknown", "There is no operator with that e-mail address.")
+	ErrLast      = fault.New(fault.Conflict, "operator-last", "That is the only operator. Invite another one first, or nobody can use the console.")
+	ErrInvited   = fault.New(fault.Invalid, "email-other", "This link was made for another e-mail address. Type that one.")
 	ErrEmail     = fault.New(fault.Invalid, "email-invalid", "That is not an e-mail address that can be used here.")
 	ErrPassword  = fault.New(fault.Invalid, "password-invalid", "A password has 12 to 256 characters, and is not the e-mail address.")
 )
@@ -81,6 +85,14 @@ type Stored struct {
 	TOTPStep     int64  // highest accepted
 }
 
+// Link is a set-up link as it is kept.
+type Link struct {
+	Hash, AccountID string
+	Email           string // folded, whom it is for; "" for the account's first operator, whoever that is
+	OperatorID      string // who is set up anew; "" makes a new operator
+	ExpiresAt       time.Time
+}
+
 // Store is what this package needs to keep.
 type Store interface {
 	// OperatorByEmail returns the operator with that folded address, or a zero Stored when nobody has it.
@@ -105,11 +117,20 @@ type Store interface {
 	OperatorExists(ctx context.Context, accountID string) (bool, error)
 	// KeepSetupLink keeps a link unless the account has an operator with a password: ErrSetUp.
 	KeepSetupLink(ctx context.Context, hash, accountID string, expires time.Time, rec audit.Record) error
-	// SetupLink returns the account that a live link is for, or ErrSetup.
-	SetupLink(ctx context.Context, hash string, now time.Time) (accountID string, err error)
+	// KeepInvitation keeps a link for an address, in place of an older one for it: ErrExists when an operator has the address, or
+	// ErrOperator when the operator whom it is to set up anew is not there.
+	KeepInvitation(ctx context.Context, link Link, now time.Time, rec audit.Record) error
+	// SetupLink returns a live link, or ErrSetup.
+	SetupLink(ctx context.Context, hash string, now time.Time) (Link, error)
 	// CreateOperator spends the link in one conditional statement, keeps the operator and the session. It reports ErrSetup, or
 	// ErrEmail for an address that another operator has.
 	CreateOperator(ctx context.Context, linkHash string, op Stored, ses Session, rec audit.Record) error
+	// ResetOperator spends the link, gives the operator another password and app, and ends every session and wait of theirs but ses. ErrSetup.
+	ResetOperator(ctx context.Context, linkHash string, op Stored, ses Session, rec audit.Record) error
+	// Operators returns the account's operators with a password, oldest first.
+	Operators(ctx context.Context, accountID string) ([]Operator, error)
+	// RemoveOperator removes one with their sessions and links, unless nobody else is left: ErrLast, or ErrOperator.
+	RemoveOperator(ctx context.Context, accountID, operatorID string, rec audit.Record) error
 }
 
 // Config is what a Service is made of.

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/servertest"
@@ -260,6 +263,104 @@ func TestSetupLinkWorksOnce(t *testing.T) {
 	want(t, "the link a third time", err, operator.ErrSetup)
 	_, err = p.ops.SetupLink(t.Context())
 	want(t, "a link when there is an operator", err, operator.ErrSetUp)
+}
+
+// An operator invites another by address; each is set up anew by a link that only replaces what they had when it is used.
+func TestInviteAndReset(t *testing.T) {
+	p := setUp(t)
+	_, err := p.ops.Invite(t.Context(), p.Account.ID, "ben", "command")
+	want(t, "no address", err, operator.ErrEmail)
+	_, err = p.ops.Invite(t.Context(), p.Account.ID, strings.ToUpper(email), "command")
+	want(t, "an operator's address", err, operator.ErrExists)
+	_, err = p.ops.Reset(t.Context(), p.Account.ID, "ben@example.com", "command")
+	want(t, "nobody set up anew", err, operator.ErrOperator)
+	_, err = p.ops.Reset(t.Context(), "another account", email, "command")
+	want(t, "another account's operator (INV-11)", err, operator.ErrOperator)
+
+	link := func(url string, err error) (token string) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, token, _ = strings.Cut(url, "http://localhost:8303/setup#")
+		return token
+	}
+	ben := &person{Server: p.Server, ops: p.ops}
+	invitation := link(p.ops.Invite(t.Context(), p.Account.ID, "Ben@example.com", "operator:x"))
+	_, err = p.ops.Begin(t.Context(), invitation, "eve@example.com", password)
+	want(t, "an invitation for somebody else", err, operator.ErrInvited)
+	draft, err := p.ops.Begin(t.Context(), invitation, "ben@EXAMPLE.com", password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ben.secret = decode(t, draft.Secret)
+	if _, err := p.ops.Finish(t.Context(), draft.Sealed, ben.code()); err != nil {
+		t.Fatal(err)
+	}
+
+	old, err := p.ops.SignIn(t.Context(), email, password, p.code())
+	if err != nil {
+		t.Fatal(err)
+	}
+	anew := link(p.ops.Reset(t.Context(), p.Account.ID, email, "operator:ben"))
+	const other = "another horse battery"
+	if draft, err = p.ops.Begin(t.Context(), anew, email, other); err != nil {
+		t.Fatal(err)
+	}
+	p.Clock.Advance(time.Minute)
+	if _, err := p.ops.SignIn(t.Context(), email, password, p.code()); err != nil {
+		t.Error("before the link is used the old ones work:", err)
+	}
+	fresh := &person{Server: p.Server, ops: p.ops, secret: decode(t, draft.Secret)}
+	token, err := p.ops.Finish(t.Context(), draft.Sealed, fresh.code())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.ops.Session(t.Context(), old, true)
+	want(t, "a session of before", err, operator.ErrSignedOut)
+	ses, err := p.ops.Session(t.Context(), token, true)
+	if err != nil || ses.Operator.Email != email {
+		t.Errorf("%+v, %v", ses, err)
+	}
+	p.Clock.Advance(time.Minute)
+	_, err = p.ops.SignIn(t.Context(), email, password, p.code())
+	want(t, "the old password and app", err, operator.ErrSignIn)
+	_, err = p.ops.SignIn(t.Context(), email, other, p.code())
+	want(t, "the old app", err, operator.ErrSignIn)
+	if _, err := p.ops.SignIn(t.Context(), email, other, fresh.code()); err != nil {
+		t.Error("the new ones:", err)
+	}
+	_, err = p.ops.Finish(t.Context(), draft.Sealed, fresh.code())
+	want(t, "the link once more", err, operator.ErrSetup)
+
+	late := link(p.ops.Reset(t.Context(), p.Account.ID, email, "command"))
+	if err := p.ops.Remove(t.Context(), p.Account.ID, email, "command"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.ops.Begin(t.Context(), late, email, other)
+	want(t, "a link for who was removed", err, operator.ErrSetup)
+	_, err = p.ops.Session(t.Context(), token, true)
+	want(t, "a session of who was removed", err, operator.ErrSignedOut)
+	want(t, "the last operator", p.ops.Remove(t.Context(), p.Account.ID, "ben@example.com", "command"), operator.ErrLast)
+	records, err := p.Store.AccountAudit(t.Context(), p.Account.ID, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var did []string
+	for _, rec := range records {
+		if !strings.Contains(rec.Action, "signed") {
+			who, _, _ := strings.Cut(rec.Actor, ":")
+			did = append(did, who+" "+rec.Action+" "+rec.Note)
+		}
+	}
+	slices.Sort(did)              // those of one moment are in no order
+	if diff := cmp.Diff([]string{ // INV-10
+		"command operator.removed Ana@Example.com", "command operator.reset_link_made Ana@Example.com", "operator operator.created Ana@Example.com",
+		"operator operator.created ben@EXAMPLE.com", "operator operator.invited Ben@example.com", "operator operator.reset Ana@Example.com",
+		"operator operator.reset_link_made Ana@Example.com", "system operator.setup_link_made ",
+	}, did); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // INV-1: however many finish at once, one link makes one operator.

@@ -14,7 +14,7 @@ import (
 	"countersign.dev/internal/tenant"
 )
 
-// This file owns the way to the first operator. Between its two pages nothing is kept: what was entered travels
+// This file owns the way to an operator: the first, those who are invited, and those who are set up anew. Between its two pages nothing is kept: what was entered travels
 // sealed through the browser, and the link is spent when the operator is made.
 
 // Exists reports whether the account has an operator, so that somebody can use the console.
@@ -29,6 +29,57 @@ func (s *Service) SetupLink(ctx context.Context) (string, error) {
 	rec := audit.New(now, "", "system", "operator.setup_link_made", "account:"+s.AccountID)
 	rec.AccountID = s.AccountID
 	if err := s.Store.KeepSetupLink(ctx, s.linkHash(token), s.AccountID, now.Add(SetupLife), rec); err != nil {
+		return "", err
+	}
+	return s.URL + "/setup#" + token, nil
+}
+
+// Invite makes a link with which a new operator with that address can be set up, once, within SetupLife. Errors: ErrEmail, ErrExists.
+func (s *Service) Invite(ctx context.Context, accountID, email, actor string) (url string, err error) {
+	email, ok := tenant.ParseEmail(email)
+	if !ok {
+		return "", ErrEmail
+	}
+	rec := audit.New(s.Now(), "", actor, "operator.invited", "account:"+accountID).Noting(email)
+	return s.linkFor(ctx, Link{AccountID: accountID, Email: fold(email)}, rec)
+}
+
+// Reset makes a link with which an operator chooses a new password and app. The old ones work until it is used, so that nobody is
+// locked out by a link that never arrives. ErrOperator.
+func (s *Service) Reset(ctx context.Context, accountID, email, actor string) (url string, err error) {
+	op, err := s.find(ctx, accountID, email)
+	if err != nil {
+		return "", err
+	}
+	rec := audit.New(s.Now(), "", actor, "operator.reset_link_made", "operator:"+op.ID).Noting(op.Email)
+	return s.linkFor(ctx, Link{AccountID: accountID, Email: fold(op.Email), OperatorID: op.ID}, rec)
+}
+
+// Remove ends an operator and every session of theirs. Errors: ErrOperator, ErrLast.
+func (s *Service) Remove(ctx context.Context, accountID, email, actor string) error {
+	op, err := s.find(ctx, accountID, email)
+	if err != nil {
+		return err
+	}
+	rec := audit.New(s.Now(), "", actor, "operator.removed", "operator:"+op.ID).Noting(op.Email)
+	rec.AccountID = accountID
+	return s.Store.RemoveOperator(ctx, accountID, op.ID, rec)
+}
+
+// find returns the account's operator with that address.
+func (s *Service) find(ctx context.Context, accountID, email string) (Stored, error) {
+	op, err := s.Store.OperatorByEmail(ctx, fold(email))
+	if err == nil && (op.ID == "" || op.AccountID != accountID || op.PasswordHash == "") {
+		err = ErrOperator
+	}
+	return op, err
+}
+
+func (s *Service) linkFor(ctx context.Context, link Link, rec audit.Record) (url string, err error) {
+	token, now := newToken(), s.Now()
+	link.Hash, link.ExpiresAt = s.linkHash(token), now.Add(SetupLife)
+	rec.AccountID = link.AccountID
+	if err := s.Store.KeepInvitation(ctx, link, now, rec); err != nil {
 		return "", err
 	}
 	return s.URL + "/setup#" + token, nil
@@ -52,6 +103,7 @@ type draft struct {
 	Email        string
 	PasswordHash string
 	Secret       []byte
+	Reset        bool // the operator is there already
 }
 
 const draftContext = "operator set-up draft"
@@ -59,7 +111,7 @@ const draftContext = "operator set-up draft"
 // Begin checks a live link's token, the address and the new password, and makes the app's secret.
 func (s *Service) Begin(ctx context.Context, linkToken, email, password string) (Draft, error) {
 	now, hash := s.Now(), s.linkHash(strings.TrimSpace(linkToken))
-	accountID, err := s.Store.SetupLink(ctx, hash, now)
+	link, err := s.Store.SetupLink(ctx, hash, now)
 	if err != nil {
 		return Draft{}, err
 	}
@@ -67,10 +119,16 @@ func (s *Service) Begin(ctx context.Context, linkToken, email, password string) 
 	if !ok {
 		return Draft{}, ErrEmail
 	}
+	if link.Email != "" && link.Email != fold(email) {
+		return Draft{}, ErrInvited
+	}
 	if err := checkNewPassword(password, email); err != nil {
 		return Draft{}, err
 	}
-	d := draft{LinkHash: hash, AccountID: accountID, ID: ident.New(now), Email: email, Secret: make([]byte, secretSize)}
+	d := draft{LinkHash: hash, AccountID: link.AccountID, ID: ident.New(now), Email: email, Secret: make([]byte, secretSize)}
+	if d.Reset = link.OperatorID != ""; d.Reset {
+		d.ID = link.OperatorID
+	}
 	rand.Read(d.Secret)
 	if d.PasswordHash, err = s.hashPassword(ctx, password); err != nil {
 		return Draft{}, err
@@ -91,7 +149,7 @@ func (s *Service) Resume(sealed string) (Draft, error) {
 	return d.shown(sealed), nil
 }
 
-// Finish makes the operator when the code is right, and signs them in. Errors: ErrSetupCode, ErrSetup.
+// Finish makes the operator, or sets them up anew, when the code is right, and signs them in. Errors: ErrSetupCode, ErrSetup.
 func (s *Service) Finish(ctx context.Context, sealed, code string) (token string, err error) {
 	d, err := s.open(sealed)
 	if err != nil {
@@ -107,9 +165,13 @@ func (s *Service) Finish(ctx context.Context, sealed, code string) (token string
 		EmailFolded: fold(d.Email), PasswordHash: d.PasswordHash, TOTP: s.Ring.Seal(totpContext(d.ID), d.Secret), TOTPStep: step,
 	}
 	token, ses := s.newSession(op.Operator, now)
-	rec := audit.New(now, "", "operator:"+op.ID, "operator.created", "operator:"+op.ID).Noting(op.Email)
+	keep, act := s.Store.CreateOperator, "operator.created"
+	if d.Reset {
+		keep, act = s.Store.ResetOperator, "operator.reset"
+	}
+	rec := audit.New(now, "", "operator:"+op.ID, act, "operator:"+op.ID).Noting(op.Email)
 	rec.AccountID = op.AccountID
-	if err := s.Store.CreateOperator(ctx, d.LinkHash, op, ses, rec); err != nil {
+	if err := keep(ctx, d.LinkHash, op, ses, rec); err != nil {
 		return "", err
 	}
 	return token, nil
