@@ -10,7 +10,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -20,9 +22,22 @@ import (
 	"countersign.dev/internal/terminal"
 )
 
+// How often programs are killed. script/soak asks for more.
+var (
+	crashes = number("COUNTERSIGN_KILLS", 40)      // of `dev`
+	outages = number("COUNTERSIGN_KILLS", 2*8) / 2 // of a deployment's server, and as many of its PostgreSQL
+)
+
+// number is what a variable of the environment says, or without it usual.
+func number(variable string, usual int) int {
+	n, err := strconv.Atoi(os.Getenv(variable))
+	if err != nil || n < 1 {
+		return usual
+	}
+	return n
+}
+
 const (
-	crashes      = 40 // of `dev`
-	outages      = 8  // of a deployment's server, and as many of its PostgreSQL
 	crashWorkers = 6
 	// callbacksWithin is longer than a job's lease: deliveries that died with a process are found when it ends.
 	callbacksWithin = 100 * time.Second
@@ -168,11 +183,10 @@ func (l *ledger) wait(ctx context.Context) bool {
 // waitFor returns after n acknowledgements.
 func (l *ledger) waitFor(n int) {
 	l.t.Helper()
-	deadline := time.After(waitWithin)
 	for range n {
 		select {
 		case <-l.acknowledged:
-		case <-deadline:
+		case <-time.After(3 * waitWithin):
 			l.t.Fatalf("the clients get nothing done\n%s", l.d.stderr)
 		}
 	}

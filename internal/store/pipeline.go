@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,6 +17,7 @@ import (
 type pgTransaction struct {
 	conn     *pgx.Conn
 	prepared map[string]bool // on conn
+	end      time.Time       // then it is cut off, whatever it does
 	waiting  []flight
 	begun    bool // something was sent
 	careful  bool // nothing waits, so that an error is known to be that of the statement just run
@@ -39,7 +41,16 @@ func onConnection(conn *pgx.Conn, careful bool) *pgTransaction {
 		prepared = map[string]bool{}
 		kept[key] = prepared
 	}
-	return &pgTransaction{conn: conn, prepared: prepared, careful: careful}
+	return &pgTransaction{conn: conn, prepared: prepared, end: time.Now().Add(longest), careful: careful}
+}
+
+// listen gives PostgreSQL some time to say something.
+func (t *pgTransaction) listen() {
+	at := time.Now().Add(silence)
+	if at.After(t.end) {
+		at = t.end
+	}
+	cutOff(t.conn, at)
 }
 
 // prepare sees to it that only statements that are prepared travel together. PostgreSQL would fail to prepare another one
@@ -54,6 +65,7 @@ func (t *pgTransaction) prepare(q string) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
+	t.listen()
 	if _, err := t.conn.Prepare(context.Background(), q, q); err != nil {
 		return fmt.Errorf("prepare %.60q: %w", q, err)
 	}
@@ -69,6 +81,7 @@ func (t *pgTransaction) send() (pgx.BatchResults, error) {
 	for _, f := range sent {
 		batch.Queue(f.sql, f.args...)
 	}
+	t.listen()
 	results := t.conn.SendBatch(context.Background(), batch)
 	for _, f := range sent[:len(sent)-1] {
 		if err := f.answer(results); err != nil {
@@ -179,6 +192,7 @@ func (t *pgTransaction) rollback() error {
 	if !t.begun {
 		return nil
 	}
+	t.listen()
 	_, err := t.conn.Exec(context.Background(), "ROLLBACK")
 	return err
 }

@@ -29,6 +29,7 @@ const (
 	groupMaxPostgres = 32               // closures in one transaction: PostgreSQL is quick with up to 64 savepoints
 	tries            = 5                // how often a closure begins, when others or a restart throw it back
 	longest          = 15 * time.Second // a transaction; then its connection is cut off
+	silence          = 7 * time.Second  // until an answer within one, likewise: longer than PostgreSQL waits for a lock (settings)
 	longestRead      = 5 * time.Second  // a read, likewise
 	reachable        = 3 * time.Second  // to get a connection, and to wait for a lane
 )
@@ -37,7 +38,12 @@ const (
 var ErrAway = fault.New(fault.Unavailable, "database-away", "The service cannot reach its database right now. Try again in a moment.").After(time.Second)
 
 // away makes of an error that says why the database could not be used one that says so to who asked.
-func away(err error) error { return fmt.Errorf("%w: %w", ErrAway, err) }
+func away(err error) error {
+	if pgconn.Timeout(err) {
+		err = fmt.Errorf("PostgreSQL fell silent: %w", err)
+	}
+	return fmt.Errorf("%w: %w", ErrAway, err)
+}
 
 type postgres struct{ reads, writes *pgxpool.Pool }
 
@@ -117,9 +123,12 @@ func acquire(ctx context.Context, pool *pgxpool.Pool, longest time.Duration) (*p
 		return nil, nil, err
 	}
 	// What runs pays no heed to its context's end, which would cost the connection; but nothing runs for ever.
-	limit := time.AfterFunc(longest, func() { _ = conn.Conn().PgConn().Conn().SetDeadline(time.Unix(1, 0)) })
-	return conn, func() { limit.Stop(); conn.Release() }, nil
+	cutOff(conn.Conn(), time.Now().Add(longest))
+	return conn, func() { cutOff(conn.Conn(), time.Time{}); conn.Release() }, nil
 }
+
+// cutOff has a connection fail at a moment, whatever waits for it; the zero time means never.
+func cutOff(conn *pgx.Conn, at time.Time) { _ = conn.PgConn().Conn().SetDeadline(at) }
 
 func (db *postgres) query(ctx context.Context, q string, args []any) (rows, error) {
 	for begun, try := time.Now(), 1; ; try++ {
@@ -189,7 +198,7 @@ func (r *pgRows) Close() error {
 func (db *postgres) commit(batch []write) {
 	batch = inTime(batch)
 	if len(batch) == 1 {
-		batch[0].done <- db.alone(batch[0], false)
+		batch[0].done <- busy(db.alone(batch[0], false))
 	}
 	if len(batch) < 2 {
 		return
@@ -211,9 +220,17 @@ func (db *postgres) commit(batch []write) {
 			if errors.Is(err, ErrAway) {
 				gone = err
 			}
-			w.done <- err
+			w.done <- busy(err)
 		}
 	}
+}
+
+// busy makes of a row that another node did not let go in time, perhaps because it fell silent, a database that cannot be used now.
+func busy(err error) error {
+	if isLockTimeout(err) {
+		return away(err)
+	}
+	return err
 }
 
 // inTime refuses what has waited for its lane too long, because the database was away: who asked is not kept waiting by those

@@ -5,10 +5,6 @@ package store_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"net"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,13 +23,13 @@ func TestAway(t *testing.T) {
 	if err := store.Migrate(t.Context(), server.URL("postgres")); err != nil {
 		t.Fatal(err)
 	}
-	wire := newWire(t, filepath.Join(server.Dir(), ".s.PGSQL.5432"))
+	wire := newWire(t, server)
 	for _, c := range []struct {
 		name, url  string
 		away, back func()
 	}{
 		{"gone", server.URL("postgres"), func() { server.Kill(t) }, func() { server.Restart(t) }},
-		{"cut off", fmt.Sprintf("host=127.0.0.1 port=%d user=countersign dbname=postgres sslmode=disable", wire.port), func() { wire.swallow(true) }, func() { wire.swallow(false) }},
+		{"cut off", wire.url, func() { wire.set(swallows) }, func() { wire.set(passes) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := openStore(t, c.url)
@@ -74,59 +70,4 @@ func TestAway(t *testing.T) {
 			}
 		})
 	}
-}
-
-// wire passes connections on to a server, or swallows what comes: what was open ends, and what is opened hears nothing.
-type wire struct {
-	port int
-
-	mu       sync.Mutex
-	swallows bool
-	open     []net.Conn
-}
-
-func newWire(t *testing.T, socket string) *wire {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{port: ln.Addr().(*net.TCPAddr).Port}
-	t.Cleanup(func() { ln.Close(); w.swallow(true) })
-	go func() {
-		for {
-			here, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			w.pass(here, socket)
-		}
-	}()
-	return w
-}
-
-func (w *wire) pass(here net.Conn, socket string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.open = append(w.open, here)
-	if w.swallows {
-		return
-	}
-	there, err := net.Dial("unix", socket)
-	if err != nil {
-		here.Close()
-		return
-	}
-	w.open = append(w.open, there)
-	go func() { io.Copy(there, here); there.Close() }()
-	go func() { io.Copy(here, there); here.Close() }()
-}
-
-func (w *wire) swallow(swallows bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.swallows = swallows
-	for _, c := range w.open {
-		c.Close()
-	}
-	w.open = nil
 }

@@ -3,7 +3,10 @@
 package store
 
 import (
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -73,6 +76,28 @@ func TestLostConnection(t *testing.T) {
 	if err == nil || runs != 1 {
 		t.Errorf("lost at COMMIT: %v after %d runs, want an error after 1", err, runs)
 	}
+	if err := s.write(t.Context(), func(x *tx) error { return x.later(t.Context(), `SELECT 1`) }); err != nil {
+		t.Errorf("the next write: %v", err)
+	}
+}
+
+// TestSilence: a transaction to which PostgreSQL says nothing for long is given up, and its writer told why and that it may try again.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), Config{URL: postgrestest.Database(t, Migrate)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	began := time.Now()
+	err = s.write(t.Context(), func(x *tx) error {
+		_, err := x.exec(t.Context(), `SELECT pg_sleep(60)`)
+		return err
+	})
+	if !errors.Is(err, ErrAway) || !strings.Contains(err.Error(), "PostgreSQL fell silent") {
+		t.Errorf("ended with %v", err)
+	}
+	t.Logf("measured: told after %v", time.Since(began))
 	if err := s.write(t.Context(), func(x *tx) error { return x.later(t.Context(), `SELECT 1`) }); err != nil {
 		t.Errorf("the next write: %v", err)
 	}
