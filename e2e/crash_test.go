@@ -116,6 +116,9 @@ type ledger struct {
 	gate      chan struct{}
 
 	acknowledged chan struct{} // one for each acknowledgement
+
+	sick  bool // the disk fails, and an internal error is no surprise
+	sorry int  // how many there were
 }
 
 func newLedger(t *testing.T, d *dev, key string) *ledger {
@@ -237,7 +240,7 @@ func (l *ledger) newcomer(ctx context.Context, p *phone) (user, bool) {
 
 // lost reports whether a call got no answer. Any answer but success, and that the database is away, fails the test.
 func (l *ledger) lost(what string, err error) bool {
-	if err != nil && !isLost(err) {
+	if err != nil && !l.isLost(err) {
 		l.t.Errorf("%s: %v", what, err)
 	}
 	return err != nil
@@ -254,7 +257,7 @@ func (l *ledger) verify(ctx context.Context, u user, p *phone) {
 	unsure := false
 	for range 2 {
 		err := l.client.VerifyCode(ctx, s.user, s.code)
-		for isLost(err) && l.wait(ctx) {
+		for l.isLost(err) && l.wait(ctx) {
 			unsure = true
 			err = l.client.VerifyCode(ctx, s.user, s.code)
 		}
@@ -277,10 +280,15 @@ func (l *ledger) verify(ctx context.Context, u user, p *phone) {
 
 // isLost reports whether nobody can know what became of a call: there was no answer, or the server could not reach its database
 // or lost it.
-func isLost(err error) bool {
+func (l *ledger) isLost(err error) bool {
 	var refused *client.Error
 	var problem *terminal.Problem
 	switch {
+	case l.sick && (errors.As(err, &refused) && refused.Status == http.StatusInternalServerError || errors.As(err, &problem) && problem.Status == http.StatusInternalServerError):
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.sorry++
+		return true
 	case errors.As(err, &refused):
 		return refused.Status == http.StatusServiceUnavailable && refused.Code == "60000" && refused.RetryAfter > 0
 	case errors.As(err, &problem):

@@ -15,6 +15,7 @@
 //	callback_test.go  a receiver that fails                         tenants_test.go   two applications, one hostile
 //	accept_*_test.go  the acceptance list of the log-in, line by line; its table is docs/acceptance.md, made by ./acceptance
 //	serve_test.go     `countersign serve`: two nodes on PostgreSQL, certificates, nginx in front, restarts under load
+//	disk_test.go      a disk that is full, or fails to flush
 //	nodes_test.go     three nodes, one of which dies in each step of a log-in
 //	crash_test.go     kill -9 in a loop                             flush_*test.go    the disk flush before the answer, on both engines
 //
