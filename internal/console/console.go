@@ -26,6 +26,7 @@ import (
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
 	"countersign.dev/internal/web"
+	"countersign.dev/internal/webhook"
 	consoleui "countersign.dev/ui/console"
 )
 
@@ -46,6 +47,7 @@ type Config struct {
 	Tenants   *tenant.Service
 	Approvals *approval.Service
 	Operators *operator.Service
+	Webhooks  *webhook.Service
 	Lists     Lists
 	Live      *live.Hub
 	Gateways  func() []message.Condition // how those that carry messages do
@@ -159,6 +161,13 @@ func (c *console) routes() []route {
 		{"POST", "/applications/{app}/approvals/{uuid}/callback", ofAccount, c.ofApp(c.sendAgain)},
 		{"GET", "/applications/{app}/callbacks", ofAccount, c.ofApp(c.callbacksPage)},
 		{"GET", "/applications/{app}/audit", ofAccount, c.ofApp(c.auditPage)},
+		{"GET", "/applications/{app}/webhooks", ofAccount, c.ofApp(c.eventHooksPage)},
+		{"POST", "/applications/{app}/webhooks", ofAccount, c.ofApp(c.createEventHook)},
+		{"POST", "/applications/{app}/webhooks/{webhook}/key", ofAccount, c.ofApp(c.showEventHookKey)},
+		{"POST", "/applications/{app}/webhooks/{webhook}/remove", ofAccount, c.ofApp(c.removeEventHook)},
+		{"POST", "/applications/{app}/webhooks/{webhook}/resume", ofAccount, c.ofApp(c.resumeEventHook)},
+		{"POST", "/applications/{app}/access-keys", ofAccount, c.ofApp(c.createAccessKey)},
+		{"POST", "/applications/{app}/access-keys/{key}/end", ofAccount, c.ofApp(c.endAccessKey)},
 	}
 	if c.Outbox != nil {
 		all = append(all,

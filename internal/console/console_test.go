@@ -19,7 +19,7 @@ import (
 
 // at fills the wildcards of a route's path.
 func at(path, app, uuid string) string {
-	return strings.NewReplacer("{app}", app, "{uuid}", uuid, "{$}", "").Replace(path)
+	return strings.NewReplacer("{app}", app, "{uuid}", uuid, "{$}", "", "{webhook}", "WH_"+noUUID, "{key}", strings.Repeat("0", 24)).Replace(path)
 }
 
 // noUUID names no approval.

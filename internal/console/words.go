@@ -20,7 +20,7 @@ import (
 // This file owns the words for states, and what templates may call.
 
 var words = template.FuncMap{
-	"status": status, "reason": reason, "delivery": delivery, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel, "messageStatus": messageStatus,
+	"status": status, "reason": reason, "delivery": delivery, "telling": telling, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel, "messageStatus": messageStatus,
 	"life": life, "took": took, "target": target, "iso": iso, "plainTime": plainTime, "digitsUpTo": func() []int { return []int{2, 3, 4, 5, 6} },
 	"switches": switches, "refusedWhy": refusedWhy, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
 	"holdHours": func() int { return int(tenant.HoldFor.Hours()) }, "strikesMax": func() int { return tenant.StrikesToDisable },
@@ -142,6 +142,8 @@ func who(actor string, ses operator.Session) named {
 		return named{Kind: "Operator", ID: id}
 	case "system":
 		return named{Kind: "Countersign"}
+	case "access_key":
+		return named{Kind: "Access key", ID: id}
 	case "command":
 		return named{Kind: "The server's command line"}
 	case "person":

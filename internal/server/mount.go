@@ -24,7 +24,7 @@ func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *me
 		Proxies: cfg.Proxies, StrangerRate: cfg.StrangerRate, StrangerBurst: cfg.StrangerBurst,
 	}).Handler()
 	operators := console.Config{
-		Tenants: s.Tenants, Approvals: s.approvals, Operators: s.Operators, Lists: s.db, Live: s.live, Gateways: messages.Conditions, Again: s.callbacks.Again,
+		Tenants: s.Tenants, Approvals: s.approvals, Operators: s.Operators, Webhooks: s.Webhooks, Lists: s.db, Live: s.live, Gateways: messages.Conditions, Again: s.callbacks.Again,
 		URL: cfg.ConsoleURL, APIURL: cfg.APIURL, Shared: ui.Shared(), Proxies: cfg.Proxies, Now: cfg.Now, Log: cfg.Log,
 	}
 	if cfg.Outbox {
