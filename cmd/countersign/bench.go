@@ -11,7 +11,7 @@ import (
 // This file owns `countersign bench`: the load generator that people size their machines with.
 
 type benchCmd struct {
-	Scenario []string `arg:"" optional:"" help:"What is measured: verify, approval, sms, mixed, streams, growth (default: all)."`
+	Scenario []string `arg:"" optional:"" help:"What is measured: verify (app codes), approval (whole cycles), sms (codes sent and typed), mixed, streams (idle), growth (few and many users). Default: all."`
 	Store    []string `name:"store" placeholder:"sqlite|URL" default:"sqlite" help:"On which database: sqlite, or the address of an empty PostgreSQL database. May be repeated."`
 	Quick    bool     `name:"quick" help:"Measure for seconds instead of minutes."`
 	Growth   []int    `name:"growth" placeholder:"USERS" help:"Numbers of users for growth (default: 5000,500000; with --quick: 2000,20000)."`
@@ -19,6 +19,14 @@ type benchCmd struct {
 	Report   string   `name:"report" placeholder:"FILE" help:"Put the report into this document too, between its two marks."`
 	Keep     string   `name:"keep" placeholder:"FILE" help:"Keep the report as JSON in this file too."`
 	JSON     bool     `name:"json" help:"Print JSON."`
+}
+
+// Help is printed by bench --help.
+func (c *benchCmd) Help() string {
+	return `Starts the real program over a database that it fills, on loopback, puts load on it, and stops it again. Without a scenario it measures all
+of them, in about five minutes a store: leave the machine alone meanwhile. docs/performance.md says what is measured, and how.
+
+Example: countersign bench verify approval --store "postgres://countersign@db/empty"`
 }
 
 // Run measures and prints.

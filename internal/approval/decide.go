@@ -30,6 +30,7 @@ type Answer struct {
 // Decision is an answer that was found good, on its way into the row.
 type Decision struct {
 	UUID      string
+	UserID    string
 	Status    Status
 	Reason    string
 	GrantID   int64
@@ -60,13 +61,13 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 	}
 	status, reason := decide(a, ans)
 	dec := Decision{
-		UUID: uuid, Status: status, Reason: reason, GrantID: grantID, DeviceID: d.ID, Signed: signed, Signature: ans.Signature, Now: now,
+		UUID: uuid, UserID: a.UserID, Status: status, Reason: reason, GrantID: grantID, DeviceID: d.ID, Signed: signed, Signature: ans.Signature, Now: now,
 	}
 	rec := audit.New(now, a.AppID, "device:"+d.ID, "approval."+string(status), "approval:"+uuid).Noting(reason)
 	deciding, step := trace.Start(ctx, "approval.decide", attribute.String("status", string(status)))
 	callback := job.New(job.Callback, a.AppID, uuid, now)
 	callback.Trace = trace.Parent(deciding)
-	decided, jobs, err := s.Store.Decide(deciding, dec, callback, rec)
+	ended, jobs, err := s.Store.Decide(deciding, dec, callback, rec)
 	step.End(err)
 	if errors.Is(err, ErrNotPending) { // somebody was faster; what the row says now is the truth
 		if a, _, err = s.Store.ApprovalForDevice(ctx, d.ID, uuid); err != nil {
@@ -77,6 +78,8 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 	if err != nil {
 		return Approval{}, err
 	}
+	decided = a
+	decided.Status, decided.Reason, decided.ProcessedAt, decided.UpdatedAt, decided.Ended = status, reason, now, now, ended
 	s.changed(status, now.Sub(a.CreatedAt), 1)
 	s.Offer(jobs...)
 	if status == Approved {
@@ -84,7 +87,7 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 	}
 	_, step = trace.Start(ctx, "approval.tell")
 	topics := []live.Topic{live.ApprovalTopic(uuid), live.UserTopic(a.UserID)}
-	for _, other := range decided.Ended {
+	for _, other := range ended {
 		topics = append(topics, live.ApprovalTopic(other))
 	}
 	s.Live.Wake(topics...)

@@ -215,8 +215,8 @@ func (r *racing) ApprovalForDevice(context.Context, string, string) (Approval, i
 	return a, 7, nil
 }
 
-func (r *racing) Decide(context.Context, Decision, job.Job, audit.Record) (Approval, []job.Job, error) {
-	return Approval{}, nil, ErrNotPending
+func (r *racing) Decide(context.Context, Decision, job.Job, audit.Record) ([]string, []job.Job, error) {
+	return nil, nil, ErrNotPending
 }
 
 // Who comes second learns what the row says then, not what was read before.

@@ -35,8 +35,8 @@ type Store interface {
 	Approval(ctx context.Context, appID, uuid string) (Approval, error) // ErrUnknown
 	// Decide changes a pending, unexpired approval whose user and grant are still there, and inserts the callback job
 	// where the application has a callback. It returns ErrNotPending when it changed nothing, and the jobs leased to the caller.
-	// With the reason NotMe it also cancels the user's other pending requests, names them in Ended, and stops new ones for StopFor.
-	Decide(ctx context.Context, d Decision, callback job.Job, rec audit.Record) (Approval, []job.Job, error)
+	// With the reason NotMe it also cancels the user's other pending requests, returns them as ended, and stops new ones for StopFor.
+	Decide(ctx context.Context, d Decision, callback job.Job, rec audit.Record) (ended []string, jobs []job.Job, err error)
 	Cancel(ctx context.Context, appID, uuid string, now time.Time, rec audit.Record) (Approval, error) // ErrUnknown, ErrNotPending
 	// Renotify inserts push jobs anew, if the approval is pending, was made and last repeated RenotifyPause ago, and was repeated less than
 	// RenotifyMax times: ErrUnknown, ErrNotPending, ErrRenotified.

@@ -10,6 +10,7 @@ import (
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
 )
 
@@ -130,7 +131,7 @@ func statusAnswer(u tenant.User, grants, removed []device.Grant) any {
 
 func detailedDeviceOf(g device.Grant) detailedDevice {
 	return detailedDevice{
-		DeviceType: "authy", OSType: osType(g.Device.Platform), RegistrationMethod: registrationMethod(g), DeviceID: g.ID,
+		DeviceType: "authy", OSType: osType(g.Device.Platform), RegistrationMethod: registrationMethod(g.Method), DeviceID: g.ID,
 		LastSyncDate: g.Device.SeenAt.Unix(), CreationDate: g.CreatedAt.Unix(), PublicKey: g.Device.PublicKey, Name: g.Device.Name,
 	}
 }
@@ -154,10 +155,10 @@ type verifyDevice struct {
 	RegistrationRegion    *string `json:"registration_region"`
 }
 
-func verifyDeviceOf(g device.Grant) verifyDevice {
-	seen, created := g.Device.SeenAt.Unix(), g.CreatedAt.Unix()
+func verifyDeviceOf(grantID int64, d otp.Device) verifyDevice {
+	seen, created := d.LastSeenAt.Unix(), d.CreatedAt.Unix()
 	return verifyDevice{
-		ID: &g.ID, LastSyncDate: &seen, OSType: osType(g.Device.Platform), RegistrationDate: &created, RegistrationMethod: registrationMethod(g),
+		ID: &grantID, LastSyncDate: &seen, OSType: osType(d.Platform), RegistrationDate: &created, RegistrationMethod: registrationMethod(d.Method),
 	}
 }
 

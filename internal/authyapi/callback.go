@@ -75,7 +75,7 @@ type answerDevice struct {
 func answerDeviceOf(g device.Grant) *answerDevice {
 	return &answerDevice{
 		ID: g.ID, EnabledUnlockMethods: "none", LastSyncDate: g.Device.SeenAt.Unix(), MultideviceEnabled: true, OSType: osType(g.Device.Platform),
-		RegistrationDate: g.CreatedAt.Unix(), RegistrationMethod: registrationMethod(g),
+		RegistrationDate: g.CreatedAt.Unix(), RegistrationMethod: registrationMethod(g.Method),
 	}
 }
 

@@ -116,9 +116,9 @@ func osType(platform string) string {
 }
 
 // registrationMethod is how a grant was proved, in the contract's words; a ticket has none there.
-func registrationMethod(g device.Grant) *string {
-	if g.Method == device.MethodSMS {
-		return &g.Method
+func registrationMethod(method string) *string {
+	if method == device.MethodSMS {
+		return &method
 	}
 	return nil
 }

@@ -97,10 +97,7 @@ func (s *site) verifyDirect(who *circle) operation {
 		if err != nil {
 			return err
 		}
-		if _, err := s.codes.Verify(ctx, app, u, code, ""); err != nil {
-			return err
-		}
-		_, err = s.devices.OfUser(ctx, u.ID)
+		_, err = s.codes.Verify(ctx, app, u, code, "")
 		return err
 	}
 }

@@ -87,7 +87,7 @@ func (c *Config) search(ctx context.Context, s *site, server *process, p plan, r
 	}
 	rate := full.PerSecond
 	for i := range p.steps {
-		rate = full.PerSecond * (1 - 0.1*float64(i))
+		rate = full.PerSecond * (1 - 0.12*float64(i))
 		l := arrive(ctx, open, rate, p.step, sc.do)
 		out.Steps = append(out.Steps, l)
 		if l.kept() {

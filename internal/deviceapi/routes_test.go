@@ -328,8 +328,8 @@ type brokenDecide struct {
 	err error
 }
 
-func (b brokenDecide) Decide(context.Context, approval.Decision, job.Job, audit.Record) (approval.Approval, []job.Job, error) {
-	return approval.Approval{}, nil, b.err
+func (b brokenDecide) Decide(context.Context, approval.Decision, job.Job, audit.Record) ([]string, []job.Job, error) {
+	return nil, nil, b.err
 }
 
 // brokenDevices is a store that fails where a device would be let in.

@@ -49,6 +49,13 @@ type AppSecret struct {
 	LastStep  int64 // highest accepted; it and every earlier one are refused (RFC 6238 section 5.2)
 	Digits    int
 	Period    tenant.Seconds
+	Device    Device // of a grant
+}
+
+// Device is what an application is told of the device whose code was right.
+type Device struct {
+	Platform, Method      string // what it is, and how its grant was made
+	CreatedAt, LastSeenAt time.Time
 }
 
 // SentHash is what a sent code is checked against: a keyed hash of id and code.
@@ -68,6 +75,7 @@ type Verdict struct {
 	Matched   bool
 	Used      bool  // matched, but something spent already
 	GrantID   int64 // app code: of a device,
+	Device    Device
 	GenericID int64 // or of another authenticator app
 	Step      int64
 	SentID    string // sent code
@@ -195,7 +203,7 @@ func (s *Service) compare(c Candidates, set tenant.Settings, code string, now ti
 		at := Step(now, app.Period.Duration())
 		for step := at - skew; step <= at+skew; step++ {
 			if equal(HOTP(secret, uint64(step), app.Digits), code) && !(v.Matched && !v.Used) {
-				v = Verdict{Matched: true, Used: step <= app.LastStep, GrantID: app.GrantID, GenericID: app.GenericID, Step: step}
+				v = Verdict{Matched: true, Used: step <= app.LastStep, GrantID: app.GrantID, Device: app.Device, GenericID: app.GenericID, Step: step}
 			}
 		}
 	}

@@ -69,7 +69,7 @@ func (p *Phone) Sign(t testing.TB, canonical []byte) string {
 	return signature
 }
 
-// Answer signs and gives an answer. Decision is approval.Approve or approval.Deny; match is the number typed, or "".
+// Answer signs and gives an answer, and returns the approval with who answered it. Decision is approval.Approve or approval.Deny; match is the number typed, or "".
 func (p *Phone) Answer(t testing.TB, uuid, decision, match string) (approval.Approval, error) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
@@ -78,7 +78,13 @@ func (p *Phone) Answer(t testing.TB, uuid, decision, match string) (approval.App
 		return approval.Approval{}, err
 	}
 	signed := p.server.Approvals.Signed(a, p.Device.ID, decision, match)
-	return p.server.Approvals.Answer(ctx, p.Device, uuid, approval.Answer{Decision: decision, Match: match, Signature: p.Sign(t, signed)})
+	decided, err := p.server.Approvals.Answer(ctx, p.Device, uuid, approval.Answer{Decision: decision, Match: match, Signature: p.Sign(t, signed)})
+	if err != nil {
+		return decided, err
+	}
+	kept, err := p.server.Approvals.Get(ctx, decided.AppID, uuid)
+	kept.Ended = decided.Ended
+	return kept, err
 }
 
 // Subscribed gives the phone a push subscription at endpoint whose messages nobody can read.

@@ -12,7 +12,7 @@ import (
 
 // ApplicationByKeyHash returns the application with that API key, or tenant.ErrKey.
 func (s *Store) ApplicationByKeyHash(ctx context.Context, hash string, now time.Time) (tenant.Application, error) {
-	a, err := scanApp(s.queryRow(ctx, `SELECT `+appColumns+` FROM api_keys k JOIN applications a ON a.id = k.app_id
+	a, err := s.parsed.scan(s.queryRow(ctx, `SELECT `+appColumns+` FROM api_keys k JOIN applications a ON a.id = k.app_id
 		WHERE k.hash = $1 AND (k.retired_at = 0 OR k.retired_at > $2)`, hash, ms(now)))
 	return a, missing(err, tenant.ErrKey)
 }

@@ -238,60 +238,50 @@ func answered(ctx context.Context, q querier, p approvalRow) (approval.Approval,
 }
 
 // Decide makes a pending approval final, and inserts its callback job in the same transaction.
-func (s *Store) Decide(ctx context.Context, d approval.Decision, cb job.Job, rec audit.Record) (a approval.Approval, jobs []job.Job, err error) {
-	err = s.write(ctx, func(t *tx) error {
-		jobs = nil
+func (s *Store) Decide(ctx context.Context, d approval.Decision, cb job.Job, rec audit.Record) (ended []string, jobs []job.Job, err error) {
+	err = s.writeFor(ctx, d.UserID, func(t *tx) error {
+		ended, jobs = nil, nil
 		// The user's row is taken first: who removes a grant or the user holds it too, and comes before or after as a whole.
-		var user found
-		if err := t.ask(ctx, user.look, `SELECT 1 FROM approvals p JOIN users u ON u.id = p.user_id WHERE p.uuid = $1 FOR NO KEY UPDATE OF u`, d.UUID); err != nil {
+		if err := t.lock(ctx, `SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE`, d.UserID); err != nil {
 			return err
 		}
-		var userID string
-		err := t.queryRow(ctx, `UPDATE approvals SET status = $1, processed_at = $2, updated_at = $2, reason = $3, grant_id = $4, signed = $5, signature = $6
-			WHERE uuid = $7 AND status = 'pending' AND (expires_at = 0 OR expires_at > $2)
+		n, err := t.exec(ctx, `UPDATE approvals SET status = $1, processed_at = $2, updated_at = $2, reason = $3, grant_id = $4, signed = $5, signature = $6
+			WHERE uuid = $7 AND user_id = $9 AND status = 'pending' AND (expires_at = 0 OR expires_at > $2)
 			AND EXISTS (SELECT 1 FROM users u WHERE u.id = approvals.user_id AND u.removed_at = 0)
-			AND EXISTS (SELECT 1 FROM grants g WHERE g.id = $4 AND g.user_id = approvals.user_id AND g.device_id = $8 AND g.removed_at = 0)
-			RETURNING user_id`,
-			string(d.Status), ms(d.Now), d.Reason, d.GrantID, d.Signed, d.Signature, d.UUID, d.DeviceID).Scan(&userID)
+			AND EXISTS (SELECT 1 FROM grants g WHERE g.id = $4 AND g.user_id = approvals.user_id AND g.device_id = $8 AND g.removed_at = 0)`,
+			string(d.Status), ms(d.Now), d.Reason, d.GrantID, d.Signed, d.Signature, d.UUID, d.DeviceID, d.UserID)
 		if err != nil {
-			return missing(err, approval.ErrNotPending)
+			return fmt.Errorf("decide: %w", err)
+		}
+		if n == 0 {
+			return approval.ErrNotPending
 		}
 		if d.Status == approval.Approved {
-			if err := t.later(ctx, `UPDATE users SET approved_at = $1 WHERE id = $2 AND approved_at < $1`, ms(d.Now), userID); err != nil {
+			if err := t.later(ctx, `UPDATE users SET approved_at = $1 WHERE id = $2 AND approved_at < $1`, ms(d.Now), d.UserID); err != nil {
 				return fmt.Errorf("note the approval: %w", err)
 			}
 		}
-		var ended []string
 		if d.Reason == approval.NotMe {
-			if ended, err = t.stop(ctx, d, userID, rec); err != nil {
+			if ended, err = t.stop(ctx, d, rec); err != nil {
 				return err
 			}
 		}
 		if jobs, err = t.insertCallback(ctx, cb); err != nil {
 			return err
 		}
-		if err := t.record(ctx, rec); err != nil {
-			return err
-		}
-		p, err := scanApproval(t.queryRow(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.uuid = $1`, d.UUID))
-		if err != nil {
-			return err
-		}
-		a, err = answered(ctx, t, p)
-		a.Ended = ended
-		return err
+		return t.record(ctx, rec)
 	})
-	return a, jobs, err
+	return ended, jobs, err
 }
 
 // stop keeps that the person said "it was not me": nothing is asked of them for a while, and what else waits for them is withdrawn.
-func (t *tx) stop(ctx context.Context, d approval.Decision, userID string, rec audit.Record) ([]string, error) {
+func (t *tx) stop(ctx context.Context, d approval.Decision, rec audit.Record) ([]string, error) {
 	until := d.Now.Add(approval.StopFor)
-	if _, err := t.exec(ctx, `UPDATE users SET stopped_until = $1, stopped_by = $2 WHERE id = $3`, ms(until), d.GrantID, userID); err != nil {
+	if _, err := t.exec(ctx, `UPDATE users SET stopped_until = $1, stopped_by = $2 WHERE id = $3`, ms(until), d.GrantID, d.UserID); err != nil {
 		return nil, fmt.Errorf("stop requests: %w", err)
 	}
 	rows, err := t.query(ctx, `UPDATE approvals SET status = 'cancelled', processed_at = $1, updated_at = $1, reason = $2
-		WHERE user_id = $3 AND status = 'pending' RETURNING uuid`, ms(d.Now), approval.NotMe, userID)
+		WHERE user_id = $3 AND status = 'pending' RETURNING uuid`, ms(d.Now), approval.NotMe, d.UserID)
 	ended, err := collect(rows, err, func(r scanner) (uuid string, err error) { return uuid, r.Scan(&uuid) })
 	if err != nil {
 		return nil, fmt.Errorf("withdraw what else waits: %w", err)
@@ -301,7 +291,7 @@ func (t *tx) stop(ctx context.Context, d approval.Decision, userID string, rec a
 			return nil, err
 		}
 	}
-	return ended, t.record(ctx, audit.New(d.Now, rec.AppID, rec.Actor, "approvals.stopped", "user:"+userID).Noting("until "+until.UTC().Format("15:04:05 UTC")))
+	return ended, t.record(ctx, audit.New(d.Now, rec.AppID, rec.Actor, "approvals.stopped", "user:"+d.UserID).Noting("until "+until.UTC().Format("15:04:05 UTC")))
 }
 
 // ReportsForDevice returns who of the device's users said "it was not me" while that stops requests.

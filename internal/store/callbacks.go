@@ -80,7 +80,7 @@ func (t *tx) whyNotAgain(ctx context.Context, j job.Job) error {
 
 // Delivery returns what a callback job is about.
 func (s *Store) Delivery(ctx context.Context, appID, uuid string) (tenant.Application, approval.Approval, error) {
-	app, err := scanApp(s.queryRow(ctx, `SELECT `+appColumns+` FROM applications a WHERE a.id = $1`, appID))
+	app, err := s.parsed.scan(s.queryRow(ctx, `SELECT `+appColumns+` FROM applications a WHERE a.id = $1`, appID))
 	if err != nil {
 		return app, approval.Approval{}, missing(err, tenant.ErrApplication)
 	}

@@ -18,19 +18,16 @@ func (s *Store) Redeem(ctx context.Context, a otp.Attempt, compare func(otp.Cand
 	var answer error // what the caller is told; it does not undo the counting
 	err = s.writeFor(ctx, a.UserID, func(t *tx) error {
 		v, answer = otp.Verdict{}, nil
-		var user found
-		if err := t.ask(ctx, user.look, `SELECT 1 FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0`, a.UserID, a.AppID); err != nil {
-			return err
-		}
 		try, err := t.beginTry(ctx, "user:"+a.UserID, a.Now)
 		if err != nil {
 			return err
 		}
-		candidates, err := t.candidates(ctx, a)
+		var user typist
+		candidates, err := t.candidates(ctx, a, &user)
 		if err != nil {
 			return err
 		}
-		if !user {
+		if !user.found {
 			return tenant.ErrUser
 		}
 		locked, err := t.endTry(ctx, try)
@@ -49,7 +46,7 @@ func (s *Store) Redeem(ctx context.Context, a otp.Attempt, compare func(otp.Cand
 					return err
 				}
 			}
-			if answer, err = t.spend(ctx, a, v); err != nil || answer != otp.ErrWrong || try.wrong < otp.BudgetTries {
+			if answer, err = t.spend(ctx, a, v, user); err != nil || answer != otp.ErrWrong || try.wrong < otp.BudgetTries {
 				return err
 			}
 			return t.record(ctx, audit.New(a.Now, a.AppID, "system", "codes.suspended", "user:"+a.UserID))
@@ -148,11 +145,9 @@ func (t *tx) resetBudget(ctx context.Context, subject string) error {
 }
 
 // candidates reserves a try of each live sent code, unless the budget is spent, and returns everything the user's code may match.
-func (t *tx) candidates(ctx context.Context, a otp.Attempt) (c otp.Candidates, err error) {
-	if !a.SentOnly {
-		if err := t.appSecrets(ctx, a, &c); err != nil {
-			return c, err
-		}
+func (t *tx) candidates(ctx context.Context, a otp.Attempt, user *typist) (c otp.Candidates, err error) {
+	if err := t.appSecrets(ctx, a, user, &c); err != nil {
+		return c, err
 	}
 	rows, err := t.query(ctx, `UPDATE sent_codes SET tries_left = tries_left - CASE WHEN used_at = 0 THEN 1 ELSE 0 END
 		WHERE user_id = $1 AND action = $2 AND created_at > $3 AND expires_at > $4 AND ended_at = 0 AND (tries_left > 0 OR used_at > 0)
@@ -170,18 +165,33 @@ func (t *tx) candidates(ctx context.Context, a otp.Attempt) (c otp.Candidates, e
 	return c, nil
 }
 
-// appSecrets adds what the user's authenticators know.
-func (t *tx) appSecrets(ctx context.Context, a otp.Attempt, c *otp.Candidates) error {
-	err := t.ask(ctx, func(rows rows) (err error) {
-		c.Apps, err = collect(rows, nil, func(r scanner) (g otp.AppSecret, err error) {
-			return g, r.Scan(&g.GrantID, &g.Sealed, &g.LastStep, &g.Digits, &g.Period)
-		})
-		return err
-	}, `SELECT id, secret, last_step, digits, period FROM grants WHERE user_id = $1 AND removed_at = 0`, a.UserID)
+// typist is the user who types a code.
+type typist struct{ found, confirmed bool }
+
+// appSecrets looks for the user, and adds what their authenticators know where that counts.
+func (t *tx) appSecrets(ctx context.Context, a otp.Attempt, user *typist, c *otp.Candidates) error {
+	err := t.ask(ctx, func(rows rows) error {
+		for rows.Next() {
+			var g otp.AppSecret
+			var created, seen int64
+			if err := rows.Scan(&user.confirmed, &g.GrantID, &g.Sealed, &g.LastStep, &g.Digits, &g.Period, &g.Device.Method, &created, &g.Device.Platform, &seen); err != nil {
+				return err
+			}
+			user.found = true
+			if g.GrantID != 0 && !a.SentOnly {
+				g.Device.CreatedAt, g.Device.LastSeenAt = fromMS(created), fromMS(seen)
+				c.Apps = append(c.Apps, g)
+			}
+		}
+		return rows.Err()
+	}, `SELECT u.confirmed_at > 0, COALESCE(g.id, 0), g.secret, COALESCE(g.last_step, 0), COALESCE(g.digits, 0), COALESCE(g.period, 0),
+			COALESCE(g.method, ''), COALESCE(g.created_at, 0), COALESCE(d.platform, ''), COALESCE(d.seen_at, 0)
+		FROM users u LEFT JOIN grants g ON g.user_id = u.id AND g.removed_at = 0 LEFT JOIN devices d ON d.id = g.device_id
+		WHERE u.id = $1 AND u.app_id = $2 AND u.removed_at = 0`, a.UserID, a.AppID)
 	if err != nil {
 		return fmt.Errorf("read app secrets: %w", err)
 	}
-	if !a.Generic {
+	if !a.Generic || a.SentOnly {
 		return nil
 	}
 	generic, err := t.generic(ctx, a.UserID)
@@ -203,7 +213,7 @@ func (t *tx) returnOthers(ctx context.Context, sent []otp.SentHash, matched stri
 }
 
 // spend marks what matched as used, in a statement that asks whether it was not; answer is what the caller is told.
-func (t *tx) spend(ctx context.Context, a otp.Attempt, v otp.Verdict) (answer, err error) {
+func (t *tx) spend(ctx context.Context, a otp.Attempt, v otp.Verdict, user typist) (answer, err error) {
 	rec := audit.New(a.Now, a.AppID, "app:"+a.AppID, "code.verified", "user:"+a.UserID)
 	if !v.Matched {
 		return otp.ErrWrong, t.record(ctx, rec.Refused(otp.ErrWrong.Code))
@@ -236,8 +246,10 @@ func (t *tx) spend(ctx context.Context, a otp.Attempt, v otp.Verdict) (answer, e
 			return nil, err
 		}
 	}
-	if err := t.later(ctx, `UPDATE users SET confirmed_at = $1 WHERE id = $2 AND confirmed_at = 0`, ms(a.Now), a.UserID); err != nil {
-		return nil, fmt.Errorf("confirm user: %w", err)
+	if !user.confirmed {
+		if err := t.later(ctx, `UPDATE users SET confirmed_at = $1 WHERE id = $2 AND confirmed_at = 0`, ms(a.Now), a.UserID); err != nil {
+			return nil, fmt.Errorf("confirm user: %w", err)
+		}
 	}
 	return nil, t.record(ctx, rec)
 }

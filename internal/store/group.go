@@ -150,9 +150,10 @@ type session interface {
 	// later runs a statement whose answer is not needed at once: read gets it, if not nil, before a later statement
 	// returns. Its error may come from there.
 	later(q string, args []any, read func(rows) error) error
-	arrive() error          // waits for all that is on its way
-	control(q string) error // begins, marks or ends a transaction
-	hold(name string) error // waits for others who hold the same name, until the transaction ends
+	arrive() error                   // waits for all that is on its way
+	control(q string) error          // begins, marks or ends a transaction
+	hold(name string) error          // waits for others who hold the same name, until the transaction ends
+	lock(q string, args []any) error // takes rows until the transaction ends
 }
 
 // tx is the running transaction.
@@ -164,6 +165,11 @@ type tx struct {
 
 // savepoint runs fn so that what it wrote is undone when it fails.
 func (t *tx) savepoint(fn func() error) error {
+	if w, ok := t.on.(*sqliteWriter); ok && t.lost == nil {
+		if done, err := w.hastily(fn); done {
+			return err
+		}
+	}
 	if err := t.control("SAVEPOINT one"); err != nil {
 		return err
 	}
@@ -254,6 +260,14 @@ func (t *tx) hold(name string) error {
 		return t.lost
 	}
 	return t.on.hold(name)
+}
+
+// lock takes the rows that q selects until the transaction ends, and says nothing about them.
+func (t *tx) lock(_ context.Context, q string, args ...any) error {
+	if t.lost != nil {
+		return t.lost
+	}
+	return t.on.lock(q, args)
 }
 
 // lockUser takes the user's row until the transaction ends, and returns false when the user is not there. Everything about

@@ -372,3 +372,53 @@ func TestWritersWaitForRoomInTheQueue(t *testing.T) {
 	}
 	b.run()
 }
+
+// TestGroupRunsAgainWhenAClosureFails: a batch runs without savepoints until one is needed, and then once more with them. Who fails without
+// having changed anything needs none.
+func TestGroupRunsAgainWhenAClosureFails(t *testing.T) {
+	refused := errors.New("refused")
+	found := func(x *tx) error {
+		var one int
+		return x.queryRow(context.Background(), `SELECT 1 FROM scratch WHERE name = $1`, "nobody").Scan(&one)
+	}
+	for name, c := range map[string]struct {
+		second func(*tx) error
+		runs   int
+	}{
+		"nobody fails":         {insert("second"), 1},
+		"it read, and refuses": {func(x *tx) error { return errors.Join(found(x), refused) }, 1},
+		"it changed nothing, and refuses": {func(x *tx) error {
+			_, err := x.exec(context.Background(), `DELETE FROM scratch WHERE name = 'nobody'`)
+			return errors.Join(err, refused)
+		}, 1},
+		"it changed something, and fails": {func(x *tx) error { return errors.Join(insert("second")(x), refused) }, 2},
+		"a statement fails, and it goes on": {func(x *tx) error {
+			_ = insert("first")(x)
+			return nil
+		}, 2},
+		"its own savepoint fails": {func(x *tx) error {
+			_ = x.savepoint(func() error { return errors.Join(insert("second")(x), refused) })
+			return nil
+		}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openScratch(t)
+			b := holdUp(s)
+			runs := 0
+			first := b.add(t.Context(), func(x *tx) error { runs++; return insert("first")(x) })
+			second := b.add(t.Context(), c.second)
+			third := b.add(t.Context(), insert("third"))
+			b.run()
+			if *first != nil || *third != nil || runs != c.runs {
+				t.Errorf("first ran %d times and ended with %v, third with %v", runs, *first, *third)
+			}
+			want := []string{"first", "third"}
+			if name == "nobody fails" {
+				want = []string{"first", "second", "third"}
+			}
+			if got := committed(t, s); !slices.Equal(got, want) {
+				t.Errorf("rows %q after %v", got, *second)
+			}
+		})
+	}
+}

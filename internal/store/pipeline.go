@@ -183,6 +183,8 @@ func (t *pgTransaction) control(q string) error {
 	return t.later(q, nil, nil)
 }
 
+func (t *pgTransaction) lock(q string, args []any) error { return t.later(q, args, nil) }
+
 func (t *pgTransaction) hold(name string) error {
 	return t.later(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, []any{"countersign:" + name}, nil)
 }

@@ -109,7 +109,7 @@ func statements(t *testing.T) (found []statement) {
 	config := types.Config{Importer: noImports{}, Error: func(error) {}}
 	_, _ = config.Check("store", files, parsed, info)
 
-	runs := []string{"ask", "exec", "later", "query", "queryRow"}
+	runs := []string{"ask", "exec", "later", "lock", "query", "queryRow"}
 	for _, f := range parsed {
 		for _, decl := range f.Decls {
 			function, ok := decl.(*ast.FuncDecl)

@@ -24,6 +24,7 @@ const groupMax = 128 // closures in one transaction
 type sqlite struct {
 	reads, writes *sql.DB
 	conn          *sql.Conn // the writing connection
+	writer        *sqliteWriter
 	tx            *tx
 	beside        bool // another process may be serving it
 
@@ -37,7 +38,7 @@ func sqliteAddress(path string) (string, error) {
 	// The string must begin with file:, or SQLite's own options are cut off unseen. Settings go here, because a
 	// PRAGMA given later would stay with one pooled connection only.
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(abs) +
-		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)", err
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(4000)", err
 }
 
 // OpenSQLite opens or creates the database file and brings its schema up to date.
@@ -98,10 +99,8 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 	n := max(2, runtime.NumCPU())
 	reads.SetMaxOpenConns(n)
 	reads.SetMaxIdleConns(n)
-	db := &sqlite{
-		reads: reads, writes: writes, conn: conn, prepared: map[string]*sql.Stmt{}, beside: beside,
-		tx: &tx{on: &sqliteWriter{conn: conn, prepared: map[string]*sql.Stmt{}}},
-	}
+	writer := &sqliteWriter{conn: conn, prepared: map[string]*sql.Stmt{}}
+	db := &sqlite{reads: reads, writes: writes, conn: conn, prepared: map[string]*sql.Stmt{}, beside: beside, writer: writer, tx: &tx{on: writer}}
 	return &Store{engine: db, group: startGroup(1, groupMax, db.commit)}, nil
 }
 
@@ -158,18 +157,42 @@ func (db *sqlite) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
 }
 
 // commit runs one batch and tells each writer its outcome, after the flush.
+//
+// Hardly a closure fails after it wrote something, and savepoints cost a third of the writer's time: SQLite copies every page that is changed
+// inside of one. So a batch runs without any at first. When it turns out that one was needed, nothing is committed and it runs again with them.
 func (db *sqlite) commit(batch []write) {
 	if len(batch) == 1 {
 		batch[0].done <- db.commitOne(batch[0])
 		return
 	}
-	outcomes := make([]error, len(batch))
-	err := db.tx.control("BEGIN IMMEDIATE")
+	outcomes, again, err := db.together(batch, true)
+	if again {
+		outcomes, _, err = db.together(batch, false)
+	}
+	for i, w := range batch {
+		if err != nil {
+			outcomes[i] = err // nothing of this batch is in the database
+		}
+		w.done <- outcomes[i]
+	}
+}
+
+// together runs a batch in one transaction. Again says that it was hasty, and left no trace.
+func (db *sqlite) together(batch []write, hasty bool) (outcomes []error, again bool, err error) {
+	outcomes = make([]error, len(batch))
+	err = db.tx.control("BEGIN IMMEDIATE")
 	if err == nil {
-		for i, w := range batch {
-			if outcomes[i] = w.ctx.Err(); outcomes[i] == nil {
-				outcomes[i] = db.tx.savepoint(func() error { return w.fn(db.tx) })
+		db.writer.begin(hasty)
+		for i := 0; i < len(batch) && db.writer.regret == nil; i++ {
+			if outcomes[i] = batch[i].ctx.Err(); outcomes[i] == nil {
+				outcomes[i] = db.tx.savepoint(func() error { return batch[i].fn(db.tx) })
 			}
+		}
+		again = db.writer.regret != nil
+		db.writer.begin(false)
+		if again {
+			db.tx.abandon()
+			return outcomes, true, nil
 		}
 		if err = db.tx.control("COMMIT"); err != nil {
 			err = fmt.Errorf("commit: %w", err)
@@ -178,12 +201,7 @@ func (db *sqlite) commit(batch []write) {
 	if err != nil {
 		db.tx.abandon()
 	}
-	for i, w := range batch {
-		if err != nil {
-			outcomes[i] = err // nothing of this batch is in the database
-		}
-		w.done <- outcomes[i]
-	}
+	return outcomes, false, err
 }
 
 // commitOne runs a write that has its transaction to itself. If it fails the transaction is undone: there is no savepoint, for which
@@ -212,6 +230,34 @@ func (db *sqlite) commitOne(w write) error {
 type sqliteWriter struct {
 	conn     *sql.Conn
 	prepared map[string]*sql.Stmt
+
+	hasty   bool  // the transaction runs without savepoints
+	changed int   // grows with each statement that changed something
+	regret  error // why a hasty transaction must run again: nothing more runs in it
+}
+
+// begin is called when a transaction has begun, and with false before it ends.
+func (w *sqliteWriter) begin(hasty bool) { w.hasty, w.regret = hasty, nil }
+
+// hastily runs fn without a savepoint, and reports false when it must not. If fn fails after it changed something, all of it is regretted.
+func (w *sqliteWriter) hastily(fn func() error) (bool, error) {
+	if !w.hasty {
+		return false, nil
+	}
+	before := w.changed
+	err := guarded(fn)
+	if err != nil && w.changed != before {
+		w.failed(err)
+	}
+	return true, err
+}
+
+// failed is told of what went wrong. After some errors SQLite has rolled back by itself, and what ran next would be a transaction of its own.
+func (w *sqliteWriter) failed(err error) error {
+	if err != nil && w.hasty && w.regret == nil {
+		w.regret = err
+	}
+	return err
 }
 
 func (w *sqliteWriter) prepare(q string) (*sql.Stmt, error) {
@@ -227,23 +273,57 @@ func (w *sqliteWriter) prepare(q string) (*sql.Stmt, error) {
 }
 
 func (w *sqliteWriter) query(q string, args []any) (rows, error) {
+	if w.regret != nil {
+		return nil, w.regret
+	}
 	stmt, err := w.prepare(q)
 	if err != nil {
-		return nil, err
+		return nil, w.failed(err)
 	}
-	return result(stmt.QueryContext(context.Background(), args...))
+	r, err := stmt.QueryContext(context.Background(), args...)
+	if err != nil {
+		return nil, w.failed(err)
+	}
+	return &sqliteRows{r, w, !isRead(q)}, nil
 }
 
+func isRead(q string) bool { return strings.HasPrefix(q, "SELECT") }
+
+// sqliteRows are rows that the writing connection reads, or has changed.
+type sqliteRows struct {
+	*sql.Rows
+	on      *sqliteWriter
+	changes bool
+}
+
+func (r *sqliteRows) Next() bool {
+	more := r.Rows.Next()
+	if more && r.changes {
+		r.on.changed++
+	}
+	return more
+}
+
+func (r *sqliteRows) Err() error   { return r.on.failed(r.Rows.Err()) }
+func (r *sqliteRows) Close() error { return r.on.failed(r.Rows.Close()) }
+
 func (w *sqliteWriter) exec(q string, args []any) (int64, error) {
+	if w.regret != nil {
+		return 0, w.regret
+	}
 	stmt, err := w.prepare(q)
 	if err != nil {
-		return 0, err
+		return 0, w.failed(err)
 	}
 	res, err := stmt.ExecContext(context.Background(), args...)
 	if err != nil {
-		return 0, err
+		return 0, w.failed(err)
 	}
-	return res.RowsAffected()
+	n, err := res.RowsAffected()
+	if !isRead(q) { // of which SQLite tells what the statement before it changed
+		w.changed += int(n)
+	}
+	return n, err
 }
 
 func (w *sqliteWriter) later(q string, args []any, read func(rows) error) error {
@@ -260,8 +340,9 @@ func (w *sqliteWriter) later(q string, args []any, read func(rows) error) error 
 
 func (w *sqliteWriter) arrive() error { return nil }
 
-// hold needs nothing: there is one writer.
-func (w *sqliteWriter) hold(string) error { return nil }
+// hold and lock need nothing: there is one writer.
+func (w *sqliteWriter) hold(string) error        { return nil }
+func (w *sqliteWriter) lock(string, []any) error { return nil }
 
 func (w *sqliteWriter) control(q string) error { return w.later(q, nil, nil) }
 

@@ -31,6 +31,7 @@ type Store struct {
 	group  *group
 	line   *pgx.ConnConfig // how other nodes are reached; nil: there are none
 	offer  atomic.Pointer[func(...job.Job)]
+	parsed parsed
 }
 
 // engine is a kind of database.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"countersign.dev/internal/audit"
@@ -46,6 +47,39 @@ const appColumns = `a.id, a.serial, a.account_id, a.name, a.settings, a.callback
 	a.disabled_at, a.disabled_reason, a.created_at`
 
 func scanApp(r scanner) (a tenant.Application, err error) {
+	return (*parsed)(nil).scan(r)
+}
+
+// parsed keeps settings that were read already, by their text: an application's are read with each of its requests. A nil parsed keeps nothing.
+type parsed struct {
+	mu   sync.Mutex
+	seen map[string]tenant.Settings
+}
+
+// parsedMax is how many are kept, before all are forgotten.
+const parsedMax = 1000
+
+func (p *parsed) settings(text string) (set tenant.Settings, err error) {
+	if p == nil {
+		return set, json.Unmarshal([]byte(text), &set)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	set, found := p.seen[text]
+	if found {
+		return set, nil
+	}
+	if err := json.Unmarshal([]byte(text), &set); err != nil {
+		return set, err
+	}
+	if p.seen == nil || len(p.seen) >= parsedMax {
+		p.seen = map[string]tenant.Settings{}
+	}
+	p.seen[text] = set
+	return set, nil
+}
+
+func (p *parsed) scan(r scanner) (a tenant.Application, err error) {
 	var settings string
 	var disabled, created int64
 	err = r.Scan(&a.ID, &a.Serial, &a.AccountID, &a.Name, &settings, &a.Callback.URL, &a.Callback.Version, &a.Callback.Strikes,
@@ -54,7 +88,7 @@ func scanApp(r scanner) (a tenant.Application, err error) {
 		return a, err
 	}
 	a.Callback.DisabledAt, a.CreatedAt = fromMS(disabled), fromMS(created)
-	if err := json.Unmarshal([]byte(settings), &a.Settings); err != nil {
+	if a.Settings, err = p.settings(settings); err != nil {
 		return a, fmt.Errorf("settings of application %s: %w", a.ID, err)
 	}
 	return a, nil

@@ -120,8 +120,9 @@ func (s *Store) RedeemVerification(ctx context.Context, appID, phone string, now
 	subject := phoneSubject(appID, phone)
 	err := s.writeFor(ctx, subject, func(t *tx) error {
 		answer = nil
-		if _, err := t.takeNumber(ctx, subject, now); err != nil {
-			return err
+		// The number's budget comes before any other row of the number. Who has a running verification has one.
+		if err := t.lock(ctx, `SELECT 1 FROM budgets WHERE subject = $1 FOR NO KEY UPDATE`, subject); err != nil {
+			return fmt.Errorf("take a number's budget: %w", err)
 		}
 		var id, hash string
 		var left int64

@@ -60,12 +60,18 @@ func (f *fixture) create(t *testing.T, c approval.Creation) approval.Approval {
 // decision is an answer on its way, past the service.
 func (f *fixture) decision(p person, uuid string) approval.Decision {
 	return approval.Decision{
-		UUID: uuid, Status: approval.Approved, GrantID: p.grant().ID, DeviceID: p.phone.Device.ID, Signed: []byte("{}"), Signature: "s", Now: f.now(),
+		UUID: uuid, UserID: p.user.ID, Status: approval.Approved, GrantID: p.grant().ID, DeviceID: p.phone.Device.ID, Signed: []byte("{}"), Signature: "s", Now: f.now(),
 	}
 }
 
 func (f *fixture) decide(d approval.Decision, appID string) (approval.Approval, []job.Job, error) {
-	return f.Store.Decide(context.Background(), d, job.New(job.Callback, appID, d.UUID, d.Now), audit.New(d.Now, appID, "test", "approval.decided", d.UUID))
+	ended, jobs, err := f.Store.Decide(context.Background(), d, job.New(job.Callback, appID, d.UUID, d.Now), audit.New(d.Now, appID, "test", "approval.decided", d.UUID))
+	if err != nil {
+		return approval.Approval{}, jobs, err
+	}
+	a, err := f.Store.Approval(context.Background(), appID, d.UUID)
+	a.Ended = ended
+	return a, jobs, err
 }
 
 func testApprovalKept(t *testing.T, f *fixture) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"countersign.dev/internal/audit"
+	"countersign.dev/internal/device"
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/otp"
@@ -41,7 +42,8 @@ func testAppCode(t *testing.T, f *fixture) {
 	f.Clock.Advance(time.Millisecond)
 	v, err := f.Codes.Verify(t.Context(), p.app, p.user, code, "")
 	must(t, err)
-	same(t, "verdict", v, otp.Verdict{Matched: true, GrantID: p.grant().ID, Step: otp.Step(f.now(), 30*time.Second)})
+	told := otp.Device{Platform: p.phone.Device.Platform, Method: device.MethodTicket, CreatedAt: p.grant().CreatedAt, LastSeenAt: p.phone.Device.SeenAt}
+	same(t, "verdict", v, otp.Verdict{Matched: true, GrantID: p.grant().ID, Device: told, Step: otp.Step(f.now(), 30*time.Second)})
 	v, err = f.Codes.Verify(t.Context(), p.app, p.user, code, "another purpose")
 	wantErr(t, "the same code again", err, otp.ErrUsed)
 	same(t, "the verdict beside an error", v, otp.Verdict{})
