@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -20,7 +21,8 @@ import (
 
 // receiver is an application's callback endpoint. It checks every signature.
 type receiver struct {
-	URL string // to be entered in the console
+	URL     string // to be entered in the console
+	dawdles bool   // takes its time
 
 	mu     sync.Mutex
 	status int                  // what is answered
@@ -48,6 +50,9 @@ func newReceiver(t *testing.T) *receiver {
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	if r.dawdles {
+		time.Sleep(rand.N(300 * time.Millisecond)) // that is what it is for
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tries++

@@ -16,6 +16,7 @@
 //	accept_*_test.go  the acceptance list of the log-in, line by line; its table is docs/acceptance.md, made by ./acceptance
 //	serve_test.go     `countersign serve`: two nodes on PostgreSQL, certificates, nginx in front, restarts under load
 //	disk_test.go      a disk that is full, or fails to flush
+//	soak_test.go      nothing is left behind by hours of work
 //	nodes_test.go     three nodes, one of which dies in each step of a log-in
 //	crash_test.go     kill -9 in a loop                             flush_*test.go    the disk flush before the answer, on both engines
 //

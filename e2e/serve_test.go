@@ -72,14 +72,15 @@ func trustUs(dir string) error {
 
 // site is a deployment: a database, any number of nodes, nginx in front, the sample application beside it.
 type site struct {
-	t      *testing.T
-	dir    string
-	config string
-	db     *postgrestest.Server
-	appID  string
-	*dev   // its addresses and its person's steps; there is no process behind it
-	nodes  []*node
-	login  string // where the sample listens
+	t       *testing.T
+	dir     string
+	config  string
+	db      *postgrestest.Server // nil: the database is an SQLite file
+	appID   string
+	*dev    // its addresses and its person's steps; there is no process behind it
+	nodes   []*node
+	login   string // where the sample listens
+	program string // of the nodes
 }
 
 // node is a `countersign serve`.
@@ -111,7 +112,7 @@ func freePort(t *testing.T) string {
 // are lines of its settings.
 func newSite(t *testing.T, n int, more ...string) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), db: postgrestest.Start(t), dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t)}
+	s := &site{t: t, dir: t.TempDir(), db: postgrestest.Start(t), dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t), program: raceBinary}
 	for _, address := range []*string{&s.APIURL, &s.AuthenticatorURL, &s.ConsoleURL, &s.LoginURL} {
 		*address = "https://localhost:" + freePort(t)
 	}
@@ -132,10 +133,10 @@ func newPlainSite(t *testing.T, options ...string) *site {
 	return plainSiteOn(t, postgrestest.Start(t, options...))
 }
 
-// plainSiteOn is newPlainSite on a PostgreSQL that is there.
-func plainSiteOn(t *testing.T, db *postgrestest.Server) *site {
+// plainSiteOn is newPlainSite on a PostgreSQL that is there, or with nil on SQLite; more are lines of its settings.
+func plainSiteOn(t *testing.T, db *postgrestest.Server, more ...string) *site {
 	t.Helper()
-	s := &site{t: t, dir: t.TempDir(), db: db, dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t)}
+	s := &site{t: t, dir: t.TempDir(), db: db, dev: &dev{t: t, stderr: &lockedBuffer{}}, login: "127.0.0.1:" + freePort(t), program: raceBinary}
 	s.LoginURL = "http://" + s.login
 	addr := map[string]string{"ops": "127.0.0.1:" + freePort(t)}
 	for name, address := range map[string]*string{"api": &s.APIURL, "authenticator": &s.AuthenticatorURL, "console": &s.ConsoleURL} {
@@ -143,7 +144,7 @@ func plainSiteOn(t *testing.T, db *postgrestest.Server) *site {
 		addr[name], *address = "127.0.0.1:"+port, "http://localhost:"+port
 	}
 	s.nodes = []*node{{addr: addr}}
-	s.setUp("")
+	s.setUp(strings.Join(more, "\n"))
 	return s
 }
 
@@ -151,10 +152,13 @@ func plainSiteOn(t *testing.T, db *postgrestest.Server) *site {
 func (s *site) setUp(more string) {
 	s.t.Helper()
 	s.config = filepath.Join(s.dir, "countersign.toml")
-	where := dsnURL(s.db.URL("postgres"))
+	where := fmt.Sprintf("data = %q", filepath.Join(s.dir, "data"))
+	if s.db != nil {
+		where = fmt.Sprintf("database = %q", dsnURL(s.db.URL("postgres")))
+	}
 	master := filepath.Join(s.dir, "master.key")
 	s.command("keys", "new", master)
-	s.write(s.config, fmt.Sprintf(`database = %q
+	s.write(s.config, fmt.Sprintf(`%s
 master-key-file = %q
 owner-email = "owner@example.com"
 api-url = %q
@@ -165,7 +169,9 @@ log-level = "info"
 shutdown-grace = "500ms"
 %s
 `, where, master, s.APIURL, s.AuthenticatorURL, s.ConsoleURL, more))
-	s.command("migrate", "up", "--config", s.config)
+	if s.db != nil {
+		s.command("migrate", "up", "--config", s.config)
+	}
 	var app struct {
 		ID     string `json:"id"`
 		APIKey string `json:"api_key"`
@@ -280,7 +286,7 @@ func (s *site) start(i int) {
 	for name, addr := range n.addr {
 		args = append(args, "--"+name+"-addr", addr)
 	}
-	n.process = s.run(fmt.Sprint("serve", i), environment(), raceBinary, args...)
+	n.process = s.run(fmt.Sprint("serve", i), environment(), s.program, args...)
 	s.awaitReady(i)
 }
 

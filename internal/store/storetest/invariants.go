@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -39,6 +40,7 @@ var invariantTests = []test{
 	{"INV-4 new codes give no new tries", testINV4Codes},
 	{"INV-4 removal and return give no new tries", testINV4Removal},
 	{"INV-6 between the steps", testINV6},
+	{"INV-1, INV-4 and INV-5 a clock that jumps", testClockJumps},
 	{"INV-7 a failure at any statement is no yes", testINV7},
 	{"INV-7 and INV-10 no change without its record", testINV10},
 	{"INV-8 no secret can be read in any row", testINV8},
@@ -508,6 +510,57 @@ func testINV10(t *testing.T, f *fixture) {
 		if state() == before || rows() <= records {
 			t.Errorf("%s: nothing changed, or no record was written", change.what)
 		}
+	}
+}
+
+// testClockJumps: what is used, locked or decided stays so when the clock goes back, and each code is good once wherever it goes.
+func testClockJumps(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank", patient)
+	tablet := f.Phone(t, p.app, p.user)
+	const back = -26 * time.Hour
+	jump := func(d time.Duration) { f.Clock.Advance(d) }
+	answer := func(uuid, decision string) error { return second(p.phone.Answer(t, uuid, decision, "")) }
+
+	code, sent, ticket := p.code(f.now()), f.sms(t, p, ""), f.ticket(t, p.app, p.user)
+	must(t, f.verify(p, code))
+	must(t, f.verify(p, sent))
+	_, err := f.confirm(tablet.Key, device.Confirmation{Ticket: ticket.Words})
+	must(t, err)
+	decided, lapsed, gone := f.Ask(t, p.app, p.user, "1"), f.Ask(t, p.app, p.user, "2"), f.Ask(t, p.app, p.user, "3")
+	must(t, answer(decided.UUID, approval.Deny))
+	must(t, second(f.Approvals.Cancel(t.Context(), p.app, gone.UUID)))
+	jump(time.Hour)
+	must(t, f.Approvals.Sweep(t.Context()))
+	locked := f.person(t, "Shop")
+	f.spend(t, locked)
+	for _, d := range []time.Duration{back, -time.Hour, 25 * time.Hour, time.Hour} { // in the end it is right again
+		jump(d)
+		if err := f.verify(p, code); !errors.Is(err, otp.ErrUsed) && !errors.Is(err, otp.ErrWrong) && !errors.Is(err, otp.ErrBudget) {
+			t.Errorf("a code that was used: %v", err)
+		}
+		wantErr(t, "a ticket that was used", second(f.confirm(servertest.NewKey(t), device.Confirmation{Ticket: ticket.Words})), device.ErrTicket)
+		wantErr(t, "another answer to what is decided", answer(decided.UUID, approval.Approve), approval.ErrNotPending)
+		wantErr(t, "an answer to what ran out", answer(lapsed.UUID, approval.Approve), approval.ErrExpired)
+		wantErr(t, "an answer to what was withdrawn", answer(gone.UUID, approval.Approve), approval.ErrCancelled)
+		wantErr(t, "a right code while there is no try left", f.verify(locked, locked.code(f.now())), otp.ErrBudget)
+	}
+
+	accepted := map[string]int{}
+	other := f.person(t, "Mall")
+	for range 60 {
+		jump([]time.Duration{-time.Hour, -30 * time.Second, -time.Second, 0, time.Second, 30 * time.Second, 2 * time.Hour}[rand.IntN(7)])
+		code := other.code(f.now())
+		if f.verify(other, code) == nil {
+			accepted[fmt.Sprint(otp.Step(f.now(), other.grant().Period.Duration()))]++
+		}
+	}
+	for step, n := range accepted {
+		if n != 1 {
+			t.Errorf("the code of step %s was accepted %d times", step, n)
+		}
+	}
+	if len(accepted) < 2 {
+		t.Errorf("only %d codes were accepted", len(accepted))
 	}
 }
 
