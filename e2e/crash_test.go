@@ -234,8 +234,18 @@ func (l *ledger) newcomer(ctx context.Context, p *phone) (user, bool) {
 	if l.lost("ticket", err) {
 		return u, false
 	}
-	_, err = p.RedeemTicket(ctx, ticket.Words, "crash phone")
-	return u, !l.lost("enrol", err)
+	for {
+		_, err = p.RedeemTicket(ctx, ticket.Words, "crash phone")
+		var problem *terminal.Problem
+		if !errors.As(err, &problem) || problem.Status != http.StatusTooManyRequests {
+			return u, !l.lost("enrol", err)
+		}
+		select { // all of these people come from one address, and strangers there are few in a second
+		case <-time.After(problem.RetryAfter):
+		case <-ctx.Done():
+			return u, false
+		}
+	}
 }
 
 // lost reports whether a call got no answer. Any answer but success, and that the database is away, fails the test.
