@@ -8,6 +8,9 @@ import { load, update, type Grant, type KeptGrant } from "./store.ts";
 /** Pause between two reads while the stream is down, milliseconds. */
 const POLL = 3_000;
 
+/** The pause is at least so many times as long as the last read took: where everybody lost their streams at once, reads must not keep the server from recovering. */
+const SLOWER = 5;
+
 /** A stream can die without a sound (a network that forgot us), so a page in view reads now and then. */
 const DOUBT = 60_000;
 
@@ -130,15 +133,17 @@ export class Live {
   private async tick(): Promise<void> {
     this.poll = undefined;
     if (this.stream?.readyState === EventSource.OPEN && this.state.link === "live") return;
+    const begun = performance.now();
     await Promise.all([this.readApprovals(), this.grantsRead || this.readGrants()]);
     if (this.stopping.signal.aborted) return;
     // A stream that was refused (a session that had ended, a server that was down) does not come back
     // by itself; the read above has signed in again by now.
     if (this.stream?.readyState === EventSource.CLOSED) this.connect();
-    this.pollAfter(POLL);
+    this.pollAfter(pauseSince(begun));
   }
 
   private async reading(read: () => Promise<void>): Promise<void> {
+    const begun = performance.now();
     try {
       await read();
       if (this.stopping.signal.aborted) return;
@@ -149,7 +154,7 @@ export class Live {
       const { code, retryAfter } = asProblem(error);
       if (code === "removed") return this.gone();
       this.set({ link: "reconnecting", trouble: code === "network" ? "" : code });
-      this.pollAfter(Math.max(POLL, retryAfter * 1000));
+      this.pollAfter(Math.max(pauseSince(begun), retryAfter * 1000));
     }
   }
 
@@ -181,6 +186,11 @@ export class Live {
     this.stop();
     this.set({ removed: true, approvals: [] });
   }
+}
+
+/** How long to leave the server alone after a read that began then. */
+function pauseSince(begun: number): number {
+  return Math.max(POLL, SLOWER * (performance.now() - begun));
 }
 
 function withSecret(grant: Grant, secret: CryptoKey | undefined): KeptGrant {
