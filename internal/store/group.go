@@ -150,8 +150,11 @@ type session interface {
 	// later runs a statement whose answer is not needed at once: read gets it, if not nil, before a later statement
 	// returns. Its error may come from there.
 	later(q string, args []any, read func(rows) error) error
-	arrive() error                   // waits for all that is on its way
-	control(q string) error          // begins, marks or ends a transaction
+	arrive() error          // waits for all that is on its way
+	control(q string) error // begins, marks or ends a transaction
+	// hastily runs fn without a savepoint in a transaction that has none, and reports false in one that has. If fn fails after it changed
+	// something, the whole transaction is regretted: nothing more runs in it, and it begins again with savepoints.
+	hastily(fn func() error) (done bool, err error)
 	hold(name string) error          // waits for others who hold the same name, until the transaction ends
 	lock(q string, args []any) error // takes rows until the transaction ends
 }
@@ -165,8 +168,8 @@ type tx struct {
 
 // savepoint runs fn so that what it wrote is undone when it fails.
 func (t *tx) savepoint(fn func() error) error {
-	if w, ok := t.on.(*sqliteWriter); ok && t.lost == nil {
-		if done, err := w.hastily(fn); done {
+	if t.lost == nil {
+		if done, err := t.on.hastily(fn); done {
 			return err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"countersign.dev/internal/fault"
 )
 
 // This file owns how statements travel to PostgreSQL. What costs is round trips, so whatever needs no answer at once waits
@@ -19,9 +21,12 @@ type pgTransaction struct {
 	prepared map[string]bool // on conn
 	end      time.Time       // then it is cut off, whatever it does
 	waiting  []flight
-	begun    bool // something was sent
-	careful  bool // nothing waits, so that an error is known to be that of the statement just run
-	mixedUp  bool // an error came from a statement that had waited: whose it is, only a careful run can tell. Nothing more runs
+	begun    bool  // something was sent
+	careful  bool  // nothing waits, so that an error is known to be that of the statement just run
+	hasty    bool  // there are no savepoints
+	changed  int   // grows with each statement that changed something, as far as is known
+	regret   error // hasty: why it begins again with savepoints
+	mixedUp  bool  // an error came from a statement that had waited: whose it is, only a careful run can tell. Nothing more runs
 }
 
 var errMixedUp = errors.New("an earlier statement failed")
@@ -58,6 +63,9 @@ func (t *pgTransaction) listen() {
 func (t *pgTransaction) prepare(q string) error {
 	if t.mixedUp {
 		return errMixedUp
+	}
+	if t.regret != nil {
+		return t.regret
 	}
 	if t.prepared[q] {
 		return nil
@@ -143,7 +151,11 @@ func (t *pgTransaction) query(q string, args []any) (rows, error) {
 		results.Close()
 		return nil, err
 	}
-	return &pgRows{Rows: r, ended: func() { results.Close() }}, nil
+	got := &pgRows{Rows: r, ended: func() { results.Close() }}
+	if !isRead(q) {
+		got.changed = &t.changed
+	}
+	return got, nil
 }
 
 func (t *pgTransaction) exec(q string, args []any) (int64, error) {
@@ -161,6 +173,9 @@ func (t *pgTransaction) run(q string, args []any) (pgconn.CommandTag, error) {
 		return pgconn.CommandTag{}, err
 	}
 	tag, err := results.Exec()
+	if !isRead(q) {
+		t.changed += int(tag.RowsAffected())
+	}
 	return tag, errors.Join(err, results.Close())
 }
 
@@ -169,6 +184,9 @@ func (t *pgTransaction) later(q string, args []any, read func(rows) error) error
 		return err
 	}
 	t.waiting = append(t.waiting, flight{q, args, read})
+	if !isRead(q) { // what it changes is told later
+		t.changed++
+	}
 	if t.careful {
 		return t.flush()
 	}
@@ -181,6 +199,20 @@ func (t *pgTransaction) control(q string) error {
 		return err
 	}
 	return t.later(q, nil, nil)
+}
+
+func (t *pgTransaction) hastily(fn func() error) (bool, error) {
+	if !t.hasty {
+		return false, nil
+	}
+	before := t.changed
+	err := guarded(fn)
+	_, refused := errors.AsType[*fault.Error](err)
+	// After any other error PostgreSQL takes nothing more in a transaction without savepoints.
+	if err != nil && t.regret == nil && (t.changed != before || !refused || errors.Is(err, ErrAway)) {
+		t.regret = err
+	}
+	return true, err
 }
 
 func (t *pgTransaction) lock(q string, args []any) error { return t.later(q, args, nil) }

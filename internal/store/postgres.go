@@ -165,6 +165,7 @@ func (db *postgres) read(ctx context.Context, q string, args []any) (_ rows, aga
 type pgRows struct {
 	pgx.Rows
 	ahead, looked bool
+	changed       *int // counts the rows, which the transaction has changed; or nil
 	ended         func()
 }
 
@@ -181,7 +182,11 @@ func (r *pgRows) Next() bool {
 		r.looked = false
 		return r.ahead
 	}
-	return r.Rows.Next()
+	more := r.Rows.Next()
+	if more && r.changed != nil {
+		*r.changed++
+	}
+	return more
 }
 
 func (r *pgRows) Close() error {
@@ -193,8 +198,8 @@ func (r *pgRows) Close() error {
 	return r.Err()
 }
 
-// commit runs a batch in one transaction, a savepoint each, and tells the writers their outcomes after its flush. What
-// others threw back, and all of a batch that could not be committed for one closure's sake, runs again alone.
+// commit runs a batch in one transaction and tells the writers their outcomes after its flush. As on SQLite there are no savepoints until one is
+// needed. What others threw back, and all of a batch that could not be committed for one closure's sake, runs again alone.
 func (db *postgres) commit(batch []write) {
 	batch = inTime(batch)
 	if len(batch) == 1 {
@@ -205,7 +210,7 @@ func (db *postgres) commit(batch []write) {
 	}
 	// Every node takes rows in the same order, as far as keys tell, so that two batches do not wait for each other.
 	slices.SortStableFunc(batch, func(a, b write) int { return strings.Compare(a.key, b.key) })
-	outcomes, again, err := db.together(batch)
+	outcomes, again, err := db.together(batch, true)
 	var gone error // nobody else need find out, each after seconds
 	for i, w := range batch {
 		switch {
@@ -246,15 +251,21 @@ func inTime(batch []write) []write {
 }
 
 // together reports whether all may run again when it fails: nothing is in the database.
-func (db *postgres) together(batch []write) (outcomes []error, again bool, err error) {
+func (db *postgres) together(batch []write, hasty bool) (outcomes []error, again bool, err error) {
 	outcomes = make([]error, len(batch))
+	regretted := false
 	again, err = db.transaction(false, func(t *tx) error {
 		// Two groups on two nodes may want each other's rows after all: better to run a closure alone soon than to wait for
 		// PostgreSQL to notice.
 		_ = t.control("SET LOCAL lock_timeout = '250ms'")
+		on := t.on.(*pgTransaction)
+		on.hasty = hasty
 		for i, w := range batch {
 			if outcomes[i] = w.ctx.Err(); outcomes[i] == nil {
 				outcomes[i] = t.savepoint(func() error { return w.fn(t) })
+			}
+			if regretted = on.regret != nil; regretted {
+				return on.regret
 			}
 			if t.lost != nil {
 				return t.lost
@@ -262,6 +273,9 @@ func (db *postgres) together(batch []write) (outcomes []error, again bool, err e
 		}
 		return nil
 	})
+	if regretted {
+		return db.together(batch, false)
+	}
 	return outcomes, again, err
 }
 

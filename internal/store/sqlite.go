@@ -165,10 +165,7 @@ func (db *sqlite) commit(batch []write) {
 		batch[0].done <- db.commitOne(batch[0])
 		return
 	}
-	outcomes, again, err := db.together(batch, true)
-	if again {
-		outcomes, _, err = db.together(batch, false)
-	}
+	outcomes, err := db.together(batch, true)
 	for i, w := range batch {
 		if err != nil {
 			outcomes[i] = err // nothing of this batch is in the database
@@ -177,8 +174,8 @@ func (db *sqlite) commit(batch []write) {
 	}
 }
 
-// together runs a batch in one transaction. Again says that it was hasty, and left no trace.
-func (db *sqlite) together(batch []write, hasty bool) (outcomes []error, again bool, err error) {
+// together runs a batch in one transaction, and again with savepoints when it was regretted.
+func (db *sqlite) together(batch []write, hasty bool) (outcomes []error, err error) {
 	outcomes = make([]error, len(batch))
 	err = db.tx.control("BEGIN IMMEDIATE")
 	if err == nil {
@@ -188,11 +185,11 @@ func (db *sqlite) together(batch []write, hasty bool) (outcomes []error, again b
 				outcomes[i] = db.tx.savepoint(func() error { return batch[i].fn(db.tx) })
 			}
 		}
-		again = db.writer.regret != nil
+		regretted := db.writer.regret != nil
 		db.writer.begin(false)
-		if again {
+		if regretted {
 			db.tx.abandon()
-			return outcomes, true, nil
+			return db.together(batch, false)
 		}
 		if err = db.tx.control("COMMIT"); err != nil {
 			err = fmt.Errorf("commit: %w", err)
@@ -201,7 +198,7 @@ func (db *sqlite) together(batch []write, hasty bool) (outcomes []error, again b
 	if err != nil {
 		db.tx.abandon()
 	}
-	return outcomes, false, err
+	return outcomes, err
 }
 
 // commitOne runs a write that has its transaction to itself. If it fails the transaction is undone: there is no savepoint, for which
@@ -239,7 +236,6 @@ type sqliteWriter struct {
 // begin is called when a transaction has begun, and with false before it ends.
 func (w *sqliteWriter) begin(hasty bool) { w.hasty, w.regret = hasty, nil }
 
-// hastily runs fn without a savepoint, and reports false when it must not. If fn fails after it changed something, all of it is regretted.
 func (w *sqliteWriter) hastily(fn func() error) (bool, error) {
 	if !w.hasty {
 		return false, nil
