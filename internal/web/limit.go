@@ -102,13 +102,24 @@ func (p Proxies) Address(r *http.Request) netip.Addr {
 		if !p.contains(addr) {
 			break
 		}
-		next, err := netip.ParseAddr(strings.TrimSpace(hop))
+		next, err := parseHop(strings.TrimSpace(hop))
 		if err != nil {
 			break
 		}
 		addr = next
 	}
 	return addr
+}
+
+// parseHop reads an entry of X-Forwarded-For: an address, or as some proxies write it, one with brackets or a port.
+func parseHop(hop string) (netip.Addr, error) {
+	if at, err := netip.ParseAddrPort(hop); err == nil {
+		return at.Addr(), nil
+	}
+	if inner, ok := strings.CutPrefix(hop, "["); ok {
+		hop = strings.TrimSuffix(inner, "]")
+	}
+	return netip.ParseAddr(hop)
 }
 
 // Only returns next for connections from the proxies alone: who comes around them would send secrets in plain text.

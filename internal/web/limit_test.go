@@ -123,6 +123,13 @@ func TestAddress(t *testing.T) {
 		{ours, "10.0.0.1:80", []string{"203.0.113.9, 10.0.0.2"}, "203.0.113.9"},           // two proxies of ours
 		{ours, "10.0.0.1:80", []string{"10.9.9.9, 203.0.113.9, 10.0.0.2"}, "203.0.113.9"}, // an invented proxy
 		{ours, "10.0.0.1:80", []string{"203.0.113.9, nonsense"}, "10.0.0.1"},              //
+		{ours, "10.0.0.1:80", []string{"203.0.113.9:4711"}, "203.0.113.9"},                // with a port, as some proxies write it
+		{ours, "10.0.0.1:80", []string{"198.51.100.7, 203.0.113.9:4711, 10.0.0.2:80"}, "203.0.113.9"},
+		{ours, "10.0.0.1:80", []string{"[2001:db8::9]:4711"}, "2001:db8::9"}, //
+		{ours, "10.0.0.1:80", []string{"[2001:db8::9]"}, "2001:db8::9"},      //
+		{ours, "10.0.0.1:80", []string{"2001:db8::9"}, "2001:db8::9"},        //
+		{ours, "10.0.0.1:80", []string{"203.0.113.9:port"}, "10.0.0.1"},      //
+		{ours, "10.0.0.1:80", []string{"[203.0.113.9"}, "203.0.113.9"},       // whoever writes that means this
 		{ours, "@", nil, "invalid IP"},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
