@@ -104,6 +104,9 @@ func MaskGateway(address string) string {
 		return "…"
 	}
 	masked := scheme + "://"
+	if broken(u) {
+		return masked + "…" // what looks like the host may be a part of a password with a @ / ? or # in it
+	}
 	if u.User != nil {
 		masked += url.User(u.User.Username()).String()
 		if _, ok := u.User.Password(); ok {
@@ -128,6 +131,17 @@ func MaskGateway(address string) string {
 		masked += "?" + strings.Join(options, "&")
 	}
 	return masked
+}
+
+// broken reports whether what stands behind the host can be no part of a gateway's address.
+func broken(u *url.URL) bool {
+	options, err := url.ParseQuery(u.RawQuery)
+	for name := range options {
+		if name != "secret" && !slices.Contains(plain, name) {
+			return true
+		}
+	}
+	return err != nil || u.Fragment != "" || strings.Contains(u.Path, "@")
 }
 
 // plain are the options that are no secret.
@@ -195,6 +209,9 @@ func isDigits(s string) bool {
 // leftover refuses options that the gateway does not know, or that stand there twice.
 func (d *dsn) leftover() error {
 	for name, values := range d.options {
+		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz-") != "" { // perhaps a part of the password
+			return errors.New("there is an option that no gateway has: write special characters of the password as %XX")
+		}
 		if len(values) > 1 {
 			return fmt.Errorf("the option %q stands there twice", name)
 		}

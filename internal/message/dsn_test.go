@@ -3,10 +3,13 @@
 package message
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"countersign.dev/internal/otp"
 )
@@ -101,7 +104,10 @@ func TestMaskGateway(t *testing.T) {
 		"webhook+https://hooks.example.com/t0ken?secret=" + hook:        "webhook+https://hooks.example.com/…?secret=…",
 		"smtp://mail.example.com?from=a@example.com":                    "smtp://mail.example.com?from=a@example.com",
 		"http://ana:s3cretpw@x":                                         "…",
-		"s3cretpw":                                                      "…",
+		"smpp://bank:123/45@smsc.example.com?from=Bank":                 "smpp://…",
+		"smpp://bank:123?45@smsc.example.com&from=Bank":                 "smpp://…",
+		"smpp://bank:123#45@smsc.example.com?from=Bank":                 "smpp://…",
+		"s3cretpw": "…",
 	} {
 		if got := MaskGateway(address); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
@@ -126,6 +132,26 @@ func TestGatewaysOfAChannel(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
+}
+
+// No part of a password is shown, written as it should be or with characters that end it early, whatever it is.
+func TestNoPasswordIsShown(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		password := rapid.StringOfN(rapid.RuneFrom([]rune("9999Z/?#@:&+%é ;,![]")), 5, 20, -1).Draw(t, "password")
+		if rapid.Bool().Draw(t, "written as it should be") {
+			password = url.QueryEscape(password)
+		}
+		address := rapid.SampledFrom([]string{"smpp://ana:%s@smsc.example.com:2775?from=Bank", "twilio://ana:%s@api.twilio.com?from=+12025550100", "smtp://ana:%s@mail.example.com?from=a@example.com"}).Draw(t, "address")
+		told := MaskGateway(strings.Replace(address, "%s", password, 1))
+		if _, err := ParseGateway(strings.Replace(address, "%s", password, 1)); err != nil {
+			told += err.Error()
+		}
+		for _, part := range []string{"99", "9Z", "Z9", "ZZ"} { // which stand nowhere but in a password
+			if strings.Contains(told, part) {
+				t.Fatalf("%q tells %q: %s", password, part, told)
+			}
+		}
+	})
 }
 
 // FuzzParseGateway: whatever is written, it is a gateway or a sentence, and its password is told by neither.
