@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"countersign.dev/internal/settings"
 )
 
 // This file owns certificates: files that are read again when they change, while connections go on.
@@ -41,7 +43,7 @@ func openPair(cert, key string, now func() time.Time, log *slog.Logger) (*pair, 
 func stampOf(paths ...string) (stamp string) {
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil {
-			stamp += fmt.Sprintln(info.ModTime().UnixNano(), info.Size())
+			stamp += fmt.Sprintln(info.ModTime().UnixNano(), info.Size(), info.Mode())
 		} else {
 			stamp += "none\n"
 		}
@@ -69,7 +71,11 @@ func (p *pair) current() *tls.Certificate {
 		return p.loaded
 	}
 	p.stamp = stamp
-	loaded, err := tls.LoadX509KeyPair(p.cert, p.key)
+	err := settings.CheckPrivate(p.key) // as at the start
+	var loaded tls.Certificate
+	if err == nil {
+		loaded, err = tls.LoadX509KeyPair(p.cert, p.key)
+	}
 	if err != nil {
 		p.log.Error("the new certificate cannot be used; the old one stays", "file", p.cert, "error", err)
 		return p.loaded

@@ -273,6 +273,19 @@ func TestCertificateReload(t *testing.T) {
 	if got := serial(); got != 2 {
 		t.Errorf("new files: serves certificate %d", got)
 	}
+	certificate(t, cert, key, 3)
+	if err := os.Chmod(key, 0o604); err != nil {
+		t.Fatal(err)
+	}
+	if got := serial(); got != 2 || !strings.Contains(r.log.String(), "may be read by everybody") {
+		t.Errorf("a key that everybody may read: serves certificate %d\n%s", got, r.log)
+	}
+	if err := os.Chmod(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := serial(); got != 3 {
+		t.Errorf("once it is private: serves certificate %d", got)
+	}
 	if _, err := tls.Dial("tcp", r.ready.Listening["api"], &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}); err == nil {
 		t.Error("speaks TLS 1.1")
 	}

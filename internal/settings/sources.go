@@ -335,17 +335,25 @@ func (g *given) readSecret(f *kong.Flag, path string, from origin) {
 // maxSecret bounds what is read of a file for a secret, in bytes.
 const maxSecret = 64 << 10
 
-// readPrivate reads a file that not everybody may read.
-func readPrivate(path string) ([]byte, error) {
+// CheckPrivate reports why a file is none with a secret that not everybody may read.
+func CheckPrivate(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s cannot be read (%w): name another file, or change its permissions", path, reasonOf(err))
+		return fmt.Errorf("%s cannot be read (%w): name another file, or change its permissions", path, reasonOf(err))
 	}
 	if info.IsDir() || info.Size() > maxSecret {
-		return nil, fmt.Errorf("%s is not a file with a secret: name another one", path)
+		return fmt.Errorf("%s is not a file with a secret: name another one", path)
 	}
 	if info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" { // whose permissions are not these bits
-		return nil, fmt.Errorf("%s may be read by everybody on this machine: run chmod o-rwx %s, and replace the secret if others may have seen it", path, path)
+		return fmt.Errorf("%s may be read by everybody on this machine: run chmod o-rwx %s, and replace the secret if others may have seen it", path, path)
+	}
+	return nil
+}
+
+// readPrivate reads a file that not everybody may read.
+func readPrivate(path string) ([]byte, error) {
+	if err := CheckPrivate(path); err != nil {
+		return nil, err
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
