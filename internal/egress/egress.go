@@ -8,6 +8,7 @@ package egress
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -142,7 +143,7 @@ func Reason(err error, patience time.Duration) string {
 	case errors.As(err, &dns):
 		return "the host name could not be resolved"
 	case errors.As(err, &certificate):
-		return "the receiver's certificate is not valid: " + certificate.Err.Error()
+		return "the receiver's certificate is not valid: " + flaw(certificate.Err)
 	case TimedOut(err):
 		return fmt.Sprintf("no answer within %d seconds", int(patience/time.Second))
 	}
@@ -150,6 +151,20 @@ func Reason(err error, patience time.Duration) string {
 		return "no connection: " + op.Err.Error()
 	}
 	return "no connection, or it broke"
+}
+
+// flaw is what is wrong with a certificate, without the names in it, which the other side chose.
+func flaw(err error) string {
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return "it has expired, or is not valid yet"
+	}
+	if _, other := errors.AsType[x509.HostnameError](err); other {
+		return "it is for another name"
+	}
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+		return "it is signed by an authority that this machine does not know"
+	}
+	return "it cannot be verified"
 }
 
 // TimedOut reports whether err says that time was over.

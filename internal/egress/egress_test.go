@@ -2,10 +2,18 @@ package egress
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -312,6 +320,41 @@ func TestTime(t *testing.T) {
 		c.CloseIdleConnections()
 	}
 	close(release)
+}
+
+// What is wrong with a certificate is told without a word of it: its names are the other side's to choose (T-40).
+func TestReasonNamesNoCertificate(t *testing.T) {
+	serve := func(names []string, from, to time.Time) *httptest.Server {
+		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "canary"}, DNSNames: names, NotBefore: from, NotAfter: to}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewUnstartedServer(http.NotFoundHandler())
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}}
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		return server
+	}
+	now := time.Now()
+	resolveTo(t, addrs("127.0.0.1"))
+	for want, server := range map[string]*httptest.Server{
+		"it is for another name":              serve([]string{"canary.example", "evil.example"}, now.Add(-time.Hour), now.Add(time.Hour)),
+		"signed by an authority":              serve([]string{"bank.example"}, now.Add(-time.Hour), now.Add(time.Hour)),
+		"it has expired, or is not valid yet": serve([]string{"bank.example"}, now.Add(-2*time.Hour), now.Add(-time.Hour)),
+	} {
+		_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+		c := Policy{Loopback: true}.Client(5 * time.Second)
+		_, err := get(t, c, "https://bank.example:"+port)
+		if got := Reason(err, time.Second); !strings.HasPrefix(got, "the receiver's certificate is not valid: ") || !strings.Contains(got, want) || strings.Contains(got, "example") || strings.Contains(got, "canary") {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
 }
 
 // The head of an answer is bounded.
