@@ -96,7 +96,9 @@ func (w *Worker) Deliver(ctx context.Context, j job.Job) error {
 // Again sends the callback of a decided approval once more: to the address of now, signed anew, with the retries of any other. ErrNotAnswered, ErrNoAddress.
 func (w *Worker) Again(ctx context.Context, app tenant.Application, uuid, actor string) error {
 	now := w.Now()
-	jobs, err := w.Store.SendAgain(ctx, job.New(job.Callback, app.ID, uuid, now), audit.New(now, app.ID, actor, "callback.sent_again", "approval:"+uuid))
+	again := job.New(job.Callback, app.ID, uuid, now)
+	again.Trace = trace.Parent(ctx)
+	jobs, err := w.Store.SendAgain(ctx, again, audit.New(now, app.ID, actor, "callback.sent_again", "approval:"+uuid))
 	if err != nil {
 		return err
 	}
@@ -112,7 +114,9 @@ func (w *Worker) failed(ctx context.Context, j job.Job, try Try, app tenant.Appl
 	}
 	rec := audit.New(now, app.ID, "system", "callback.disabled", "application:"+app.ID).Noting(try.Error)
 	struck, err := w.Store.Failed(ctx, j, try, app.Callback.Version, next, try.Error, func(owner string) job.Job {
-		return w.Mail(app, owner, app.Callback.URL, try.Error, now)
+		mail := w.Mail(app, owner, app.Callback.URL, try.Error, now)
+		mail.Trace = j.Trace
+		return mail
 	}, rec)
 	if err != nil {
 		return err

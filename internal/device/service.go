@@ -18,6 +18,7 @@ import (
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/trace"
 )
 
 // NewTicket makes a one-time right to enrol one device for the user. The application shows it inside a signed-in session.
@@ -61,7 +62,9 @@ func (s *Service) StartPhone(ctx context.Context, phone string) (Enrollment, err
 	e.Send = sending.Send{ID: e.ID, AccountID: s.AccountID, To: number, Channel: sending.SMS, At: now, Alert: s.Alert}
 	rec := audit.New(now, "", "person", "enrollment.started", "enrollment").Noting("…" + number[len(number)-2:])
 	out := otp.Outgoing{Channel: otp.SMS, Address: number, Code: code, Host: s.host(), ExpiresAt: e.ExpiresAt}
-	offered, err := s.Store.StartEnrollment(ctx, e, s.NewMessage(out, now), rec)
+	message := s.NewMessage(out, now)
+	message.Trace = trace.Parent(ctx)
+	offered, err := s.Store.StartEnrollment(ctx, e, message, rec)
 	if err != nil {
 		return Enrollment{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/trace"
 )
 
 // This file owns sent codes: what is asked for, and what then leaves.
@@ -110,6 +111,7 @@ func (s *Service) Send(ctx context.Context, app tenant.Application, u tenant.Use
 		ID: ident.New(now), AppID: app.ID, UserID: u.ID, Address: address, Channel: r.Channel, Action: r.Action,
 		CreatedAt: now, ExpiresAt: out.ExpiresAt, Message: s.NewMessage(out, now),
 	}
+	k.Message.Trace = trace.Parent(ctx)
 	k.Send = s.limited(app, k, r.IP)
 	k.Hash = s.sentHash(k.ID, out.Code)
 	rec := audit.New(now, app.ID, "app:"+app.ID, "code.sent", "user:"+u.ID).Noting(string(r.Channel) + " to " + tenant.MaskAddress(address))

@@ -6,10 +6,13 @@ import (
 	"testing"
 	"time"
 
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/servertest"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/trace"
 )
 
 func TestSend(t *testing.T) {
@@ -107,5 +110,38 @@ func TestEveryChannel(t *testing.T) {
 	bare.Phone = ""
 	if _, err := s.Codes.Send(t.Context(), app, bare, otp.Request{Channel: otp.Voice}); !errors.Is(err, otp.ErrNoAddress) {
 		t.Errorf("a call without a number: %v", err)
+	}
+}
+
+// A message belongs to the trace of who asked for it, whichever way the code is asked for.
+func TestMessagesAreTraced(t *testing.T) {
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	s := servertest.New(t)
+	app := s.App(t, "Bank")
+	ana := s.User(t, app, "ana@example.com", "202-555-0123")
+	ctx, span := trace.New(sdk.NewTracerProvider()).Request(t.Context(), parent)
+	defer span.End(nil)
+	for what, ask := range map[string]func() error{
+		"a code of a user": func() error {
+			_, err := s.Codes.Send(ctx, app, ana, otp.Request{Channel: otp.SMS})
+			return err
+		},
+		"a code of a number": func() error {
+			_, _, err := s.Codes.StartVerification(ctx, app, otp.VerificationRequest{Phone: "+12025550124", Channel: otp.SMS})
+			return err
+		},
+		"a code of an enrolment": func() error {
+			_, err := s.Devices.StartPhone(ctx, "+1 202-555-0123")
+			return err
+		},
+	} {
+		before := len(s.Jobs.Offered(job.Message))
+		if err := ask(); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		jobs := s.Jobs.Offered(job.Message)
+		if len(jobs) != before+1 || !strings.HasPrefix(jobs[before].Trace, "00-0af7651916cd43dd8448eb211c80319c-") {
+			t.Errorf("%s: %+v", what, jobs)
+		}
 	}
 }

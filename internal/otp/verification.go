@@ -13,6 +13,7 @@ import (
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/trace"
 )
 
 // This file owns phone verification: a code that proves a number, without a user (contract sections 8.1 to 8.3).
@@ -103,7 +104,9 @@ func (s *Service) StartVerification(ctx context.Context, app tenant.Application,
 			code = s.derivedCode(id, r.Digits)
 		}
 		out := Outgoing{App: app, Channel: r.Channel, Address: r.Phone, Code: code, Locale: r.Locale, Host: app.Settings.OriginHost, ExpiresAt: ends}
-		return s.sentHash(id, code), s.NewMessage(out, now)
+		message := s.NewMessage(out, now)
+		message.Trace = trace.Parent(ctx)
+		return s.sentHash(id, code), message
 	}
 	k.Send = s.limited(app, k.Sending, r.IP)
 	v, message, err := s.Store.KeepVerification(ctx, k, rec)
