@@ -17,6 +17,7 @@ import (
 	"countersign.dev/internal/egress"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/seal"
+	"countersign.dev/internal/store"
 )
 
 // This file owns the types of settings: which texts are right, and the sentence for those that are not. A type's
@@ -52,12 +53,9 @@ func (d *Database) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// keyValue begins PostgreSQL's other form of an address, host=db user=ana, as package store knows it.
-var keyValue = regexp.MustCompile(`^\s*(host|hostaddr|port|user|password|dbname|database|service|servicefile|passfile|sslmode|application_name)\s*=`)
-
 // Postgres reports whether it is PostgreSQL.
 func (d Database) Postgres() bool {
-	return strings.Contains(string(d), "://") || keyValue.MatchString(string(d))
+	return strings.Contains(string(d), "://") || store.KeyValue(string(d))
 }
 
 // passwordValue is a password in the other form, bare or in quotes.

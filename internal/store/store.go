@@ -74,7 +74,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	return openPostgres(ctx, cfg.URL)
 }
 
+// keyValue begins PostgreSQL's other form of an address, host=db user=ana.
 var keyValue = regexp.MustCompile(`^\s*(host|hostaddr|port|user|password|dbname|database|service|servicefile|passfile|sslmode|application_name)\s*=`)
+
+// KeyValue reports whether an address is written in PostgreSQL's form of key=value pairs.
+func KeyValue(address string) bool { return keyValue.MatchString(address) }
 
 // isPostgres tells PostgreSQL's addresses from paths.
 func isPostgres(url string) (bool, error) {
@@ -82,7 +86,7 @@ func isPostgres(url string) (bool, error) {
 	switch {
 	case url == "":
 		return false, errors.New("no database is named: give a postgres:// address or the path of a SQLite file")
-	case found && (scheme == "postgres" || scheme == "postgresql"), keyValue.MatchString(url):
+	case found && (scheme == "postgres" || scheme == "postgresql"), KeyValue(url):
 		return true, nil
 	case found:
 		return false, fmt.Errorf("%s:// is no database that countersign knows: give a postgres:// address or the path of a SQLite file", scheme)
