@@ -207,7 +207,7 @@ func TestReasons(t *testing.T) {
 	}{
 		{&net.DNSError{Err: "no such host", Name: "bank.example", IsNotFound: true}, "the host name could not be resolved"},
 		{&net.OpError{Op: "dial", Err: errors.New("connect: no route to host")}, "no connection: connect: no route to host"},
-		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, "the receiver's certificate is not valid: x509: certificate signed by unknown authority"},
+		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, "the receiver's certificate is not valid: it is signed by an authority that this machine does not know"},
 		{context.DeadlineExceeded, "no answer within 10 seconds"},
 		{errors.New("EOF at 10.1.2.3"), "no connection, or it broke"},
 	} {
