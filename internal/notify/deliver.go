@@ -62,7 +62,13 @@ func (s *Service) Deliver(ctx context.Context, j job.Job) error {
 	if err != nil {
 		return err
 	}
+	origin := sub.origin()
+	if !s.pace.begin(origin) {
+		wait, _ := pause(now.Sub(j.CreatedAt))
+		return s.Store.RetryJob(ctx, j, within(d, now.Add(wait)))
+	}
 	res, err := s.post(ctx, d, sub)
+	s.pace.end(origin, s.Now().Sub(now))
 	if err != nil && ctx.Err() != nil {
 		return nil // interrupted by shutdown: the lease ends by itself
 	}

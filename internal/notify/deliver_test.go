@@ -418,11 +418,11 @@ func TestPrivateAddressIsRefused(t *testing.T) {
 // A push service that never answers costs one time-out, and the job is tried again.
 func TestHangingService(t *testing.T) {
 	b := newBench(t)
-	b.Push.Client = egress.Policy{Loopback: true}.Client(50 * time.Millisecond)
+	h := &held{asked: make(chan struct{}, 1)} // and never an answer
+	b.Push.Client = &http.Client{Timeout: 50 * time.Millisecond, Transport: h}
 	_, j := b.ask(t)
-	b.service.Refuse(pushtest.Refusal{Hang: true})
 	b.deliver(t, j)
-	b.Push.Client.CloseIdleConnections()
+	<-h.asked
 	jobs := b.due(t, 2*time.Second)
 	if len(jobs) != 1 {
 		t.Fatalf("%d jobs", len(jobs))

@@ -107,6 +107,8 @@ type Service struct {
 	Settings
 	Now func() time.Time
 	Log *slog.Logger
+
+	pace pace
 }
 
 // State is what a device is told about its notifications.

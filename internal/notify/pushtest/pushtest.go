@@ -44,7 +44,6 @@ type Message struct {
 type Refusal struct {
 	Status     int
 	RetryAfter string // header, "" for none
-	Hang       bool   // never answer
 }
 
 // Service is the push service's HTTP half. Mount it at /push/ and set URL.
@@ -115,10 +114,6 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.faults = append(s.faults, err)
 		s.mu.Unlock()
 		http.Error(w, err.Error(), status)
-		return
-	}
-	if refusal.Hang {
-		<-r.Context().Done()
 		return
 	}
 	if refusal.Status != 0 {
