@@ -5,9 +5,13 @@ package e2e
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+
+	"countersign.dev/internal/postgrestest"
 )
 
 // TestSickDisk has the kernel answer the server's writes to its database's log now and then as a full disk does, and its flushes as one
@@ -35,15 +39,7 @@ func TestSickDisk(t *testing.T) {
 			}, sound...)
 			d.start()
 			l.sick = true
-			ctx, stop := context.WithCancel(t.Context())
-			var workers sync.WaitGroup
-			for range crashWorkers {
-				p := d.newPhone()
-				workers.Go(func() { l.work(ctx, p) })
-			}
-			l.waitFor(150)
-			stop()
-			workers.Wait()
+			l.workFor(150)
 			d.kill()
 			d.program, l.sick = sound, false
 			d.start()
@@ -56,4 +52,48 @@ func TestSickDisk(t *testing.T) {
 			t.Logf("measured: %s, %d calls ended in an error, %d callbacks for %d decisions", l, l.sorry, r.calls(), len(r.all()))
 		})
 	}
+}
+
+// TestServeSickDisk is TestSickDisk on PostgreSQL, which ends all its processes when a flush of its log fails, and recovers. Until then it is away.
+func TestServeSickDisk(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.StartTraced(t, []string{"-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=40"}, "fsync=on")
+	s := plainSiteOn(t, db)
+	r := newReceiver(t)
+	r.keys = []string{s.APIKey}
+	s.command("app", "callback", s.appID, r.URL, "--config", s.config)
+	s.start(0)
+	l := newLedger(t, s.dev, s.APIKey)
+	l.workFor(200)
+	db.Kill(t)
+	db.Untraced()
+	db.Restart(t)
+	s.awaitReady(0)
+	l.check(l.all())
+	l.check(l.fresh())
+	s.sql(`UPDATE jobs SET run_at = run_at - 60000`) // what was under way belongs to the server until its lease ends; that time passes now
+	l.checkCallbacks(r)
+	trace, err := os.ReadFile(filepath.Join(db.Dir(), "trace"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := strings.Count(string(trace), "EIO")
+	if failed == 0 {
+		t.Error("no flush failed")
+	}
+	t.Logf("measured: %s over %d failed flushes, %d callbacks for %d decisions", l, failed, r.calls(), len(r.all()))
+}
+
+// workFor has people work until so many acts were acknowledged.
+func (l *ledger) workFor(n int) {
+	l.t.Helper()
+	ctx, stop := context.WithCancel(l.t.Context())
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer stop()
+	for range crashWorkers {
+		p := l.d.newPhone()
+		workers.Go(func() { l.work(ctx, p) })
+	}
+	l.waitFor(n)
 }

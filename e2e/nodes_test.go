@@ -40,8 +40,8 @@ const (
 	whoAnswers = "answers" // the device, which reads a request and answers it
 )
 
-// front is a proxy before one surface of all nodes, as load balancers are: what finds a node dead, or dying before it has answered, is
-// sent to the next one.
+// front is a proxy before one surface of all nodes, as load balancers are: what finds a node dead, or dying before it has answered, or not
+// able to serve, is sent to the next one.
 type front struct {
 	s       *site
 	surface string
@@ -109,6 +109,10 @@ func (f *front) RoundTrip(r *http.Request) (*http.Response, error) {
 			again.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body[:1]), &event{happens: f.nodes.take(f.nodes.before, from)}, bytes.NewReader(body[1:])))
 		}
 		answer, err := http.DefaultTransport.RoundTrip(again)
+		if err == nil && answer.StatusCode == http.StatusServiceUnavailable {
+			answer.Body.Close()
+			err = errors.New("not this one")
+		}
 		if err == nil {
 			lose := f.nodes.take(f.nodes.after, from)
 			if lose == nil {

@@ -46,12 +46,15 @@ func Start(t testing.TB, options ...string) *Server {
 	return started(t, nil, options)
 }
 
-// StartTraced is Start with a trace of the system calls of all the server's processes, in the file trace of its folder.
-func StartTraced(t testing.TB, calls string, options ...string) *Server {
+// StartTraced is Start with strace around all the server's processes, in the file trace of its folder; args say what it traces, or injects.
+func StartTraced(t testing.TB, args []string, options ...string) *Server {
 	t.Helper()
 	// The tracer is the server's grandchild, so that signals and the server's end are as without it.
-	return started(t, []string{"strace", "-D", "-f", "-y", "-qq", "-s", "9000", "-o", "trace", "-e", "trace=" + calls}, options)
+	return started(t, append([]string{"strace", "-D", "-f", "-y", "-qq", "-o", "trace"}, args...), options)
 }
+
+// Untraced has the server started without the tracer from the next Restart on.
+func (s *Server) Untraced() { s.under = nil }
 
 func started(t testing.TB, under, options []string) *Server {
 	t.Helper()
