@@ -39,7 +39,7 @@ func TestSickDisk(t *testing.T) {
 			}, sound...)
 			d.start()
 			l.sick = true
-			l.workFor(150)
+			l.workFor(100)
 			d.kill()
 			d.program, l.sick = sound, false
 			d.start()
@@ -57,16 +57,19 @@ func TestSickDisk(t *testing.T) {
 // TestServeSickDisk is TestSickDisk on PostgreSQL, which ends all its processes when a flush of its log fails, and recovers. Until then it is away.
 func TestServeSickDisk(t *testing.T) {
 	t.Parallel()
-	db := postgrestest.StartTraced(t, []string{"-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=40"}, "fsync=on")
+	db := postgrestest.Start(t, "fsync=on")
 	s := plainSiteOn(t, db)
 	r := newReceiver(t)
 	r.keys = []string{s.APIKey}
 	s.command("app", "callback", s.appID, r.URL, "--config", s.config)
+	db.Kill(t)
+	db.Trace("-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=25") // the 25th flush of each process
+	db.Restart(t)
 	s.start(0)
 	l := newLedger(t, s.dev, s.APIKey)
-	l.workFor(200)
+	l.workFor(100)
 	db.Kill(t)
-	db.Untraced()
+	db.Trace()
 	db.Restart(t)
 	s.awaitReady(0)
 	l.check(l.all())

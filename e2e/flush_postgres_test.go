@@ -23,7 +23,10 @@ func TestServeFlushBeforeAnswer(t *testing.T) {
 	} {
 		t.Run(c.setting, func(t *testing.T) {
 			t.Parallel()
-			db := postgrestest.StartTraced(t, []string{"-s", "9000", "-e", "trace=read,recvfrom,write,sendto,pwrite64,pwritev,fsync,fdatasync"}, "fsync=on", c.setting)
+			db := postgrestest.Start(t, "fsync=on", c.setting)
+			db.Kill(t)
+			db.Trace("-s", "9000", "-e", "trace=read,recvfrom,write,sendto,pwrite64,pwritev,fsync,fdatasync")
+			db.Restart(t)
 			s := plainSiteOn(t, db)
 			s.start(0)
 			client := s.client(s.APIKey)

@@ -25,8 +25,8 @@ import (
 
 const (
 	soakWorkers = 3
-	soakRounds  = 4                // without COUNTERSIGN_SOAK
-	soakActs    = 60               // acknowledgements of a round
+	soakRounds  = 3                // without COUNTERSIGN_SOAK
+	soakActs    = 40               // acknowledgements of a round
 	slackOpen   = 24               // descriptors or goroutines beyond those after the first round: messages that hang, connections to the database
 	slackMemory = 1.2              // of the last third of a long run beyond the first
 	pageCaches  = 3 * 16_000 << 10 // bytes that SQLite's connections fill as the database grows, and no more

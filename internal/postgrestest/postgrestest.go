@@ -43,38 +43,26 @@ type Server struct {
 // for each other fails: what is written has an order of rows.
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	return started(t, nil, options)
-}
-
-// StartTraced is Start with strace around all the server's processes, in the file trace of its folder; args say what it traces, or injects.
-func StartTraced(t testing.TB, args []string, options ...string) *Server {
-	t.Helper()
-	// The tracer is the server's grandchild, so that signals and the server's end are as without it.
-	return started(t, append([]string{"strace", "-D", "-f", "-y", "-qq", "-o", "trace"}, args...), options)
-}
-
-// Untraced has the server started without the tracer from the next Restart on.
-func (s *Server) Untraced() { s.under = nil }
-
-func started(t testing.TB, under, options []string) *Server {
-	t.Helper()
-	s, err := start(under, options)
+	s, err := start(options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.stop()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if len(s.deadlocks) > 0 {
-			t.Errorf("transactions waited for each other:\n%s", strings.Join(s.deadlocks, "\n"))
-		}
-	})
+	t.Cleanup(s.stop)
 	return s
 }
 
+// Trace has the server run under strace from the next Restart on; args say what it traces, or injects. What it saw is in the file trace of
+// the server's folder. Without args there is no tracer any more.
+func (s *Server) Trace(args ...string) {
+	s.under = nil
+	if len(args) > 0 {
+		// The tracer is the server's grandchild, so that signals and the server's end are as without it.
+		s.under = append([]string{"strace", "-D", "-f", "-y", "-qq", "-o", "trace"}, args...)
+	}
+}
+
 // shared is the server of all tests of a binary that need no server of their own.
-var shared = sync.OnceValues(func() (*Server, error) { return start(nil, nil) })
+var shared = sync.OnceValues(func() (*Server, error) { return start(nil) })
 
 // Kill ends the server as a power cut would, but for what the system had not yet written: kill -9, nothing is shut down.
 func (s *Server) Kill(t testing.TB) {
@@ -150,12 +138,12 @@ func (s *Server) URL(database string) string {
 	return "host=" + s.dir + " user=countersign dbname=" + database
 }
 
-func start(under, options []string) (*Server, error) {
+func start(options []string) (*Server, error) {
 	dir, err := os.MkdirTemp("", "countersign-pg-") // not t.TempDir: its path is too long for a socket, and closed to others
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, options: options, under: under}
+	s := &Server{dir: dir, options: options}
 	if err = s.initdb(); err == nil {
 		err = s.run()
 	}
