@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -36,7 +37,33 @@ func (r *Report) Into(path string) error {
 	if !begins || !ends {
 		return fmt.Errorf("%s has no lines %q and %q, between which the report would stand", path, strings.TrimSpace(markBegin), strings.TrimSpace(markEnd))
 	}
-	return os.WriteFile(path, slices.Concat(before, []byte(markBegin), []byte(r.Markdown()), []byte(markEnd), after), 0o644)
+	results, err := r.raw()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, slices.Concat(before, []byte(markBegin), []byte(r.Markdown()), results, []byte(markEnd), after), 0o644)
+}
+
+// raw is everything that was measured, every step of every search, as JSON that a page folds away: a line for each scenario.
+func (r *Report) raw() ([]byte, error) {
+	b := []byte("\n### Raw results\n\n<details>\n<summary>Everything that was measured, as JSON</summary>\n\n```json\n")
+	whole := *r
+	whole.Runs = nil
+	for _, v := range append([]any{whole}, each(r.Runs)...) {
+		line, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, line...), '\n')
+	}
+	return append(b, "```\n\n</details>\n"...), nil
+}
+
+func each[T any](all []T) (out []any) {
+	for _, v := range all {
+		out = append(out, v)
+	}
+	return out
 }
 
 // Markdown is the whole report.

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -38,8 +40,14 @@ func TestInto(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(path)
-	if want := "before\n" + markBegin + r.Markdown() + markEnd + "after\n"; err != nil || string(got) != want {
-		t.Errorf("%v\n%s", err, got)
+	raw, bad := r.raw()
+	if want := "before\n" + markBegin + r.Markdown() + string(raw) + markEnd + "after\n"; err != nil || bad != nil || string(got) != want {
+		t.Errorf("%v, %v\n%s", err, bad, got)
+	}
+	var told Result // each scenario is a line, from its first step to its last failure
+	lines := strings.Split(string(raw), "\n")
+	if i := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, `"scenario":"verify"`) }); i < 0 || json.Unmarshal([]byte(lines[i]), &told) != nil || told.Steps[0].Failed != 10 {
+		t.Errorf("raw results\n%s", raw)
 	}
 	if err := os.WriteFile(path, []byte("no marks\n"), 0o600); err != nil {
 		t.Fatal(err)
