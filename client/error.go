@@ -33,6 +33,8 @@ var (
 	ErrNotPending       = errors.New("countersign: approval is no longer pending")                   // 60079
 	ErrDeviceNotFound   = errors.New("countersign: device not found")                                // 60092
 	ErrNoSecret         = errors.New("countersign: user has no other authenticator app")             // 60113
+	ErrNoReset          = errors.New("countersign: no reset is under way")                           // 60901
+	ErrResetNotDue      = errors.New("countersign: reset cannot be finished yet")                    // 60902
 )
 
 // Error is a refusal by the server, or by something in front of it.
@@ -94,6 +96,10 @@ func (e *Error) Is(target error) bool {
 		return target == ErrDeviceNotFound
 	case "60113":
 		return target == ErrNoSecret
+	case "60901":
+		return target == ErrNoReset
+	case "60902":
+		return target == ErrResetNotDue
 	}
 	return false
 }

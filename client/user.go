@@ -28,6 +28,7 @@ type UserStatus struct {
 	Email           string
 	Devices         []string // platforms, such as "iphone"
 	DetailedDevices []Device
+	Reset           *Reset // nil when none is under way
 }
 
 // Device is one device that may act for a user.
@@ -94,6 +95,7 @@ func (c *Client) User(ctx context.Context, authyID int64) (UserStatus, error) {
 				Created   int64  `json:"creation_date"`
 				LastSync  int64  `json:"last_sync_date"`
 			} `json:"detailed_devices"`
+			Reset *resetAnswer `json:"reset"`
 		} `json:"status"`
 	}
 	err := c.do(ctx, call{name: "user status", method: "GET", path: userPath(authyID) + "/status", repeatable: true}, &answer)
@@ -107,6 +109,7 @@ func (c *Client) User(ctx context.Context, authyID int64) (UserStatus, error) {
 	user := UserStatus{
 		AuthyID: status.AuthyID, Confirmed: status.Confirmed, Registered: status.Registered, AccountDisabled: status.AccountDisabled,
 		CountryCode: status.CountryCode, Phone: status.Phone, Email: status.Email, Devices: status.Devices,
+		Reset: status.Reset.reset(),
 	}
 	for _, d := range status.DetailedDevices {
 		user.DetailedDevices = append(user.DetailedDevices, Device{
@@ -125,6 +128,10 @@ func (c *Client) RemoveUser(ctx context.Context, authyID int64) error {
 // CreateEnrollmentTicket makes a ticket with which one device can be enrolled for a user, once, within a few minutes. Whoever has it becomes
 // the second factor: show it only to a person who is signed in, and store it nowhere.
 func (c *Client) CreateEnrollmentTicket(ctx context.Context, authyID int64) (Ticket, error) {
+	return c.ticket(ctx, call{name: "create enrollment ticket", method: "POST", path: ownPath(authyID) + "/enrollment_tickets"})
+}
+
+func (c *Client) ticket(ctx context.Context, call call) (Ticket, error) {
 	var answer struct {
 		Ticket struct {
 			Link      string    `json:"link"`
@@ -132,11 +139,15 @@ func (c *Client) CreateEnrollmentTicket(ctx context.Context, authyID int64) (Tic
 			ExpiresAt time.Time `json:"expires_at"`
 		} `json:"enrollment_ticket"`
 	}
-	path := "/onetouch/json/users/" + strconv.FormatInt(authyID, 10) + "/enrollment_tickets"
-	if err := c.do(ctx, call{name: "create enrollment ticket", method: "POST", path: path}, &answer); err != nil {
+	if err := c.do(ctx, call, &answer); err != nil {
 		return Ticket{}, err
 	}
 	return Ticket(answer.Ticket), nil
+}
+
+// ownPath is where calls about a user are that Authy did not have.
+func ownPath(authyID int64) string {
+	return "/onetouch/json/users/" + strconv.FormatInt(authyID, 10)
 }
 
 func userPath(authyID int64) string {

@@ -35,7 +35,7 @@ type rule struct {
 
 var (
 	surfaces = under("internal/authyapi", "internal/deviceapi", "internal/console")
-	domain   = under("internal/tenant", "internal/approval", "internal/device", "internal/otp", "internal/sending", "internal/transfer", "internal/audit", "internal/reporting")
+	domain   = under("internal/tenant", "internal/approval", "internal/device", "internal/otp", "internal/sending", "internal/transfer", "internal/reset", "internal/audit", "internal/reporting")
 	public   = under("client", "secondfactor", "examples")
 	internal = under("internal")
 	store    = under("internal/store")

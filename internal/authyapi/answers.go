@@ -108,12 +108,13 @@ type status struct {
 	AccountDisabled bool             `json:"account_disabled"`
 	DetailedDevices []detailedDevice `json:"detailed_devices"`
 	DeletedDevices  []detailedDevice `json:"deleted_devices"`
+	Reset           *resetAnswer     `json:"reset,omitempty"` // ours: the user lost everything and starts anew, unless it is stopped
 }
 
-func statusAnswer(u tenant.User, grants, removed []device.Grant) any {
+func statusAnswer(u tenant.User, grants, removed []device.Grant, reset *resetAnswer) any {
 	s := status{
 		AuthyID: u.AuthyID, Confirmed: u.Confirmed, Registered: len(grants) > 0, CountryCode: u.CountryCode, PhoneNumber: u.MaskedPhone(), Email: u.Email,
-		Devices: []string{}, DetailedDevices: []detailedDevice{}, DeletedDevices: []detailedDevice{},
+		Devices: []string{}, DetailedDevices: []detailedDevice{}, DeletedDevices: []detailedDevice{}, Reset: reset,
 	}
 	for _, g := range grants {
 		s.Devices = append(s.Devices, deviceName(g.Device.Platform))

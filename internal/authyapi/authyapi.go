@@ -19,6 +19,7 @@ import (
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reporting"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/webhook"
 )
@@ -27,6 +28,7 @@ import (
 type API struct {
 	Tenants   *tenant.Service
 	Devices   *device.Service
+	Resets    *reset.Service
 	Codes     *otp.Service
 	Approvals *approval.Service
 	Reports   *reporting.Service
@@ -90,6 +92,10 @@ var routes = []route{
 	{"POST", "/onetouch/{format}/approval_requests/{uuid}/cancel", (*API).cancelApproval},
 	{"POST", "/onetouch/{format}/approval_requests/{uuid}/renotify", (*API).renotifyApproval},
 	{"POST", "/onetouch/{format}/users/{id}/enrollment_tickets", (*API).createTicket},
+	{"POST", "/onetouch/{format}/users/{id}/notices", (*API).sendNotice},
+	{"POST", "/onetouch/{format}/users/{id}/reset", (*API).askReset},
+	{"POST", "/onetouch/{format}/users/{id}/reset/stop", (*API).stopReset},
+	{"POST", "/onetouch/{format}/users/{id}/reset/finish", (*API).finishReset},
 }
 
 // managed are authenticated by an access key and a signature: the dashboard API (contract section 10).

@@ -4,6 +4,7 @@ package authyapi
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/servertest"
 )
 
@@ -51,6 +53,19 @@ func usages(s *site, phone *servertest.Phone) []usage {
 	asked := func(suffix string) func(t *testing.T) string {
 		return func(t *testing.T) string {
 			return "/onetouch/json/approval_requests/" + s.Ask(t, s.app, s.ana, "Log in?").UUID + suffix
+		}
+	}
+	// An operator has allowed Eve to begin anew, a while ago.
+	inTrouble := func(suffix string, after time.Duration) func(t *testing.T) string {
+		return func(t *testing.T) string {
+			eve := s.User(t, s.app, "eve@example.com", "202-555-0166")
+			if suffix != "" {
+				if _, err := s.Resets.Allow(t.Context(), s.app, eve, "came by", "operator:o"); err != nil && !errors.Is(err, reset.ErrAllowed) {
+					t.Fatal(err)
+				}
+				s.Clock.Advance(after)
+			}
+			return fmt.Sprintf("/onetouch/json/users/%d/reset%s", eve.AuthyID, suffix)
 		}
 	}
 	return []usage{
@@ -139,6 +154,10 @@ func usages(s *site, phone *servertest.Phone) []usage {
 			}, "webhook_id=WH_1", `{"webhook_id":"WH_1"}`, says(`"message":"Webhook deleted"`),
 		},
 		{"enrollment_tickets", "POST", fixed(fmt.Sprintf("/onetouch/json/users/%d/enrollment_tickets", s.ana.AuthyID)), "", "", says("/enroll#")},
+		{"notices", "POST", fixed(fmt.Sprintf("/onetouch/json/users/%d/notices", s.ana.AuthyID)), "notice=number-changed", `{"notice":"number-changed"}`, says("Notice was sent.")},
+		{"reset", "POST", inTrouble("", 0), "", "", says(`{"reset":{"state":"asked","asked_at":"`, `"due_at":null}`)},
+		{"reset/stop", "POST", inTrouble("/stop", 0), "", "", says("Reset was stopped.")},
+		{"reset/finish", "POST", inTrouble("/finish", reset.Wait), "", "", says("/enroll#")},
 		{"update", "POST", fixed(users + "/update"), "email=ana%40example.com", `{"email":"ana@example.com"}`, says("User was updated successfully")},
 		{
 			"register_activity", "POST", func(*testing.T) string {

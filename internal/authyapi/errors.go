@@ -12,6 +12,7 @@ import (
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reporting"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/webhook"
@@ -107,6 +108,9 @@ var refusals = map[string]refusal{
 	webhook.ErrSignature.Code:     {status: 401, code: "60087"},
 	webhook.ErrInvalid.Code:       {status: 400, code: "60098"},
 	errDeleteWebhook.Code:         {status: 400, code: "60100"},
+	otp.ErrNotice.Code:            {status: 400, code: "60004"},
+	reset.ErrNone.Code:            {status: 404, code: "60901"},
+	reset.ErrNotDue.Code:          {status: 409, code: "60902"},
 	approval.ErrRenotified.Code:   {status: 429, code: "60003"},
 }
 

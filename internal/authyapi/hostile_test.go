@@ -20,6 +20,8 @@ import (
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reporting"
+	"countersign.dev/internal/reset"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/webhook"
 )
@@ -169,6 +171,7 @@ type (
 	brokenApprovals struct{ approval.Store }
 	brokenReports   struct{ reporting.Store }
 	brokenWebhooks  struct{ webhook.Store }
+	brokenResets    struct{ reset.Store }
 )
 
 func (brokenWebhooks) AddWebhook(context.Context, webhook.Webhook, audit.Record) error {
@@ -180,6 +183,22 @@ func (brokenWebhooks) Webhooks(context.Context, string) ([]webhook.Webhook, erro
 }
 
 func (brokenWebhooks) RemoveWebhook(context.Context, string, string, audit.Record) error {
+	return errDisk
+}
+
+func (brokenResets) AskReset(context.Context, reset.Reset, audit.Record) (reset.Reset, error) {
+	return reset.Reset{}, errDisk
+}
+
+func (brokenResets) EndReset(context.Context, reset.Reset, string, time.Time, audit.Record) error {
+	return errDisk
+}
+
+func (brokenResets) FinishReset(context.Context, device.StoredTicket, time.Time, audit.Record) (tenant.Removed, error) {
+	return tenant.Removed{}, errDisk
+}
+
+func (brokenCodes) KeepNotice(context.Context, sending.Send, job.Job, audit.Record) error {
 	return errDisk
 }
 
@@ -279,7 +298,7 @@ func TestInternalErrors(t *testing.T) {
 	s.Tenants.Store, s.Devices.Store = brokenTenants{s.Store}, brokenDevices{s.Store}
 	s.Codes.Store, s.Approvals.Store = brokenCodes{s.Store}, brokenApprovals{s.Store}
 	s.credentials()
-	s.Reports.Store, s.Webhooks.Store = brokenReports{s.Store}, brokenWebhooks{s.Store}
+	s.Reports.Store, s.Webhooks.Store, s.Resets.Store = brokenReports{s.Store}, brokenWebhooks{s.Store}, brokenResets{s.Store}
 	const told = `{"error_code":"60000","errors":{"message":"An internal error occurred. Please try again later."},"message":"An internal error occurred. Please try again later.","success":false}`
 	calls := 0
 	for _, rt := range everyRoute {
@@ -289,7 +308,7 @@ func TestInternalErrors(t *testing.T) {
 		}
 		before := len(s.log.String())
 		s.ask(rt.method, filled(rt.path, fmt.Sprint(s.ana.AuthyID), uuid, code), formType, "message=m&user[email]=e%40example.com&user[cellphone]=2025550199"+
-			"&email=e%40example.com&type=banned&country_code=1&phone_number=2025550199&verification_code=1234&interval=day&report[a][event][eq]=user_added&name=n&url=https://a.example&events[]=user_added").is(t, 500, told)
+			"&email=e%40example.com&type=banned&country_code=1&phone_number=2025550199&verification_code=1234&interval=day&notice=number-changed&report[a][event][eq]=user_added&name=n&url=https://a.example&events[]=user_added").is(t, 500, told)
 		line := s.log.String()[before:]
 		if !strings.Contains(line, errDisk.Error()) || !strings.Contains(line, "level=ERROR") || !strings.Contains(line, rt.path) {
 			t.Errorf("%s %s is logged as %q", rt.method, rt.path, line)

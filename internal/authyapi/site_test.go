@@ -51,7 +51,7 @@ func newSite(t testing.TB, change ...func(*tenant.Settings)) *site {
 }
 
 func (s *site) api() *API {
-	return &API{URL: publicURL, Webhooks: s.Webhooks, Tenants: s.Tenants, Devices: s.Devices, Codes: s.Codes, Approvals: s.Approvals, Reports: s.Reports, Now: s.Clock.Now, Log: slog.New(slog.NewTextHandler(s.log, nil))}
+	return &API{URL: publicURL, Webhooks: s.Webhooks, Tenants: s.Tenants, Devices: s.Devices, Resets: s.Resets, Codes: s.Codes, Approvals: s.Approvals, Reports: s.Reports, Now: s.Clock.Now, Log: slog.New(slog.NewTextHandler(s.log, nil))}
 }
 
 // roomy lets a test ask as often as it likes.

@@ -42,7 +42,11 @@ func (a *API) userStatus(c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return statusAnswer(u, grants, removed), nil
+	reset, err := a.resetOf(c, u)
+	if err != nil {
+		return nil, err
+	}
+	return statusAnswer(u, grants, removed, reset), nil
 }
 
 func (a *API) removeUser(c call) (any, error) {
@@ -83,6 +87,10 @@ func (a *API) createTicket(c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ticketAnswer(t, "Enrollment ticket was created."), nil
+}
+
+func ticketAnswer(t device.Ticket, message string) any {
 	type ticket struct {
 		Link      string `json:"link"`
 		Words     string `json:"words"`
@@ -92,7 +100,7 @@ func (a *API) createTicket(c call) (any, error) {
 		Ticket  ticket `json:"enrollment_ticket"`
 		Message string `json:"message"`
 		Success bool   `json:"success"`
-	}{ticket{t.Link, t.Words, isoTime(t.ExpiresAt)}, "Enrollment ticket was created.", true}, nil
+	}{ticket{t.Link, t.Words, isoTime(t.ExpiresAt)}, message, true}
 }
 
 // deviceName is how Authy clients know a platform (contract section 3.2).

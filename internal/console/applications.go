@@ -12,6 +12,7 @@ import (
 
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/fault"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
@@ -80,21 +81,23 @@ const newFor = 10 * time.Minute
 
 // application is the page's own part.
 type application struct {
-	App          tenant.Application
-	Tab          string
-	APIURL       string
-	Key          string        // "" is masked
-	Created      bool          // right now, by this operator
-	Saved        string        // what was just saved: "callback", "callback-off", "match", "switches"
-	WebhookKeys  []webhookKeys // none is masked
-	OldSecret    time.Time     // when the old webhook secret ends; zero outside of a rotation
-	CallbackURL  string        // as typed, when it was refused
-	CallbackGet  bool          // as chosen
-	CallbackFail string
-	MatchFail    string
-	SiteFail     string
-	Sending      sendingCard
-	Figures      tenant.Statistics
+	App           tenant.Application
+	Tab           string
+	APIURL        string
+	Key           string        // "" is masked
+	Created       bool          // right now, by this operator
+	Saved         string        // what was just saved: "callback", "callback-off", "match", "switches"
+	WebhookKeys   []webhookKeys // none is masked
+	OldSecret     time.Time     // when the old webhook secret ends; zero outside of a rotation
+	CallbackURL   string        // as typed, when it was refused
+	CallbackGet   bool          // as chosen
+	CallbackFail  string
+	MatchFail     string
+	SiteFail      string
+	ResetWait     string // as typed, when it was refused
+	ResetWaitFail string
+	Sending       sendingCard
+	Figures       tenant.Statistics
 }
 
 func (c *console) applicationPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
@@ -116,6 +119,9 @@ func (c *console) renderApplication(w http.ResponseWriter, r *http.Request, stat
 	}
 	if p.CallbackFail == "" {
 		p.CallbackURL, p.CallbackGet = app.Callback.URL, app.Settings.CallbackGet
+	}
+	if p.ResetWaitFail == "" {
+		p.ResetWait = strconv.FormatFloat(reset.WaitOf(app.Settings).Hours(), 'f', -1, 64)
 	}
 	var err error
 	if p.Figures, err = c.Tenants.Statistics(r.Context(), app); err != nil {

@@ -20,8 +20,10 @@ import (
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/callback"
+	"countersign.dev/internal/device"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/message"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
@@ -33,6 +35,7 @@ import (
 // Lists is what the console reads beside the domain's services: newest first, at most limit.
 type Lists interface {
 	ListedUsers(ctx context.Context, appID string, limit int) ([]operator.ListedUser, error)
+	OpenResets(ctx context.Context, appID string, now time.Time, limit int) ([]operator.ListedReset, error)
 	ListedApprovals(ctx context.Context, appID string, limit int) ([]operator.ListedApproval, error)
 	Tries(ctx context.Context, appID string, limit int) ([]callback.Try, error)
 	TriesOf(ctx context.Context, appID, uuid string, limit int) ([]callback.Try, error)
@@ -46,6 +49,8 @@ type Lists interface {
 type Config struct {
 	Tenants   *tenant.Service
 	Approvals *approval.Service
+	Devices   *device.Service
+	Resets    *reset.Service
 	Operators *operator.Service
 	Webhooks  *webhook.Service
 	Lists     Lists
@@ -155,6 +160,10 @@ func (c *console) routes() []route {
 		{"POST", "/applications/{app}/sending/resume", ofAccount, c.ofApp(c.resumeSending)},
 		{"POST", "/applications/{app}/switches", ofAccount, c.ofApp(c.setSwitches)},
 		{"GET", "/applications/{app}/users", ofAccount, c.ofApp(c.usersPage)},
+		{"GET", "/applications/{app}/users/{authy_id}", ofAccount, c.ofApp(c.userPage)},
+		{"POST", "/applications/{app}/users/{authy_id}/reset", ofAccount, c.ofApp(c.allowReset)},
+		{"POST", "/applications/{app}/users/{authy_id}/reset/refuse", ofAccount, c.ofApp(c.refuseReset)},
+		{"POST", "/applications/{app}/reset-wait", ofAccount, c.ofApp(c.setResetWait)},
 		{"GET", "/applications/{app}/approvals", ofAccount, c.ofApp(c.approvalsPage)},
 		{"GET", "/applications/{app}/approvals/{uuid}", ofAccount, c.ofApp(c.approvalPage)},
 		{"GET", "/applications/{app}/messages", ofAccount, c.ofApp(c.messagesPage)},

@@ -47,7 +47,7 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{Server: servertest.New(t), logged: &bytes.Buffer{}}
 	cfg := Config{
-		Tenants: f.Tenants, Webhooks: f.Webhooks, Approvals: f.Approvals, Lists: f.Store, Live: f.Live, Outbox: f.Messages, Gateways: f.Messages.Conditions,
+		Tenants: f.Tenants, Webhooks: f.Webhooks, Approvals: f.Approvals, Devices: f.Devices, Resets: f.Resets, Lists: f.Store, Live: f.Live, Outbox: f.Messages, Gateways: f.Messages.Conditions,
 		Again: (&callback.Worker{Store: f.Store, Offer: f.Jobs.Offer, Now: f.Clock.Now}).Again,
 		URL:   publicURL, APIURL: "http://localhost:8301", Shared: ui.Shared(), Now: f.Clock.Now,
 		Log: slog.New(slog.NewTextHandler(f.logged, nil)),

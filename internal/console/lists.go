@@ -35,11 +35,6 @@ func renderList[T any](c *console, w http.ResponseWriter, ses operator.Session, 
 	})
 }
 
-func (c *console) usersPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
-	rows, err := c.Lists.ListedUsers(r.Context(), app.ID, listMax)
-	return renderList(c, w, ses, app, "users", "Users", rows, err)
-}
-
 func (c *console) approvalsPage(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
 	rows, err := c.Lists.ListedApprovals(r.Context(), app.ID, listMax)
 	for i := range rows {

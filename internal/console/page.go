@@ -39,7 +39,7 @@ type view struct {
 // pageNames are the templates beside layout and parts.
 var pageNames = []string{
 	"signin", "setup", "setup_code", "applications", "new_application", "application", "prove",
-	"users", "approvals", "approval", "messages", "callbacks", "webhooks", "audit", "account", "outbox", "error",
+	"users", "user", "approvals", "approval", "messages", "callbacks", "webhooks", "audit", "account", "outbox", "error",
 }
 
 func parseTemplates(files fs.FS) map[string]*template.Template {

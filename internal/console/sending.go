@@ -22,7 +22,8 @@ type sendingCard struct {
 	Limits    sending.Limits // as they hold
 	Countries string
 	Prices    string
-	Budgets   []budgetField
+	Budgets   []budgetField // of the application
+	Counts    []budgetField // of one number, numbers alike, one address
 	Fail      string
 	typed     map[string]string // when it was refused
 }
@@ -41,6 +42,20 @@ var budgetFields = []struct {
 	{"country_day", "A day, one country", func(l *sending.Limits) *sending.Budget { return &l.CountryDay }},
 }
 
+// countFields are the other numbers that an operator sets, in the same way.
+var countFields = []struct {
+	name, label string
+	least       int
+	of          func(*sending.Limits) *int
+}{
+	{"number_burst", "To one number in ten minutes", 1, func(l *sending.Limits) *int { return &l.NumberBurst }},
+	{"number_day", "To one number a day", 1, func(l *sending.Limits) *int { return &l.NumberDay }},
+	{"prefix_hour", "Numbers alike, an hour", 1, func(l *sending.Limits) *int { return &l.PrefixHour }},
+	{"address_hour", "From one address, an hour", 1, func(l *sending.Limits) *int { return &l.AddressHour }},
+	{"mail_hour", "Mails an hour", 1, func(l *sending.Limits) *int { return &l.MailHour.Messages }},
+	{"resend_wait", "Seconds before another", 0, func(l *sending.Limits) *int { return (*int)(&l.ResendWait) }},
+}
+
 func (c *console) fillSending(ctx context.Context, app tenant.Application, p *sendingCard) (err error) {
 	p.State, err = c.Lists.SendingState(ctx, app.ID, c.Now())
 	p.Limits = app.Settings.Sending.Filled()
@@ -54,6 +69,9 @@ func (c *console) fillSending(ctx context.Context, app tenant.Application, p *se
 			name := f.name + "_" + unit
 			p.Budgets = append(p.Budgets, budgetField{name, f.label + ", " + unit, p.typed[name], standard[name]})
 		}
+	}
+	for _, f := range countFields {
+		p.Counts = append(p.Counts, budgetField{f.name, f.label, p.typed[f.name], standard[f.name]})
 	}
 	return err
 }
@@ -70,6 +88,11 @@ func formOf(l sending.Limits) map[string]string {
 			form[f.name+"_cost"] = b.Cost.String()
 		}
 	}
+	for _, f := range countFields {
+		if n := *f.of(&l); n != 0 {
+			form[f.name] = strconv.Itoa(max(n, 0)) // below 0 is no wait at all
+		}
+	}
 	return form
 }
 
@@ -77,6 +100,9 @@ func (c *console) setSending(w http.ResponseWriter, r *http.Request, ses operato
 	names := []string{"countries", "prices"}
 	for _, f := range budgetFields {
 		names = append(names, f.name+"_messages", f.name+"_cost")
+	}
+	for _, f := range countFields {
+		names = append(names, f.name)
 	}
 	form, err := readForm(w, r, names...)
 	if err != nil {
@@ -107,6 +133,18 @@ func parseLimits(l sending.Limits, form map[string]string) (_ sending.Limits, er
 			return l, sending.ErrLimits.Saying("A budget is a whole number of messages and an amount such as 12.50. Leave a field empty for the usual one.")
 		}
 		*f.of(&l) = sending.Budget{Messages: n, Cost: cost}
+	}
+	for _, f := range countFields {
+		*f.of(&l) = 0
+		if typed := form[f.name]; typed != "" {
+			n, err := strconv.Atoi(typed)
+			if err != nil || n < f.least {
+				return l, sending.ErrLimits.Saying(fmt.Sprintf("%q is a whole number, at least %d. Leave the field empty for the usual one.", f.label, f.least))
+			}
+			if *f.of(&l) = n; n == 0 {
+				*f.of(&l) = -1
+			}
+		}
 	}
 	return l, nil
 }

@@ -40,13 +40,36 @@ func TestSendingCard(t *testing.T) {
 	if want := (sending.Limits{Countries: "GB", Prices: "+44=0.04", Day: sending.Budget{Messages: 100, Cost: 12_500_000}}); got != want {
 		t.Errorf("saved %+v, want %+v", got, want)
 	}
-	for _, bad := range [][]string{{"countries", "Narnia"}, {"prices", "44"}, {"day_messages", "many"}, {"day_cost", "-1"}, {"day_messages", "-5"}, {"hour_cost", "1e9"}} {
+	for _, bad := range [][]string{{"countries", "Narnia"}, {"prices", "44"}, {"day_messages", "many"}, {"day_cost", "-1"}, {"day_messages", "-5"}, {"hour_cost", "1e9"}, {"number_day", "0"}, {"address_hour", "few"}, {"prefix_hour", "1000001"}, {"resend_wait", "-1"}, {"resend_wait", "86401"}} {
 		a := b.post(t, page+"/sending", 422, bad...)
 		if !strings.Contains(a.body, `value="`+bad[1]+`"`) || onlyApp(t, f).Settings.Sending != got {
 			t.Errorf("%v is lost, or was saved", bad)
 		}
 	}
 
+	counts := []string{"countries", "GB", "number_burst", "2", "number_day", "4", "prefix_hour", "6", "address_hour", "30", "mail_hour", "50", "resend_wait", "0"}
+	b.post(t, page+"/sending", 303, counts...)
+	got = onlyApp(t, f).Settings.Sending
+	want := sending.Limits{Countries: "GB", NumberBurst: 2, NumberDay: 4, PrefixHour: 6, AddressHour: 30, MailHour: sending.Budget{Messages: 50}, ResendWait: -1}
+	if got != want {
+		t.Errorf("saved %+v, want %+v", got, want)
+	}
+	shown := b.get(t, page, 200).body
+	for i := 2; i < len(counts); i += 2 {
+		if !strings.Contains(shown, `name="`+counts[i]+`" value="`+counts[i+1]+`"`) {
+			t.Errorf("%s is not shown as %s", counts[i], counts[i+1])
+		}
+	}
+	for range 2 { // without a wait between them
+		if _, err := f.Codes.Send(t.Context(), onlyApp(t, f), british, otp.Request{Channel: otp.SMS, Force: true}); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := f.Codes.Send(t.Context(), onlyApp(t, f), british, otp.Request{Channel: otp.SMS, Force: true}); !errors.Is(err, sending.ErrNumMany) {
+		t.Errorf("a third in ten minutes: %v", err)
+	}
+
+	f.Clock.Advance(24 * time.Hour)
 	app.Settings.Sending = sending.Limits{Countries: "GB", PrefixHour: 1000}
 	for i := range 40 { // codes that nobody types
 		u, err := f.Tenants.AddUser(t.Context(), app, tenant.NewUser{Email: "x@example.com", CountryCode: "44", Phone: fmt.Sprintf("740012%04d", i)})

@@ -12,6 +12,7 @@ import (
 	"countersign.dev/internal/callback"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
@@ -21,7 +22,7 @@ import (
 
 var words = template.FuncMap{
 	"status": status, "reason": reason, "delivery": delivery, "telling": telling, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel, "messageStatus": messageStatus,
-	"life": life, "took": took, "target": target, "iso": iso, "plainTime": plainTime, "digitsUpTo": func() []int { return []int{2, 3, 4, 5, 6} },
+	"life": life, "waiting": waiting, "resetState": resetState, "took": took, "target": target, "iso": iso, "plainTime": plainTime, "digitsUpTo": func() []int { return []int{2, 3, 4, 5, 6} },
 	"switches": switches, "refusedWhy": refusedWhy, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
 	"holdHours": func() int { return int(tenant.HoldFor.Hours()) }, "strikesMax": func() int { return tenant.StrikesToDisable },
 }
@@ -175,6 +176,20 @@ func life(s tenant.Seconds) string {
 		return plural(int64(s)/60, "minute")
 	}
 	return plural(int64(s), "second")
+}
+
+// waiting is a time in words, as life is.
+func waiting(d time.Duration) string { return life(tenant.Seconds(d / time.Second)) }
+
+// resetState is where a reset stands.
+func resetState(s reset.State) pill {
+	switch s {
+	case reset.Allowed:
+		return pill{"warn", "Can be stopped"}
+	case reset.Due:
+		return pill{"accent", "Begins at the next log-in"}
+	}
+	return pill{"warn", "Asked for"}
 }
 
 func plural(n int64, unit string) string {

@@ -23,15 +23,19 @@ import (
 
 // NewTicket makes a one-time right to enrol one device for the user. The application shows it inside a signed-in session.
 func (s *Service) NewTicket(ctx context.Context, app tenant.Application, u tenant.User) (Ticket, error) {
+	t, stored := s.DrawTicket(app, u)
+	rec := audit.New(stored.CreatedAt, app.ID, "app:"+app.ID, "ticket.created", "user:"+u.ID)
+	return t, s.Store.CreateTicket(ctx, stored, rec)
+}
+
+// DrawTicket returns a ticket that counts once it is kept.
+func (s *Service) DrawTicket(app tenant.Application, u tenant.User) (Ticket, StoredTicket) {
 	var b [ticketSize]byte
 	rand.Read(b[:])
 	now := s.Now()
 	t := Ticket{Words: words(b[:]), ExpiresAt: now.Add(TicketLife)}
 	t.Link = s.Origin + "/enroll#" + t.Words
-	rec := audit.New(now, app.ID, "app:"+app.ID, "ticket.created", "user:"+u.ID)
-	return t, s.Store.CreateTicket(ctx, StoredTicket{
-		Hash: s.ticketHash(t.Words), AppID: app.ID, UserID: u.ID, CreatedAt: now, ExpiresAt: t.ExpiresAt,
-	}, rec)
+	return t, StoredTicket{Hash: s.ticketHash(t.Words), AppID: app.ID, UserID: u.ID, CreatedAt: now, ExpiresAt: t.ExpiresAt}
 }
 
 // LookTicket tells whoever holds a ticket what it is for. Unknown, used and expired ones are ErrTicket alike.

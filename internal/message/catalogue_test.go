@@ -31,7 +31,7 @@ func TestEveryLanguageIsWhole(t *testing.T) {
 	}
 	english := reflect.ValueOf(catalogue[fallback])
 	placeholders := func(s string) (found []string) {
-		for _, p := range []string{"{code}", "{app}", "{about}", "{minutes}"} {
+		for _, p := range []string{"{code}", "{app}", "{about}", "{minutes}", "{when}"} {
 			for range strings.Count(s, p) {
 				found = append(found, p)
 			}
@@ -89,6 +89,15 @@ func TestTextMessagesAreShort(t *testing.T) {
 			}
 			if !strings.HasPrefix(m.Body, out.Code+" ") || strings.Count(m.Body, out.Code) != 1 {
 				t.Errorf("%s %s does not begin with its code: %s", tag, what, m.Body)
+			}
+		}
+		for _, notice := range []otp.Notice{otp.NumberChanged, otp.ResetAllowed} {
+			out := outgoing(otp.SMS, tag, "")
+			out.Notice, out.When = notice, now
+			m := compose(out, now)
+			coding, parts := smpp.Split(m.Body)
+			if coding == smpp.UCS2 && !wide[tag] || len(parts) > map[smpp.Coding]int{smpp.GSM7: 1, smpp.UCS2: 2}[coding] || m.Code != "" {
+				t.Errorf("%s %s takes %d segments, and other letters: %v: %s", tag, notice, len(parts), coding == smpp.UCS2, m.Body)
 			}
 		}
 		about := compose(outgoing(otp.SMS, tag, "5 EUR to Bob"), now).Body

@@ -10,7 +10,7 @@ import (
 	"countersign.dev/internal/tenant"
 )
 
-// This file owns how a code becomes words: language, text, and what a call says.
+// This file owns how a code or a notice becomes words: language, text, and what a call says.
 
 // language returns the texts for a locale such as pt-BR, or without one for a phone number.
 func language(locale, address string) texts {
@@ -37,9 +37,12 @@ var callingCodes = func() map[string]string {
 	return codes
 }()
 
-// compose puts a code into words.
+// compose puts a code or a notice into words.
 func compose(out otp.Outgoing, now time.Time) Message {
 	t := language(out.Locale, out.Address)
+	if out.Notice != "" {
+		return t.notice(out)
+	}
 	m := Message{Channel: out.Channel, To: out.Address, Code: out.Code, ExpiresAt: out.ExpiresAt.UTC()}
 	about := receipt.CleanText(out.About) // others chose it, and the application's name
 	fill := strings.NewReplacer("{code}", out.Code, "{app}", receipt.CleanText(out.App.Name), "{about}", about,
@@ -59,6 +62,21 @@ func compose(out otp.Outgoing, now time.Time) Message {
 		if out.Host != "" {
 			m.Body += "\n\n@" + out.Host + " #" + out.Code // wicg.github.io/sms-one-time-codes: the last line, and nothing after it
 		}
+	}
+	return m
+}
+
+// notice says what happened to somebody's account.
+func (t texts) notice(out otp.Outgoing) Message {
+	fill := strings.NewReplacer("{app}", receipt.CleanText(out.App.Name), "{when}", out.When.UTC().Format("2006-01-02 15:04 UTC")).Replace
+	m := Message{Channel: out.Channel, To: out.Address, ExpiresAt: out.ExpiresAt.UTC()}
+	switch {
+	case out.Notice == otp.NumberChanged:
+		m.Body = fill(t.numberChanged)
+	case out.Channel == otp.Email:
+		m.Subject, m.Body = fill(t.resetSubject), fill(t.resetMail)+"\n"
+	default:
+		m.Body = fill(t.reset)
 	}
 	return m
 }

@@ -98,6 +98,8 @@ type Store interface {
 	// KeepSentCode ends the user's older codes of the same action, keeps the new one and its message job. It reports
 	// ErrSendMany when SentMax are reached in SentWindow, or the rule of package sending that the message breaks.
 	KeepSentCode(ctx context.Context, s Sending, rec audit.Record) error
+	// KeepNotice keeps the job of a notice, or reports the rule of package sending that it breaks.
+	KeepNotice(ctx context.Context, send sending.Send, message job.Job, rec audit.Record) error
 	// HasGrant returns the platform of one of the user's devices, or "" when there is none.
 	HasGrant(ctx context.Context, userID string) (platform string, err error)
 

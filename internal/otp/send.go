@@ -45,7 +45,7 @@ const (
 	SentMax    = 5 // codes of one user in SentWindow
 )
 
-// Outgoing is a code on its way to a person, whatever the channel and whoever asked. Package message puts it into words.
+// Outgoing is a code or a notice on its way to a person, whatever the channel and whoever asked. Package message puts it into words.
 type Outgoing struct {
 	App       tenant.Application // in whose name; the zero one for the authenticator's own codes
 	Channel   Channel
@@ -55,6 +55,9 @@ type Outgoing struct {
 	Locale    string    // language asked for, such as pt-BR; "" follows the phone number's country
 	Host      string    // of the site where the code is typed, for browsers that fill it in only there; "" is not said
 	ExpiresAt time.Time // it is never sent later
+
+	Notice Notice    // what is told, instead of a code
+	When   time.Time // that it tells
 }
 
 // Sending is a sent code that is about to be kept.

@@ -55,7 +55,7 @@ func (b Budget) or(d Budget) Budget {
 }
 
 // Seconds is a whole number of seconds in settings.
-type Seconds int64
+type Seconds int
 
 // Duration converts s.
 func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
@@ -72,13 +72,13 @@ type Limits struct {
 	Day         Budget `json:"day"`
 	CountryHour Budget `json:"country_hour"` // of each country within it
 	CountryDay  Budget `json:"country_day"`
-	MailHour    Budget `json:"mail_hour"` // codes by e-mail
+	MailHour    Budget `json:"mail_hour"` // codes by e-mail; they cost nothing
 
 	NumberBurst int     `json:"number_burst"` // messages to one number in ten minutes
 	NumberDay   int     `json:"number_day"`   // the same in a day
 	PrefixHour  int     `json:"prefix_hour"`  // numbers that share all but four digits, whose code nobody typed, in an hour
 	AddressHour int     `json:"address_hour"` // messages asked for from one network address, whose code nobody typed, in an hour
-	ResendWait  Seconds `json:"resend_wait"`  // before a second message to a number that typed none; doubles with each
+	ResendWait  Seconds `json:"resend_wait"`  // -1 for none; before a second message to a number that typed none; doubles with each
 
 	Free bool `json:"free,omitempty"` // messages reach nobody: numbers of fiction are as good as others, and nothing is paused
 
@@ -266,6 +266,14 @@ func (l Limits) Check() error {
 		if b.Messages < 0 || b.Messages > 10_000_000 || b.Cost < 0 || b.Cost > 1_000_000*Unit {
 			return ErrLimits.Saying("A budget is a number of messages up to ten million, and an amount up to a million.")
 		}
+	}
+	for _, n := range []int{l.NumberBurst, l.NumberDay, l.PrefixHour, l.AddressHour} {
+		if n < 0 || n > 1_000_000 {
+			return ErrLimits.Saying("How many messages one number, numbers alike and one address may have is at most a million.")
+		}
+	}
+	if l.ResendWait < -1 || l.ResendWait > Seconds(Day/time.Second) {
+		return ErrLimits.Saying("The wait before another message is at most a day.")
 	}
 	return nil
 }

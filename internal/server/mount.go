@@ -7,6 +7,7 @@ import (
 	"countersign.dev/internal/deviceapi"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/web"
 	"countersign.dev/ui"
 )
@@ -15,7 +16,11 @@ import (
 
 func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *message.Service) {
 	cfg := s.cfg
-	api := &authyapi.API{Tenants: s.Tenants, Devices: devices, Codes: codes, Approvals: s.approvals, Now: cfg.Now, Log: cfg.Log}
+	resets := &reset.Service{
+		Store: s.db, Devices: devices, Live: s.live, Now: cfg.Now,
+		NewMessage: messages.CodeJob, CanSend: messages.CanSend, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer,
+	}
+	api := &authyapi.API{Tenants: s.Tenants, Devices: devices, Resets: resets, Codes: codes, Approvals: s.approvals, Now: cfg.Now, Log: cfg.Log}
 	api.Reports, api.Webhooks, api.URL = s.reports, s.Webhooks, cfg.APIURL
 	s.API = web.Log(cfg.Log, cfg.Now, api.Refuse, api.Handler())
 	s.Authenticator = (&deviceapi.API{
@@ -24,7 +29,7 @@ func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *me
 		Proxies: cfg.Proxies, StrangerRate: cfg.StrangerRate, StrangerBurst: cfg.StrangerBurst,
 	}).Handler()
 	operators := console.Config{
-		Tenants: s.Tenants, Approvals: s.approvals, Operators: s.Operators, Webhooks: s.Webhooks, Lists: s.db, Live: s.live, Gateways: messages.Conditions, Again: s.callbacks.Again,
+		Tenants: s.Tenants, Approvals: s.approvals, Devices: devices, Resets: resets, Operators: s.Operators, Webhooks: s.Webhooks, Lists: s.db, Live: s.live, Gateways: messages.Conditions, Again: s.callbacks.Again,
 		URL: cfg.ConsoleURL, APIURL: cfg.APIURL, Shared: ui.Shared(), Proxies: cfg.Proxies, Now: cfg.Now, Log: cfg.Log,
 	}
 	if cfg.Outbox {

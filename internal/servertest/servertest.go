@@ -25,6 +25,7 @@ import (
 	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reporting"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/store"
@@ -45,6 +46,7 @@ type Server struct {
 	Account   tenant.Account
 	Tenants   *tenant.Service
 	Devices   *device.Service
+	Resets    *reset.Service
 	Approvals *approval.Service
 	Codes     *otp.Service
 	Messages  *message.Service
@@ -101,14 +103,19 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 	}
 	messages := &message.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now, Log: slog.New(slog.DiscardHandler)}
 	messages.ToOutbox()
+	devices := &device.Service{
+		Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
+		NewMessage: messages.CodeJob, CanSend: messages.CanSend, Alert: messages.SendingPausedJob, Offer: jobs.Offer,
+	}
 	db.Offering(jobs.Offer)
 	tenants := &tenant.Service{Store: db, Ring: ring, Live: hub, Meter: meter, Now: clock.Now, Offer: jobs.Offer}
 	return &Server{
 		Clock: clock, Store: db, Ring: ring, Live: hub, Account: account, Messages: messages, Push: push, Jobs: jobs,
 		Reports: &reporting.Service{Store: db, Ring: ring, Now: clock.Now},
 		Tenants: tenants, Webhooks: &webhook.Service{Store: db, Tenants: tenants, Ring: ring, Now: clock.Now, Offer: jobs.Offer},
-		Devices: &device.Service{
-			Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
+		Devices: devices,
+		Resets: &reset.Service{
+			Store: db, Devices: devices, Live: hub, Now: clock.Now,
 			NewMessage: messages.CodeJob, CanSend: messages.CanSend, Alert: messages.SendingPausedJob, Offer: jobs.Offer,
 		},
 		Approvals: &approval.Service{

@@ -57,22 +57,30 @@ func (s *Store) CreateTicket(ctx context.Context, k device.StoredTicket, rec aud
 		if _, err := t.lockUser(ctx, k.UserID); err != nil { // whether it is there, the INSERT asks
 			return err
 		}
-		// Only the newest works: one that was shown to somebody else before is worth nothing once its owner asks (T-20).
-		if _, err := t.exec(ctx, `UPDATE tickets SET used_at = $1 WHERE user_id = $2 AND app_id = $3 AND used_at = 0`,
-			ms(k.CreatedAt), k.UserID, k.AppID); err != nil {
-			return fmt.Errorf("end older tickets: %w", err)
-		}
-		n, err := t.exec(ctx, `INSERT INTO tickets (hash, app_id, user_id, created_at, expires_at)
-			SELECT $1, app_id, id, $2, $3 FROM users WHERE id = $4 AND app_id = $5 AND removed_at = 0`,
-			k.Hash, ms(k.CreatedAt), ms(k.ExpiresAt), k.UserID, k.AppID)
-		if err != nil {
-			return fmt.Errorf("insert ticket: %w", err)
-		}
-		if n == 0 { // removed meanwhile (INV-6)
-			return tenant.ErrUser
+		if err := t.insertTicket(ctx, k); err != nil {
+			return err
 		}
 		return t.record(ctx, rec)
 	})
+}
+
+// insertTicket keeps a ticket for a user whose row is locked. Only the newest works: one that was shown to somebody else before is worth
+// nothing once its owner asks (T-20).
+func (t *tx) insertTicket(ctx context.Context, k device.StoredTicket) error {
+	if _, err := t.exec(ctx, `UPDATE tickets SET used_at = $1 WHERE user_id = $2 AND app_id = $3 AND used_at = 0`,
+		ms(k.CreatedAt), k.UserID, k.AppID); err != nil {
+		return fmt.Errorf("end older tickets: %w", err)
+	}
+	n, err := t.exec(ctx, `INSERT INTO tickets (hash, app_id, user_id, created_at, expires_at)
+		SELECT $1, app_id, id, $2, $3 FROM users WHERE id = $4 AND app_id = $5 AND removed_at = 0`,
+		k.Hash, ms(k.CreatedAt), ms(k.ExpiresAt), k.UserID, k.AppID)
+	if err != nil {
+		return fmt.Errorf("insert ticket: %w", err)
+	}
+	if n == 0 { // removed meanwhile (INV-6)
+		return tenant.ErrUser
+	}
+	return nil
 }
 
 // Ticket tells what a live ticket is for, or device.ErrTicket.

@@ -29,7 +29,7 @@ func TestAPollIsOneRead(t *testing.T) {
 	ana := s.User(t, app, "ana@example.com", "202-555-0123")
 	s.Phone(t, app, ana)
 	asked := s.Ask(t, app, ana, "Log in?")
-	api := (&authyapi.API{Tenants: s.Tenants, Devices: s.Devices, Codes: s.Codes, Approvals: s.Approvals, Now: s.Clock.Now, Log: slog.New(slog.DiscardHandler)}).Handler()
+	api := (&authyapi.API{Tenants: s.Tenants, Devices: s.Devices, Resets: s.Resets, Codes: s.Codes, Approvals: s.Approvals, Now: s.Clock.Now, Log: slog.New(slog.DiscardHandler)}).Handler()
 	key := s.Key(t, app)
 
 	var reads []string

@@ -10,6 +10,7 @@ import (
 	"countersign.dev/internal/notify"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reporting"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
@@ -29,6 +30,7 @@ var (
 	_ notify.Store     = (*store.Store)(nil)
 	_ operator.Store   = (*store.Store)(nil)
 	_ otp.Store        = (*store.Store)(nil)
+	_ reset.Store      = (*store.Store)(nil)
 	_ seal.KeyStore    = (*store.Store)(nil)
 	_ reporting.Store  = (*store.Store)(nil)
 	_ tenant.Store     = (*store.Store)(nil)

@@ -57,11 +57,16 @@ func (s *Store) Forget(ctx context.Context, now time.Time, limit int) (total int
 		if err != nil {
 			return fmt.Errorf("forget activities: %w", err)
 		}
+		resets, err := t.exec(ctx, `DELETE FROM resets WHERE id IN (SELECT id FROM resets WHERE lapses_at <= $1 ORDER BY lapses_at LIMIT $2)`,
+			ms(now.Add(-tenant.ActivityLife)), limit)
+		if err != nil {
+			return fmt.Errorf("forget resets: %w", err)
+		}
 		sent, err := t.forgetSending(ctx, now, limit)
 		if err != nil {
 			return err
 		}
-		total = enrollments + challenges + sessions + tickets + messages + reports + sent + activities
+		total = enrollments + challenges + sessions + tickets + messages + reports + sent + activities + resets
 		return nil
 	})
 	return total, err

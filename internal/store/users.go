@@ -83,33 +83,44 @@ func (s *Store) RemoveUser(ctx context.Context, appID string, authyID int64, now
 		if err != nil {
 			return missing(err, tenant.ErrUser)
 		}
-		rows, err := t.query(ctx, `UPDATE grants SET removed_at = $1 WHERE user_id = $2 AND removed_at = 0 RETURNING device_id`, ms(now), gone.UserID)
-		if gone.DeviceIDs, err = collect(rows, err, scanText); err != nil {
-			return fmt.Errorf("end grants: %w", err)
+		if err := t.endFactors(ctx, &gone, now); err != nil {
+			return err
 		}
-		for _, id := range gone.DeviceIDs {
-			if err := t.unsubscribeLeft(ctx, id); err != nil {
-				return fmt.Errorf("end push subscriptions: %w", err)
-			}
-		}
-		rows, err = t.query(ctx, `UPDATE approvals SET status = 'cancelled', processed_at = $1, updated_at = $1
-			WHERE user_id = $2 AND status = 'pending' AND (expires_at = 0 OR expires_at > $1) RETURNING uuid`, ms(now), gone.UserID)
-		if gone.Approvals, err = collect(rows, err, scanText); err != nil {
-			return fmt.Errorf("cancel approvals: %w", err)
-		}
-		if _, err := t.exec(ctx, `UPDATE sent_codes SET ended_at = $1 WHERE user_id = $2 AND ended_at = 0`, ms(now), gone.UserID); err != nil {
-			return fmt.Errorf("end codes: %w", err)
-		}
-		if _, err := t.exec(ctx, `UPDATE tickets SET used_at = $1 WHERE user_id = $2 AND used_at = 0`, ms(now), gone.UserID); err != nil {
-			return fmt.Errorf("end tickets: %w", err)
-		}
-		if _, err := t.exec(ctx, `DELETE FROM generic_secrets WHERE user_id = $1`, gone.UserID); err != nil {
-			return fmt.Errorf("end generic secrets: %w", err)
+		if _, err := t.exec(ctx, `UPDATE resets SET ended_at = $1, outcome = 'removed' WHERE user_id = $2 AND ended_at = 0`, ms(now), gone.UserID); err != nil {
+			return fmt.Errorf("end reset: %w", err)
 		}
 		rec.Target = "user:" + gone.UserID
 		return t.record(ctx, rec)
 	})
 	return gone, err
+}
+
+// endFactors ends everything that can act for a user: devices, other authenticator apps, codes, tickets, and what was asked.
+func (t *tx) endFactors(ctx context.Context, gone *tenant.Removed, now time.Time) error {
+	rows, err := t.query(ctx, `UPDATE grants SET removed_at = $1 WHERE user_id = $2 AND removed_at = 0 RETURNING device_id`, ms(now), gone.UserID)
+	if gone.DeviceIDs, err = collect(rows, err, scanText); err != nil {
+		return fmt.Errorf("end grants: %w", err)
+	}
+	for _, id := range gone.DeviceIDs {
+		if err := t.unsubscribeLeft(ctx, id); err != nil {
+			return fmt.Errorf("end push subscriptions: %w", err)
+		}
+	}
+	rows, err = t.query(ctx, `UPDATE approvals SET status = 'cancelled', processed_at = $1, updated_at = $1
+		WHERE user_id = $2 AND status = 'pending' AND (expires_at = 0 OR expires_at > $1) RETURNING uuid`, ms(now), gone.UserID)
+	if gone.Approvals, err = collect(rows, err, scanText); err != nil {
+		return fmt.Errorf("cancel approvals: %w", err)
+	}
+	if _, err := t.exec(ctx, `UPDATE sent_codes SET ended_at = $1 WHERE user_id = $2 AND ended_at = 0`, ms(now), gone.UserID); err != nil {
+		return fmt.Errorf("end codes: %w", err)
+	}
+	if _, err := t.exec(ctx, `UPDATE tickets SET used_at = $1 WHERE user_id = $2 AND used_at = 0`, ms(now), gone.UserID); err != nil {
+		return fmt.Errorf("end tickets: %w", err)
+	}
+	if _, err := t.exec(ctx, `DELETE FROM generic_secrets WHERE user_id = $1`, gone.UserID); err != nil {
+		return fmt.Errorf("end generic secrets: %w", err)
+	}
+	return nil
 }
 
 func scanText(r scanner) (v string, err error) { return v, r.Scan(&v) }

@@ -62,11 +62,23 @@ type Store interface {
 	Statistics(ctx context.Context, appID string, since Month) (Statistics, error) // months oldest first
 }
 
-// Removed says who waits for news after a user was removed.
+// Removed says who waits for news after everything of a user ended.
 type Removed struct {
 	UserID    string
 	Approvals []string // cancelled, by uuid
 	DeviceIDs []string // lost a grant
+}
+
+// Wake tells them.
+func (r Removed) Wake(hub *live.Hub) {
+	topics := []live.Topic{live.UserTopic(r.UserID)}
+	for _, uuid := range r.Approvals {
+		topics = append(topics, live.ApprovalTopic(uuid))
+	}
+	for _, id := range r.DeviceIDs {
+		topics = append(topics, live.DeviceTopic(id))
+	}
+	hub.Wake(topics...)
 }
 
 // Key is an API key as it is kept: found by keyed hash, and sealed because callbacks are signed with it.
@@ -238,6 +250,17 @@ func (s *Service) SetSending(ctx context.Context, app Application, l sending.Lim
 	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
 }
 
+// SetResetWait says how long an application's people can stop a reset that an operator allowed.
+func (s *Service) SetResetWait(ctx context.Context, app Application, hours int, actor string) error {
+	if hours < 1 || hours > 336 {
+		return fault.New(fault.Invalid, "reset-wait-invalid", "The wait is a whole number of hours, from 1 to 336.")
+	}
+	set := app.Settings
+	set.ResetWait = Seconds(hours) * 3600
+	rec := audit.New(s.Now(), app.ID, actor, "settings.reset_wait", "application:"+app.ID).Noting(fmt.Sprint(hours, " hours"))
+	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+}
+
 // EndPause lets codes go to a country or prefix again before the pause is over.
 func (s *Service) EndPause(ctx context.Context, app Application, scope, place, actor string) error {
 	now := s.Now()
@@ -397,12 +420,6 @@ func (s *Service) RemoveUser(ctx context.Context, app Application, authyID int64
 	if err != nil {
 		return err
 	}
-	s.Live.Wake(live.UserTopic(removed.UserID))
-	for _, uuid := range removed.Approvals {
-		s.Live.Wake(live.ApprovalTopic(uuid))
-	}
-	for _, id := range removed.DeviceIDs {
-		s.Live.Wake(live.DeviceTopic(id))
-	}
+	removed.Wake(s.Live)
 	return nil
 }

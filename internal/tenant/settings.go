@@ -40,6 +40,8 @@ type Settings struct {
 
 	Sending sending.Limits `json:"sending"` // countries, budgets and prices of codes by text, call and mail
 
+	ResetWait Seconds `json:"reset_wait,omitempty"` // how long people can stop a reset that an operator allowed; 0: two days
+
 	CallbackGet   bool `json:"callback_get"`     // decisions are told by GET instead of POST
 	GenericTokens bool `json:"generic_tokens"`   // users may have the codes of another authenticator app
 	ExportSecrets bool `json:"export_secrets"`   // the application may read those apps' secrets

@@ -38,6 +38,7 @@ var suite = []struct {
 	{"Sending", sendingTests},
 	{"DropIn", dropInTests},
 	{"Transfer", transferTests},
+	{"Resets", resetTests},
 	{"Approvals", approvalTests},
 	{"Fatigue", fatigueTests},
 	{"Callbacks", callbackTests},

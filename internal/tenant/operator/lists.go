@@ -2,6 +2,7 @@ package operator
 
 import (
 	"countersign.dev/internal/approval"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/tenant"
 )
 
@@ -17,4 +18,10 @@ type ListedUser struct {
 type ListedApproval struct {
 	approval.Approval
 	AnsweredBy string
+}
+
+// ListedReset is a reset that is under way, with its user.
+type ListedReset struct {
+	tenant.User
+	Reset reset.Reset
 }
