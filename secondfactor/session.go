@@ -42,6 +42,13 @@ type Enrolling struct{ attempt Attempt }
 // User is the application's id of the person.
 func (e Enrolling) User() string { return e.attempt.User }
 
+// Waiting is a person whose password was right and whose second factor is awaited. It is another type than [SignedIn], for pages that help
+// who cannot give it; nothing that is the account's own belongs on them.
+type Waiting struct{ attempt Attempt }
+
+// User is the application's id of the person.
+func (w Waiting) User() string { return w.attempt.User }
+
 // Require lets only signed-in people through. Others are sent to the log-in form, with the page they wanted in the parameter
 // "next" if they wanted to read one.
 func (g *Guard) Require(next func(http.ResponseWriter, *http.Request, SignedIn)) http.Handler {
@@ -65,16 +72,26 @@ func (g *Guard) Require(next func(http.ResponseWriter, *http.Request, SignedIn))
 
 // RequireEnrolling lets only people through who are setting up their factor in this browser. Others are sent to the log-in form.
 func (g *Guard) RequireEnrolling(next func(http.ResponseWriter, *http.Request, Enrolling)) http.Handler {
+	return g.requireAttempt(ForEnrol, func(w http.ResponseWriter, r *http.Request, a Attempt) { next(w, r, Enrolling{a}) })
+}
+
+// RequireWaiting lets only people through who gave the password and wait for their second factor in this browser. Others are sent to the log-in form.
+func (g *Guard) RequireWaiting(next func(http.ResponseWriter, *http.Request, Waiting)) http.Handler {
+	return g.requireAttempt(ForLogin, func(w http.ResponseWriter, r *http.Request, a Attempt) { next(w, r, Waiting{a}) })
+}
+
+// requireAttempt lets only browsers through whose attempt has this purpose and waits.
+func (g *Guard) requireAttempt(purpose Purpose, next func(http.ResponseWriter, *http.Request, Attempt)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, err := g.attempt(r)
 		switch {
 		case err != nil && !errors.Is(err, ErrNotFound):
 			g.fail(w, r, err)
-		case err != nil || a.Purpose != ForEnrol || !a.State.waiting():
+		case err != nil || a.Purpose != purpose || !a.State.waiting():
 			g.redirect(w, r, g.config.LoginURL)
 		default:
 			w.Header().Set("Cache-Control", "no-store")
-			next(w, r, Enrolling{a})
+			next(w, r, a)
 		}
 	})
 }

@@ -23,6 +23,7 @@ type accountPage struct {
 	Alarm         time.Time // "that was not me", zero for never
 	Devices       []device
 	DevicesFailed bool
+	Reset         *client.Reset // somebody said that everything is lost
 	Events        []event
 	Transfer      transferForm
 }
@@ -88,18 +89,18 @@ func (a *App) renderAccount(w http.ResponseWriter, r *http.Request, who secondfa
 		return
 	}
 	// The page is of use without the provider.
-	page.Devices, err = a.devices(r.Context(), u)
+	page.Devices, page.Reset, err = a.factor(r.Context(), u)
 	page.DevicesFailed = err != nil
 	a.render(w, r, code, "account", page)
 }
 
-// devices asks the provider which devices act for a user.
-func (a *App) devices(ctx context.Context, u user) (list []device, err error) {
+// factor asks the provider which devices act for a user, and whether a reset is under way.
+func (a *App) factor(ctx context.Context, u user) (list []device, reset *client.Reset, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience/2)
 	defer cancel()
 	status, err := a.config.Provider.User(ctx, u.AuthyID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, d := range status.DetailedDevices {
 		shown := device{ID: d.ID, Name: deviceName(d), Since: d.CreatedAt.Format("2 January 2006")}
@@ -108,7 +109,7 @@ func (a *App) devices(ctx context.Context, u user) (list []device, err error) {
 		}
 		list = append(list, shown)
 	}
-	return list, nil
+	return list, status.Reset, nil
 }
 
 // deviceName is what its owner calls a device, or a word for its platform.

@@ -76,6 +76,12 @@ func (a *App) makeTicket(ctx context.Context, u user) error {
 	if err != nil {
 		return err
 	}
+	a.keepTicket(u.ID, ticket)
+	return nil
+}
+
+// keepTicket keeps a ticket in memory only: whoever has it can become the second factor.
+func (a *App) keepTicket(userID string, ticket client.Ticket) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for id, t := range a.tickets {
@@ -83,9 +89,7 @@ func (a *App) makeTicket(ctx context.Context, u user) error {
 			delete(a.tickets, id)
 		}
 	}
-	// In memory only: whoever has a ticket can become the second factor.
-	a.tickets[u.ID] = ticket
-	return nil
+	a.tickets[userID] = ticket
 }
 
 // ticket returns a user's ticket, if it is still good.

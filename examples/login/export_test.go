@@ -12,3 +12,8 @@ func (a *App) Patterns() (patterns []string) {
 	}
 	return patterns
 }
+
+// PasswordLinks is how many links by mail are kept.
+func (a *App) PasswordLinks() (n int, err error) {
+	return n, a.users.db.QueryRow(`SELECT count(*) FROM resets`).Scan(&n)
+}

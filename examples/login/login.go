@@ -11,6 +11,7 @@
 //	account.go    a page that only signed-in people see
 //	transfer.go   an act that must be approved with its exact values
 //	security.go   what protects the account, seen and changed
+//	lost.go       the last way back, through the provider's operators
 //	reset.go      the forgotten password: by mail, and never around the second factor
 //	mail.go       what the owner of an account is told
 //	users.go      the tables;  password.go, waits.go, phone.go, qr.go, page.go: one small thing each
@@ -35,7 +36,8 @@
 //   - Limit sign-ups and password resets per address. Here wrong passwords wait per account, and the work of hashing is bounded.
 //   - Prove the phone number by a text message before an authenticator is set up. Here a number that is already known is the only one that
 //     must be proved, so somebody may still be the first to claim a number that is not theirs.
-//   - Decide who helps people who lost phone and recovery codes, with a delay and notices that they can stop. Here the page says whom to ask.
+//   - Decide who helps people who lost phone and recovery codes, and how they make sure who it is: an operator of the provider's console allows a new
+//     start, which waits two days there. Here the page sends people to a counter that is not there.
 //   - Pin device keys at enrolment (secondfactor.Person.Keys) if the provider is not to be trusted with your people's decisions.
 package login
 
@@ -170,6 +172,11 @@ func (a *App) pageRoutes() []route {
 		{"POST /enrol", a.guard.RequireEnrolling(a.enrolAgain)},
 		{"GET /enrol/status", a.guard.RequireEnrolling(a.enrolStatus)},
 
+		// Whoever gave the password and waits for the second factor.
+		{"GET /lost", a.waiting(a.showLost)},
+		{"POST /lost", a.waiting(a.askReset)},
+		{"POST /lost/finish", a.waiting(a.finishReset)},
+
 		// Whoever is signed in.
 		{"GET /account", a.member(a.showAccount)},
 		{"POST /transfer", a.member(a.transfer)},
@@ -177,6 +184,7 @@ func (a *App) pageRoutes() []route {
 		{"GET /security", a.member(a.showSecurity)},
 		{"POST /security/trusted", a.member(a.forgetBrowser)},
 		{"POST /security/sessions", a.member(a.signOut)},
+		{"POST /security/reset/stop", a.member(a.stopReset)},
 
 		// Whoever proved the factor a moment ago.
 		{"GET /codes", a.confirmed(a.showCodes)},

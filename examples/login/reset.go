@@ -104,8 +104,11 @@ func (a *App) reset(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login?notice=reset", http.StatusSeeOther)
 }
 
-// addReset notes a link, unless one was made a moment ago.
+// addReset notes a link, unless one was made a moment ago. Links that nobody can use any more go with it, so that the table does not grow.
 func (s *users) addReset(ctx context.Context, userID, hash string, now time.Time) error {
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM resets WHERE created_at <= $1`, now.Add(-resetLife).Unix()); err != nil {
+		return fmt.Errorf("remove old resets: %w", err)
+	}
 	result, err := s.db.ExecContext(ctx, `
 		INSERT INTO resets (hash, user_id, created_at) SELECT $1, $2, $3
 		WHERE NOT EXISTS (SELECT 1 FROM resets WHERE user_id = $2 AND created_at > $4)`, hash, userID, now.Unix(), now.Add(-resetPause).Unix())

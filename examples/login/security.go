@@ -23,6 +23,7 @@ type securityPage struct {
 	Notice        string
 	Devices       []device
 	DevicesFailed bool
+	Reset         *client.Reset
 	CodesLeft     int
 	Trusted       []secondfactor.Place
 	Sessions      []secondfactor.Place
@@ -42,7 +43,7 @@ func (a *App) showSecurity(w http.ResponseWriter, r *http.Request, who secondfac
 		return
 	}
 	var err error
-	page.Devices, err = a.devices(ctx, u)
+	page.Devices, page.Reset, err = a.factor(ctx, u)
 	page.DevicesFailed = err != nil
 	a.render(w, r, http.StatusOK, "security", page)
 }
@@ -147,8 +148,7 @@ func (a *App) renderPhone(w http.ResponseWriter, r *http.Request, u user, code, 
 	a.render(w, r, status, "phone", phonePage{Old: u.MaskedPhone(), CountryCode: code, Countries: countries(), BadPhone: problem})
 }
 
-// changePhone registers the new number and has it proved by a text message. Until that is done the old one counts (AC2, AC3). Production: tell
-// the old number too; here only the mail address is told.
+// changePhone registers the new number and has it proved by a text message. Until that is done the old one counts (AC2, AC3).
 func (a *App) changePhone(w http.ResponseWriter, r *http.Request, who secondfactor.Confirmed, u user) {
 	form, ok := a.form(w, r)
 	if !ok {
@@ -180,13 +180,23 @@ func (a *App) changePhone(w http.ResponseWriter, r *http.Request, who secondfact
 	a.guard.Change(w, r, who, p, "phone", "/security?notice=phone")
 }
 
-// phoneChanged takes the new number once it is proved: the old one and its devices are void.
+// phoneChanged takes the new number once it is proved: the old one and its devices are void, and it is told, as the mail address is.
 func (a *App) phoneChanged(ctx context.Context, u user, done secondfactor.Completion) error {
 	if err := a.users.changePhone(ctx, u.ID, done.AuthyID, done.Method); err != nil {
 		return err
 	}
+	a.tellNumber(ctx, u)
 	a.leaveProvider(ctx, u)
 	return a.tell(ctx, u, done.Origin, "The phone number was changed", "Devices of the old number are void, and no browser is trusted any more.")
+}
+
+// tellNumber tells a number by text message that it counts no more. That it cannot be told stops nothing.
+func (a *App) tellNumber(ctx context.Context, u user) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := a.config.Provider.SendNotice(ctx, u.AuthyID, client.NoticeNumberChanged); err != nil {
+		a.config.Logger.WarnContext(ctx, "old number not told", "user", u.ID)
+	}
 }
 
 // leaveProvider removes a factor at the provider, unless another account has the same (AC6). That it fails leaves a factor there that
@@ -266,7 +276,7 @@ func (a *App) removeDevice(w http.ResponseWriter, r *http.Request, who secondfac
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
 	defer cancel()
-	own, err := a.devices(ctx, u)
+	own, _, err := a.factor(ctx, u)
 	meant := slices.DeleteFunc(own, func(d device) bool { return form.Get("id") != "" && form.Get("id") != strconv.FormatInt(d.ID, 10) })
 	for _, d := range meant {
 		err = errors.Join(err, a.config.Provider.RemoveDevice(ctx, d.ID))

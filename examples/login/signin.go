@@ -21,17 +21,18 @@ type loginForm struct {
 
 // notices are the words that a redirect may bring along. Nothing else from the address is shown.
 var notices = map[string]string{
-	"cancelled":  "You cancelled. Nothing was done.",
-	"logged-out": "You are logged out.",
-	"protected":  "Your account is protected. From now on every log-in asks for both keys.",
-	"codes":      "Your new recovery codes are in force. The old ones are void.",
-	"forgotten":  "Forgotten. The next log-in there asks for your second factor.",
-	"signed-out": "Signed out there.",
-	"password":   "Your password is changed. Other browsers were signed out, and none is trusted any more.",
-	"phone":      "Your new number is in force. Devices of the old one are void: add your authenticator again.",
-	"device":     "Removed. It answers for you no more, and no browser is trusted any more.",
-	"off":        "Two-factor authentication is off, and you are signed out everywhere. Log in to set it up again.",
-	"reset":      "Your password is changed. Log in with it, and with your second factor.",
+	"cancelled":     "You cancelled. Nothing was done.",
+	"logged-out":    "You are logged out.",
+	"protected":     "Your account is protected. From now on every log-in asks for both keys.",
+	"codes":         "Your new recovery codes are in force. The old ones are void.",
+	"forgotten":     "Forgotten. The next log-in there asks for your second factor.",
+	"signed-out":    "Signed out there.",
+	"password":      "Your password is changed. Other browsers were signed out, and none is trusted any more.",
+	"phone":         "Your new number is in force. Devices of the old one are void: add your authenticator again.",
+	"device":        "Removed. It answers for you no more, and no browser is trusted any more.",
+	"off":           "Two-factor authentication is off, and you are signed out everywhere. Log in to set it up again.",
+	"reset-stopped": "Stopped. If you did not ask for it, somebody knows your password: change it.",
+	"reset":         "Your password is changed. Log in with it, and with your second factor.",
 }
 
 func (a *App) home(w http.ResponseWriter, r *http.Request) {

@@ -64,6 +64,7 @@ CREATE TABLE IF NOT EXISTS resets (
 	used       INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS resets_user ON resets (user_id, created_at);
+CREATE INDEX IF NOT EXISTS resets_created ON resets (created_at);
 `
 
 var (

@@ -58,7 +58,11 @@ type user struct {
 	action                    string
 	sent                      int
 	used                      map[string]bool
+	reset                     *reset // nil when none is under way
 }
+
+// reset is one that was asked for, and is due when an operator allowed it.
+type reset struct{ asked, due time.Time }
 
 // Device is an authenticator with a grant for one user.
 type Device struct {
@@ -187,6 +191,13 @@ func (p *Provider) AddDevice(authyID int64) *Device {
 	p.users[authyID].devices = append(p.users[authyID].devices, d)
 	p.wake()
 	return d
+}
+
+// AllowReset plays the operator who allows a user a new start, which is due at a time.
+func (p *Provider) AllowReset(authyID int64, due time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.users[authyID].reset = &reset{asked: p.now(), due: due}
 }
 
 // NameDevice gives a user's first device a name.

@@ -68,6 +68,10 @@ func (p *Provider) routes() *http.ServeMux {
 	on("call", "GET /protected/json/call/{id}", p.sms)
 	on("create", "POST /onetouch/json/users/{id}/approval_requests", p.create)
 	on("ticket", "POST /onetouch/json/users/{id}/enrollment_tickets", p.ticket)
+	on("notice", "POST /onetouch/json/users/{id}/notices", p.notice)
+	on("reset", "POST /onetouch/json/users/{id}/reset", p.askReset)
+	on("stop", "POST /onetouch/json/users/{id}/reset/stop", p.stopReset)
+	on("finish", "POST /onetouch/json/users/{id}/reset/finish", p.finishReset)
 	on("read", "GET /onetouch/json/approval_requests/{uuid}", p.read)
 	on("renotify", "POST /onetouch/json/approval_requests/{uuid}/renotify", p.renotify)
 	on("cancel", "POST /onetouch/json/approval_requests/{uuid}/cancel", p.cancel)
@@ -133,7 +137,7 @@ func (p *Provider) userStatus(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	write(w, 200, map[string]any{"success": true, "message": "User status.", "status": map[string]any{
-		"authy_id": u.id, "confirmed": false, "registered": len(u.devices) > 0, "country_code": 1, "phone_number": "XXX-XXX-0123",
+		"authy_id": u.id, "reset": p.resetOf(u), "confirmed": false, "registered": len(u.devices) > 0, "country_code": 1, "phone_number": "XXX-XXX-0123",
 		"devices": platforms, "detailed_devices": detailed, "deleted_devices": []string{},
 	}})
 }
@@ -203,10 +207,88 @@ func (p *Provider) ticket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer unlock()
+	p.writeTicket(w)
+}
+
+// writeTicket answers with a ticket.
+func (p *Provider) writeTicket(w http.ResponseWriter) {
 	words := "lusab-babad-gutih-tugad-mudof-sakat-lusab-babad"
 	write(w, 200, map[string]any{"success": true, "message": "Enrollment ticket was created.", "enrollment_ticket": map[string]any{
 		"link": Origin + "/enroll#" + words, "words": words, "expires_at": p.now().Add(10 * time.Minute).UTC().Format(time.RFC3339),
 	}})
+}
+
+// resetOf is a user's reset as the API shows it. The caller holds the lock.
+func (p *Provider) resetOf(u *user) any {
+	switch r := u.reset; {
+	case r == nil:
+		return nil
+	case r.due.IsZero():
+		return map[string]any{"state": "asked", "asked_at": r.asked.UTC().Format(time.RFC3339), "due_at": nil}
+	case p.now().Before(r.due):
+		return map[string]any{"state": "allowed", "asked_at": r.asked.UTC().Format(time.RFC3339), "due_at": r.due.UTC().Format(time.RFC3339)}
+	default:
+		return map[string]any{"state": "due", "asked_at": r.asked.UTC().Format(time.RFC3339), "due_at": r.due.UTC().Format(time.RFC3339)}
+	}
+}
+
+func (p *Provider) askReset(w http.ResponseWriter, r *http.Request) {
+	u, unlock := p.user(w, r)
+	if u == nil {
+		return
+	}
+	defer unlock()
+	if u.reset == nil {
+		u.reset = &reset{asked: p.now()}
+	}
+	write(w, 200, map[string]any{"success": true, "message": "Reset was asked for.", "reset": p.resetOf(u)})
+}
+
+func (p *Provider) stopReset(w http.ResponseWriter, r *http.Request) {
+	u, unlock := p.user(w, r)
+	if u == nil {
+		return
+	}
+	defer unlock()
+	if u.reset == nil {
+		refuse(w, 404, "60901", "No reset is under way for this user.")
+		return
+	}
+	u.reset = nil
+	write(w, 200, map[string]any{"success": true, "message": "Reset was stopped."})
+}
+
+func (p *Provider) finishReset(w http.ResponseWriter, r *http.Request) {
+	u, unlock := p.user(w, r)
+	if u == nil {
+		return
+	}
+	defer unlock()
+	switch {
+	case u.reset == nil:
+		refuse(w, 404, "60901", "No reset is under way for this user.")
+	case u.reset.due.IsZero() || p.now().Before(u.reset.due):
+		refuse(w, 409, "60902", "This reset cannot be finished yet.")
+	default:
+		u.reset, u.devices, u.generic, u.code = nil, nil, false, ""
+		p.writeTicket(w)
+	}
+}
+
+func (p *Provider) notice(w http.ResponseWriter, r *http.Request) {
+	u, unlock := p.user(w, r)
+	if u == nil {
+		return
+	}
+	defer unlock()
+	var body struct {
+		Notice string `json:"notice"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Notice != client.NoticeNumberChanged {
+		refuse(w, 400, "60004", "Invalid parameter: notice")
+		return
+	}
+	write(w, 200, map[string]any{"success": true, "message": "Notice was sent."})
 }
 
 func (p *Provider) create(w http.ResponseWriter, r *http.Request) {

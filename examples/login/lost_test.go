@@ -1,0 +1,124 @@
+// This file owns the tests of the last way back.
+
+package login_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// RE5, AC4: with nothing but the password somebody asks, an operator allows it, it waits, and then everything of before is void.
+func TestRE5_EverythingLost(t *testing.T) {
+	bank := newBank(t)
+	old := bank.browser()
+	old.open("ana@example.com")
+	old.post("/login/trust", "trust", "yes")
+	codes := recoveryCodes(t, old)
+	id := old.authyID()
+
+	b := bank.browser()
+	b.get("/lost").expect(t, 303, "/login")
+	b.login("ana@example.com").expect(t, 303, "/login/verify")
+	b.get("/login/verify").expect(t, 200, "", `href="/lost"`, "Nobody will ask you security questions")
+	b.get("/lost").expect(t, 200, "", "Ask for a new second factor", "••23")
+	b.post("/lost/finish").expect(t, 303, "/lost") // nobody asked, nobody allowed it
+	b.post("/lost").expect(t, 303, "/lost")
+	b.get("/lost").expect(t, 200, "", `data-state="asked"`)
+	bank.mailed("A new second factor was asked for")
+	old.get("/account").expect(t, 200, "", "asked for a new second factor", "/security/reset/stop")
+
+	bank.provider.AllowReset(id, time.Now().Add(48*time.Hour))
+	b.get("/lost").expect(t, 200, "", `data-state="allowed"`, "Log in again with your password after")
+	old.get("/security").expect(t, 200, "", "Your second factor will be replaced after")
+	b.post("/lost/finish").expect(t, 303, "/lost")
+	if !old.signedIn() || b.signedIn() {
+		t.Fatal("it began before its time")
+	}
+
+	bank.provider.AllowReset(id, time.Now().Add(-time.Second))
+	b.get("/lost").expect(t, 200, "", `data-state="due"`)
+	stranger := bank.browser() // who knows no password
+	stranger.post("/lost/finish").expect(t, 303, "/login")
+	b.post("/lost/finish").expect(t, 303, "/enrol")
+	bank.mailed("The second factor was reset")
+	b.get("/enrol").expect(t, 200, "", "/enroll#", "Good for 10 minutes")
+	if b.signedIn() || old.signedIn() {
+		t.Error("somebody is signed in after the reset")
+	}
+	// No trusted browser, no recovery code, no device of before.
+	old.login("ana@example.com").expect(t, 303, "/enrol")
+	old.post("/login/verify/recovery", "recovery", codes[0])
+	if old.post("/login/verify/complete"); old.signedIn() {
+		t.Error("a recovery code of before signs in")
+	}
+	// AC4: the number may be lost as well.
+	b.login("ana@example.com").expect(t, 303, "/enrol")
+	b.post("/enrol", "country_code", "1", "phone", "202-555-0144").expect(t, 303, "/enrol")
+	fresh := bank.provider.AddUser("any", "1", "2025550144")
+	bank.provider.AddDevice(fresh)
+	b.post("/login/verify/push").expect(t, 303, "/login/verify")
+	b.approve().expect(t, 303, "/account")
+	b.saveCodes()
+	b.get("/account").expect(t, 200, "", "Good day", "••44", "The second factor was reset")
+}
+
+// recoveryCodes makes new codes for somebody who is signed in.
+func recoveryCodes(t *testing.T, b *browser) []string {
+	t.Helper()
+	_, rest, _ := strings.Cut(b.post("/codes").expect(t, 200, "").body, `data-testid="codes">`)
+	text, _, _ := strings.Cut(rest, "</pre>")
+	return strings.Fields(text)
+}
+
+// RE5: whoever is signed in can stop it, also when it is due, and hears that somebody knows the password.
+func TestRE5_StoppedByWhoIsSignedIn(t *testing.T) {
+	bank := newBank(t)
+	owner, thief := bank.browser(), bank.browser()
+	owner.open("ana@example.com")
+	thief.login("ana@example.com")
+	thief.post("/lost")
+	bank.provider.AllowReset(owner.authyID(), time.Now().Add(-time.Second))
+	owner.post("/security/reset/stop").expect(t, 303, "/security?notice=reset-stopped")
+	owner.get("/security?notice=reset-stopped").expect(t, 200, "", "Stopped.", "change it")
+	bank.mailed("The new second factor was stopped")
+	thief.post("/lost/finish").expect(t, 303, "/lost")
+	thief.get("/lost").expect(t, 200, "", "Ask for a new second factor")
+	if !owner.signedIn() || len(owner.cookies) == 0 {
+		t.Error("the owner was signed out")
+	}
+	owner.post("/security/reset/stop").expect(t, 303, "/security?notice=reset-stopped") // nothing is there to stop
+	bank.provider.Refuse("stop", "60000")
+	owner.post("/security/reset/stop").expect(t, 502, "", "nothing was stopped")
+	// Without the provider the page says so, and nothing happens.
+	for _, operation := range []string{"user", "reset", "finish"} {
+		bank.provider.Refuse(operation, "60000")
+	}
+	thief.get("/lost").expect(t, 200, "", "did not answer")
+	thief.post("/lost").expect(t, 303, "/lost")
+	thief.post("/lost/finish").expect(t, 303, "/lost")
+	if thief.signedIn() {
+		t.Error("the thief is in")
+	}
+}
+
+// Two accounts with one number share its devices: a reset of one would end those of the other.
+func TestRE5_SharedNumber(t *testing.T) {
+	bank := newBank(t)
+	ana, bob := bank.browser(), bank.browser()
+	ana.open("ana@example.com")
+	bob.signup("bob@example.com").expect(t, 303, "/enrol")
+	bob.post("/authy/send_token", "force", "true")
+	code, _ := bank.provider.Sent(bob.authyID())
+	bob.post("/authy/verify", "token", code)
+	bob.post("/login/verify/complete")
+	ana.post("/logout")
+	ana.login("ana@example.com").expect(t, 303, "/login/verify")
+	ana.get("/lost").expect(t, 200, "", "Another account has the number")
+	ana.post("/lost").expect(t, 303, "/lost")
+	bank.provider.AllowReset(ana.authyID(), time.Now().Add(-time.Second))
+	ana.post("/lost/finish").expect(t, 303, "/lost")
+	if bank.provider.Calls("reset")+bank.provider.Calls("finish") != 0 {
+		t.Error("the devices of both were reset")
+	}
+}
