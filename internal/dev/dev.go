@@ -181,6 +181,7 @@ func seed(ctx context.Context, f *folder, k kept, s *server.Server, loginURL str
 		// A drop-in one: it speaks the tutorial's API, to clients that know no number match.
 		settings := tenant.DropIn()
 		settings.Sending = sending.Free() // what is sent ends in the outbox
+		settings.ResetWait = 30           // nobody tries it out for two days
 		app, err = s.Tenants.CreateApplication(ctx, s.Account.ID, appName, settings, "system")
 		if err == nil {
 			k.Application, k.Callback = app.ID, ""
