@@ -476,3 +476,34 @@ func TestPatience(t *testing.T) {
 		t.Errorf("%d tries: %v", n, tries)
 	}
 }
+
+// A subscription that is kept already makes no new row and no new record, however often an app repeats it; another one does.
+func TestSameSubscriptionAgain(t *testing.T) {
+	b := newBench(t)
+	kept := func() notify.StoredSubscription {
+		t.Helper()
+		b.Clock.Advance(time.Second)
+		stored, _, err := b.Store.Subscription(t.Context(), b.phone.Device.ID)
+		must(t, err)
+		return stored
+	}
+	first := kept()
+	_, endpoint := b.service.Register("")
+	sub := notify.Subscription{Endpoint: endpoint, P256dh: b.browser.P256dh(), Auth: b.browser.Auth}
+	b.Subscribe(t, b.phone, sub)
+	second := kept()
+	if second.ID == first.ID {
+		t.Error("another subscription is not kept")
+	}
+	for range 3 {
+		b.Subscribe(t, b.phone, sub)
+	}
+	if third := kept(); third.ID != second.ID || !third.CreatedAt.Equal(second.CreatedAt) {
+		t.Errorf("written again: %+v, %+v", second, third)
+	}
+	sub.Auth = bytes.Repeat([]byte{1}, 16)
+	b.Subscribe(t, b.phone, sub)
+	if kept().ID == second.ID {
+		t.Error("other keys are not kept")
+	}
+}

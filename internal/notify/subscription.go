@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
 	"crypto/sha256"
@@ -136,7 +137,8 @@ func (sub Subscription) hash() string {
 	return base64url.EncodeToString(sum[:])
 }
 
-// Subscribe keeps a device's subscription, made with the key that State gave, in place of an older one.
+// Subscribe keeps a device's subscription, made with the key that State gave, in place of an older one. The one that is kept already is not
+// written, nor recorded, again.
 func (s *Service) Subscribe(ctx context.Context, d device.Device, sub Subscription, key string) error {
 	if s.Off {
 		return ErrOff
@@ -155,6 +157,9 @@ func (s *Service) Subscribe(ctx context.Context, d device.Device, sub Subscripti
 	if key != publicKey(pair) {
 		return ErrKey
 	}
+	if same, err := s.kept(ctx, d, sub, newest.ID); same || err != nil {
+		return err
+	}
 	plain, err := json.Marshal(sub)
 	if err != nil {
 		return err
@@ -163,6 +168,16 @@ func (s *Service) Subscribe(ctx context.Context, d device.Device, sub Subscripti
 	return s.Store.Subscribe(ctx, StoredSubscription{
 		ID: ident.New(now), DeviceID: d.ID, KeyID: newest.ID, Sealed: s.Ring.Seal(subscriptionContext(d.ID), plain), CreatedAt: now,
 	}, audit.New(now, "", "device:"+d.ID, "push.subscribed", "device:"+d.ID))
+}
+
+// kept reports whether that is the device's subscription already.
+func (s *Service) kept(ctx context.Context, d device.Device, sub Subscription, keyID int64) (bool, error) {
+	stored, ok, err := s.Store.Subscription(ctx, d.ID)
+	if err != nil || !ok || stored.KeyID != keyID {
+		return false, err
+	}
+	now, err := s.openSubscription(stored)
+	return err == nil && now.Endpoint == sub.Endpoint && bytes.Equal(now.P256dh, sub.P256dh) && bytes.Equal(now.Auth, sub.Auth), err
 }
 
 // Unsubscribe forgets a device's subscription. Doing it twice is fine.
