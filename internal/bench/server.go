@@ -118,7 +118,7 @@ func (p *process) stop() error {
 
 // profile keeps a processor profile of that length.
 func (p *process) profile(ctx context.Context, file string, length time.Duration) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.doors["ops"], int(length.Seconds())), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", p.doors["ops"], max(1, int(length.Seconds()))), nil)
 	if err != nil {
 		return err
 	}

@@ -19,15 +19,13 @@ import (
 // perDevice is how many streams of one device are opened; the server takes eight.
 const perDevice = 6
 
-// spareFiles are left to everything else that needs a descriptor.
-const spareFiles = 1500
-
 // measureStreams opens them, and looks at what memory the server holds before and with them.
 func (c *Config) measureStreams(ctx context.Context, s *site, server *process, p plan) (Streams, error) {
 	out := Streams{Store: s.name, Limit: "as many as the bench opens"}
 	n := min(p.streams, perDevice*len(s.people))
-	if files := fileLimit(); files > 0 && files-spareFiles < n {
-		n, out.Limit = max(files-spareFiles, 0), fmt.Sprintf("%d open files a process", files)
+	// The server gives four fifths of its descriptors to streams, and refuses more.
+	if files := fileLimit(); files > 0 && files/5*4 < n {
+		n, out.Limit = files/5*4, fmt.Sprintf("%d open files a process", files)
 	}
 	s.client.CloseIdleConnections()
 	server.collect(ctx, p)
