@@ -68,6 +68,7 @@ var routes = []route{
 	{"GET", "/protected/{format}/users/{id}/secret/export", (*API).exportSecret},
 	{"GET", "/protected/{format}/users/{id}/phone_number", (*API).exportPhone},
 
+	{"GET", "/protected/{format}/registrations/status", (*API).registrationStatus},
 	{"DELETE", "/protected/{format}/sdk/devices/{device}", (*API).removeDevice},
 
 	{"GET", "/protected/{format}/verify/{token}/{id}", (*API).verify},

@@ -153,6 +153,13 @@ func usages(s *site, phone *servertest.Phone) []usage {
 				return "/dashboard/json/application/webhooks"
 			}, "webhook_id=WH_1", `{"webhook_id":"WH_1"}`, says(`"message":"Webhook deleted"`),
 		},
+		{
+			"registrations/status", "GET", func(t *testing.T) string {
+				s.registered(t, "emp-1 & co")
+				return "/protected/json/registrations/status"
+			},
+			"custom_user_id=emp-1+%26+co", `{"custom_user_id":"emp-1 & co"}`, says(`"custom_user_id":"emp-1 & co"`, `"status":"pending"`),
+		},
 		{"enrollment_tickets", "POST", fixed(fmt.Sprintf("/onetouch/json/users/%d/enrollment_tickets", s.ana.AuthyID)), "", "", says("/enroll#")},
 		{"notices", "POST", fixed(fmt.Sprintf("/onetouch/json/users/%d/notices", s.ana.AuthyID)), "notice=number-changed", `{"notice":"number-changed"}`, says("Notice was sent.")},
 		{"reset", "POST", inTrouble("", 0), "", "", says(`{"reset":{"state":"asked","asked_at":"`, `"due_at":null}`)},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"countersign.dev/internal/approval"
+	"countersign.dev/internal/device"
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reporting"
@@ -43,6 +44,7 @@ var refusals = map[string]refusal{
 	tenant.ErrUser.Code:           {status: 404, code: "60026"},
 	tenant.ErrUserInvalid.Code:    {status: 400, code: "60027"},
 	errNobody.Code:                {status: 401, code: "60016"},
+	device.ErrRegistration.Code:   {status: 404, code: "60035"},
 	errDevice.Code:                {status: 404, code: "60092"},
 	errParameter.Code:             {status: 400, code: "60004"},
 	errPhone.Code:                 {status: 400, code: "60033"},

@@ -16,6 +16,7 @@ import (
 
 	"rsc.io/qr"
 
+	"countersign.dev/client/token"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
@@ -429,5 +430,59 @@ func TestRemovedDevices(t *testing.T) {
 	}
 	if got := read.Status; len(got.Detailed) != 1 || got.Detailed[0].DeviceID != kept.Grants[0].ID || len(got.Deleted) != 1 || got.Deleted[0].DeviceID != lost.Grants[0].ID {
 		t.Errorf("status %s", a.body)
+	}
+}
+
+// registered has somebody open a token of the application's that names them so, and returns the ticket's words.
+func (s *site) registered(t *testing.T, customID string) string {
+	t.Helper()
+	s.Clock.Advance(time.Second) // a token of its own
+	now := s.Clock.Now().Unix()
+	claims, err := json.Marshal(map[string]any{
+		"iss": "Bank", "iat": now, "exp": now + 600, "context": map[string]any{"custom_user_id": customID, "authy_app_id": fmt.Sprint(s.app.Serial)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticket, err := s.Devices.Register(t.Context(), token.Sign(s.key, claims))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ticket.Words
+}
+
+// A registration by token, from nobody to somebody with a device (contract section 3.8).
+func TestRegistrationStatus(t *testing.T) {
+	s := newSite(t, roomy)
+	const target = "/protected/json/registrations/status?custom_user_id=emp-1"
+	s.get(target).is(t, 404, `{"error_code":"60035","errors":{"message":"Registration request not found"},"message":"Registration request not found","success":false}`)
+	s.get("/protected/json/registrations/status").refused(t, 400, "60004", "Invalid parameter: custom_user_id - Parameter is required")
+	words := s.registered(t, "emp-1")
+	id := int64(s.get(target).at(t, "registration", "authy_id").(float64))
+	s.get(target).is(t, 200, fmt.Sprintf(`{"registration":{"authy_id":%d,"custom_user_id":"emp-1","status":"pending"},"message":"Registration status.","success":true}`, id))
+	phone := s.NewPhone(t)
+	phone.EnrollBy(t, words)
+	s.get(target).is(t, 200, fmt.Sprintf(`{"registration":{"authy_id":%d,"custom_user_id":"emp-1","status":"completed"},"message":"Registration status.","success":true}`, id))
+	if a := s.get(fmt.Sprintf("/protected/json/users/%d/status", id)); a.at(t, "status", "registered") != true || a.at(t, "status", "phone_number") != "" {
+		t.Errorf("%s", a.body)
+	}
+	uuid := s.post(fmt.Sprintf("/onetouch/json/users/%d/approval_requests", id), "message=Log+in%3F").uuid(t)
+	if _, err := phone.Answer(t, uuid, "approve", ""); err != nil {
+		t.Fatal(err)
+	}
+	s.get(fmt.Sprintf("/protected/json/sms/%d?force=true", id)).refused(t, 400, "60004", otp.ErrNoAddress.Detail)
+	s.registered(t, "emp-1") // a second device, by a new token
+	if again := s.get(target).at(t, "registration", "authy_id"); again != float64(id) {
+		t.Errorf("now %v, was %d", again, id)
+	}
+	n := newNeighbour(t, s)
+	r := request("GET", target, "", "")
+	r.Header.Set("X-Authy-API-Key", n.key)
+	s.serve(r).refused(t, 404, "60035", "Registration request not found") // INV-11
+	s.post(fmt.Sprintf("/protected/json/users/%d/remove", id), "")
+	s.get(target).refused(t, 404, "60035", "Registration request not found")
+	s.registered(t, "emp-1")
+	if again := s.get(target).at(t, "registration", "authy_id"); again != float64(id) || s.get(target).at(t, "registration", "status") != "pending" {
+		t.Errorf("back as %v", again)
 	}
 }

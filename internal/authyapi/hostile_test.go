@@ -222,6 +222,10 @@ func (brokenDevices) RemoveGrantOf(context.Context, string, int64, time.Time, au
 	return device.Grant{}, errDisk
 }
 
+func (brokenDevices) Registration(context.Context, string, string) (device.Registered, error) {
+	return device.Registered{}, errDisk
+}
+
 func (brokenReports) EachRecord(context.Context, string, time.Time, time.Time, int, func(audit.Record) bool) (int, error) {
 	return 0, errDisk
 }
@@ -308,7 +312,7 @@ func TestInternalErrors(t *testing.T) {
 		}
 		before := len(s.log.String())
 		s.ask(rt.method, filled(rt.path, fmt.Sprint(s.ana.AuthyID), uuid, code), formType, "message=m&user[email]=e%40example.com&user[cellphone]=2025550199"+
-			"&email=e%40example.com&type=banned&country_code=1&phone_number=2025550199&verification_code=1234&interval=day&notice=number-changed&report[a][event][eq]=user_added&name=n&url=https://a.example&events[]=user_added").is(t, 500, told)
+			"&email=e%40example.com&type=banned&country_code=1&phone_number=2025550199&verification_code=1234&interval=day&notice=number-changed&report[a][event][eq]=user_added&name=n&url=https://a.example&events[]=user_added&custom_user_id=1").is(t, 500, told)
 		line := s.log.String()[before:]
 		if !strings.Contains(line, errDisk.Error()) || !strings.Contains(line, "level=ERROR") || !strings.Contains(line, rt.path) {
 			t.Errorf("%s %s is logged as %q", rt.method, rt.path, line)

@@ -157,6 +157,11 @@ type Store interface {
 	CreateTicket(ctx context.Context, t StoredTicket, rec audit.Record) error   // tenant.ErrUser when the user is not, or no longer, the application's
 	Ticket(ctx context.Context, hash string, now time.Time) (TicketInfo, error) // ErrTicket
 
+	// Register finds or makes the user of a registration, and keeps its ticket. ErrTicket when the token made a device already, or a newer token of the same
+	// name was used. The first record is of a user who was made or came back, the second of the ticket.
+	Register(ctx context.Context, r Registering, user, ticket audit.Record) error
+	Registration(ctx context.Context, appID, customID string) (Registered, error) // ErrRegistration
+
 	// StartEnrollment keeps the enrollment, and the job only when the number belongs to a user of the account and an application of such
 	// users may send there (T-30). Nothing tells the difference (INV-9).
 	// It reports ErrLimited when the number had MaxCodes in CodesWindow, or MaxCodesDay in a day.
@@ -212,6 +217,8 @@ type Service struct {
 	Origin string // the authenticator's public URL, without trailing slash
 	// AccountID is the account that enrolment by phone number looks in.
 	AccountID string
+	// Keys returns an application by its number or id, with the keys that are accepted from it: tenant.ErrApplication.
+	Keys func(ctx context.Context, name string) (tenant.Application, []string, error)
 	// NewMessage makes the job that sends a code.
 	NewMessage func(out otp.Outgoing, now time.Time) job.Job
 	// Alert makes the notice that sending was paused.

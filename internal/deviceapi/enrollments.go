@@ -170,3 +170,19 @@ func (s *surface) signOut(w http.ResponseWriter, r *http.Request) error {
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
+
+// register leads who opens an application's registration token to the page that enrols by a ticket. A token that is worth nothing leads
+// people there too, where they are told what to do.
+func (s *surface) register(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.Devices.Register(r.Context(), r.URL.Query().Get("token"))
+	to := "/enroll#" + t.Words
+	switch {
+	case err != nil && fault.KindOf(err) != fault.Internal && fault.KindOf(err) != fault.Unavailable && strings.Contains(r.Header.Get("Accept"), "text/html"):
+		to = "/enroll#used"
+	case err != nil:
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}

@@ -51,6 +51,7 @@ func (s *surface) routes() []Route {
 
 		s.public("GET", "/{$}", s.page),
 		s.public("GET", "/enroll", s.page),
+		s.toStranger("GET", "/register", s.register),
 		s.public("GET", "/approvals", s.page),
 		s.public("GET", "/approvals/{uuid}", s.page),
 		s.public("GET", "/codes", s.page),

@@ -29,6 +29,7 @@ func TestEveryRouteNeedsASession(t *testing.T) {
 		"DELETE /device/v1/sessions":          204,
 		"GET /{$}":                            200,
 		"GET /enroll":                         200,
+		"GET /register":                       400,
 		"GET /approvals":                      200,
 		"GET /approvals/{uuid}":               200,
 		"GET /codes":                          200,

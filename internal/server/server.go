@@ -194,7 +194,7 @@ func (s *Server) build(ctx context.Context) error {
 	db.Offering(s.jobs.Offer)
 	worker.Key, worker.Secrets = s.Tenants.APIKey, s.Tenants.WebhookKeys
 	devices := &device.Service{
-		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID,
+		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID, Keys: s.Tenants.AcceptedKeys,
 		NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer,
 	}
 	s.approvals = &approval.Service{

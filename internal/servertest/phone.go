@@ -38,21 +38,30 @@ func NewKey(t testing.TB) *ecdsa.PrivateKey {
 // Phone returns a new phone with a grant for the user, enrolled by ticket.
 func (s *Server) Phone(t testing.TB, app tenant.Application, u tenant.User) *Phone {
 	t.Helper()
-	p := &Phone{Key: NewKey(t), server: s}
+	p := s.NewPhone(t)
 	p.Enroll(t, app, u)
 	return p
 }
+
+// NewPhone returns a phone that nobody enrolled yet.
+func (s *Server) NewPhone(t testing.TB) *Phone { return &Phone{Key: NewKey(t), server: s} }
 
 // Enroll adds a grant for another user to the phone, by ticket.
 func (p *Phone) Enroll(t testing.TB, app tenant.Application, u tenant.User) device.Grant {
 	t.Helper()
 	ticket, err := p.server.Devices.NewTicket(t.Context(), app, u)
 	must(t, err)
+	return p.EnrollBy(t, ticket.Words)
+}
+
+// EnrollBy adds the grant that a ticket gives to the phone.
+func (p *Phone) EnrollBy(t testing.TB, ticket string) device.Grant {
+	t.Helper()
 	public := receipt.EncodePublicKey(&p.Key.PublicKey)
 	challenge := p.server.Devices.Challenge()
-	proof := receipt.EnrolmentProof{Challenge: challenge, Origin: Origin, PublicKey: public, Token: ticket.Words}
+	proof := receipt.EnrolmentProof{Challenge: challenge, Origin: Origin, PublicKey: public, Token: ticket}
 	enrolled, err := p.server.Devices.Confirm(t.Context(), device.Confirmation{
-		Ticket: ticket.Words, Challenge: challenge, Proof: p.Sign(t, proof.Canonical()),
+		Ticket: ticket, Challenge: challenge, Proof: p.Sign(t, proof.Canonical()),
 		Device: device.NewDevice{Name: "Test phone", Platform: "android", PublicKey: public},
 	})
 	must(t, err)

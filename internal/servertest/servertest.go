@@ -103,12 +103,12 @@ func assemble(clock *Clock, db *store.Store, ring *seal.Ring, account tenant.Acc
 	}
 	messages := &message.Service{Store: db, Ring: ring, Live: hub, Now: clock.Now, Log: slog.New(slog.DiscardHandler)}
 	messages.ToOutbox()
+	tenants := &tenant.Service{Store: db, Ring: ring, Live: hub, Meter: meter, Now: clock.Now, Offer: jobs.Offer}
 	devices := &device.Service{
-		Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID,
+		Store: db, Ring: ring, Live: hub, Now: clock.Now, Origin: Origin, AccountID: account.ID, Keys: tenants.AcceptedKeys,
 		NewMessage: messages.CodeJob, CanSend: messages.CanSend, Alert: messages.SendingPausedJob, Offer: jobs.Offer,
 	}
 	db.Offering(jobs.Offer)
-	tenants := &tenant.Service{Store: db, Ring: ring, Live: hub, Meter: meter, Now: clock.Now, Offer: jobs.Offer}
 	return &Server{
 		Clock: clock, Store: db, Ring: ring, Live: hub, Account: account, Messages: messages, Push: push, Jobs: jobs,
 		Reports: &reporting.Service{Store: db, Ring: ring, Now: clock.Now},

@@ -76,3 +76,13 @@ func (s *Store) CancelAPIKey(ctx context.Context, appID string, now time.Time, r
 		return t.changed(ctx, n, err, tenant.ErrNotRotating, rec)
 	})
 }
+
+// AcceptedKeys returns an application by its number or id, with its keys that are accepted; tenant.ErrApplication.
+func (s *Store) AcceptedKeys(ctx context.Context, serial int64, id string, now time.Time) (a tenant.Application, keys []tenant.Key, err error) {
+	if a, err = scanApp(s.queryRow(ctx, `SELECT `+appColumns+` FROM applications a WHERE a.serial = $1 OR a.id = $2`, serial, id)); err != nil {
+		return a, nil, missing(err, tenant.ErrApplication)
+	}
+	rows, err := s.query(ctx, `SELECT id, app_id, hash, sealed FROM api_keys WHERE app_id = $1 AND (retired_at = 0 OR retired_at > $2)`, a.ID, ms(now))
+	keys, err = collect(rows, err, func(r scanner) (k tenant.Key, err error) { return k, r.Scan(&k.ID, &k.AppID, &k.Hash, &k.Sealed) })
+	return a, keys, err
+}

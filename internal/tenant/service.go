@@ -36,16 +36,17 @@ type Store interface {
 	SetCallbackURL(ctx context.Context, accountID, appID, url string, now time.Time, rec audit.Record) ([]job.Job, error) // ErrApplication
 	// EndPause closes a breaker of sending, or reports sending.ErrNoPause.
 	EndPause(ctx context.Context, appID, scope, place string, now time.Time, rec audit.Record) error
-	SigningKey(ctx context.Context, appID string) (Key, error)                               // ErrApplication
-	LiveAPIKeys(ctx context.Context, appID string, now time.Time) ([]KeyInfo, error)         // oldest first
-	AddAPIKey(ctx context.Context, key Key, now time.Time, rec audit.Record) error           // ErrRotating
-	PromoteAPIKey(ctx context.Context, appID string, ends time.Time, rec audit.Record) error // ErrNotRotating
-	FinishAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error   // ErrNotRotating
-	CancelAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error   // ErrNotRotating
-	SigningKeys(ctx context.Context, appID string, now time.Time) ([]Signing, error)         // that sign at now, newest first
-	FirstSigningKey(ctx context.Context, k Signing) ([]Signing, error)                       // of two at once one is kept, and both get it
-	RotateSigningKey(ctx context.Context, k Signing, ends time.Time, rec audit.Record) error // ErrSecretRotating
-	EndSigningKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error  // ErrSecretNotRotating
+	SigningKey(ctx context.Context, appID string) (Key, error)                                            // ErrApplication
+	AcceptedKeys(ctx context.Context, serial int64, id string, now time.Time) (Application, []Key, error) // ErrApplication
+	LiveAPIKeys(ctx context.Context, appID string, now time.Time) ([]KeyInfo, error)                      // oldest first
+	AddAPIKey(ctx context.Context, key Key, now time.Time, rec audit.Record) error                        // ErrRotating
+	PromoteAPIKey(ctx context.Context, appID string, ends time.Time, rec audit.Record) error              // ErrNotRotating
+	FinishAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error                // ErrNotRotating
+	CancelAPIKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error                // ErrNotRotating
+	SigningKeys(ctx context.Context, appID string, now time.Time) ([]Signing, error)                      // that sign at now, newest first
+	FirstSigningKey(ctx context.Context, k Signing) ([]Signing, error)                                    // of two at once one is kept, and both get it
+	RotateSigningKey(ctx context.Context, k Signing, ends time.Time, rec audit.Record) error              // ErrSecretRotating
+	EndSigningKey(ctx context.Context, appID string, now time.Time, rec audit.Record) error               // ErrSecretNotRotating
 	Record(ctx context.Context, rec audit.Record) error
 
 	// AddUser inserts the user, or finds the one with the same phone in the application, brings it back if it
@@ -160,6 +161,27 @@ func (s *Service) APIKey(ctx context.Context, appID string) (string, error) {
 	}
 	plain, err := s.Ring.Open(keyContext(key.ID), key.Sealed)
 	return string(plain), err
+}
+
+// AcceptedKeys returns an application by its number or id, with the keys that are accepted from it. ErrApplication.
+func (s *Service) AcceptedKeys(ctx context.Context, name string) (Application, []string, error) {
+	serial, err := strconv.ParseInt(name, 10, 64)
+	if err != nil {
+		serial = 0 // nobody's
+	}
+	app, kept, err := s.Store.AcceptedKeys(ctx, serial, name, s.Now())
+	if err != nil {
+		return app, nil, err
+	}
+	keys := make([]string, len(kept))
+	for i, k := range kept {
+		plain, err := s.Ring.Open(keyContext(k.ID), k.Sealed)
+		if err != nil {
+			return app, nil, err
+		}
+		keys[i] = string(plain)
+	}
+	return app, keys, nil
 }
 
 // SetCallback gives the application's callback a new address ("" turns it off), which

@@ -14,7 +14,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
-	sign "countersign.dev/client/callback"
+	"countersign.dev/client/token"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/egress"
 	"countersign.dev/internal/job"
@@ -90,7 +90,7 @@ func (w *Worker) try(ctx context.Context, hook Webhook, app tenant.Application, 
 	if err != nil {
 		return "", 0, err
 	}
-	body, err := json.Marshal(map[string]string{"body": sign.SignJWT(key, claims)})
+	body, err := json.Marshal(map[string]string{"body": token.Sign(key, claims)})
 	if err != nil {
 		return "", 0, err
 	}

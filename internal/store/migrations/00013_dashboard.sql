@@ -1,4 +1,4 @@
--- The dashboard API: its credentials, and webhooks that are told of events.
+-- The dashboard API: its credentials, and webhooks that are told of events. And registration by token.
 
 -- +goose Up
 
@@ -33,6 +33,17 @@ CREATE TABLE webhook_events (
     PRIMARY KEY (app_id, event, webhook_id)
 );
 CREATE INDEX webhook_events_webhook ON webhook_events (webhook_id);
+
+-- Who was registered by a token: under what name of the application, and what the last token gave.
+CREATE TABLE registrations (
+    app_id    TEXT   NOT NULL REFERENCES applications (id),
+    custom_id TEXT   NOT NULL,
+    user_id   TEXT   NOT NULL REFERENCES users (id),
+    token     TEXT   NOT NULL,                 -- keyed hash of the last token
+    issued_at BIGINT NOT NULL,                 -- and when that was made: an older one counts no longer
+    ticket    TEXT   NOT NULL,                 -- hash of the ticket that it gave
+    PRIMARY KEY (app_id, custom_id)
+);
 
 -- +goose Down
 SELECT 1;

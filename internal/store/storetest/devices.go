@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"countersign.dev/client/receipt"
+	"countersign.dev/client/token"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/ident"
@@ -19,6 +21,7 @@ import (
 )
 
 var deviceTests = []test{
+	{"many open a registration's token at once, and it is one user's", testRegistrationsAtOnce},
 	{"enrolment by ticket", testTicket},
 	{"a ticket ends at its time", testTicketExpiry},
 	{"no ticket for who is not there", testTicketNoUser},
@@ -569,4 +572,28 @@ func testRemoveGrant(t *testing.T, f *fixture) {
 	same(t, "grants of the device", len(must1(f.Store.Grants(t.Context(), p.phone.Device.ID))), 0)
 	same(t, "grants of the user", len(must1(f.Store.GrantsOfUser(t.Context(), p.user.ID))), 0)
 	same(t, "grants beside", len(must1(f.Store.GrantsBeside(t.Context(), p.phone.Device.ID))), 0)
+}
+
+func testRegistrationsAtOnce(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	now := f.now().Unix()
+	signed := token.Sign(f.Key(t, app), fmt.Appendf(nil, `{"iat":%d,"exp":%d,"context":{"custom_user_id":"emp-1","authy_app_id":%d}}`, now, now+600, app.Serial))
+	var mu sync.Mutex
+	tickets := map[string]int{}
+	wantTally(t, together(16, func(int) error {
+		ticket, err := f.Devices.Register(context.Background(), signed)
+		mu.Lock()
+		defer mu.Unlock()
+		tickets[ticket.Words]++
+		return err
+	}), map[error]int{nil: 16})
+	same(t, "users", len(must1(f.Rows(t.Context(), "users"))), 1)
+	live := 0
+	for words := range tickets {
+		if _, err := f.Devices.LookTicket(t.Context(), words); err == nil {
+			live++
+		}
+	}
+	same(t, "tickets that work", live, 1)
+	same(t, "tickets", len(tickets), 16)
 }
