@@ -76,6 +76,9 @@ func (s *Service) Create(ctx context.Context, app tenant.Application, u tenant.U
 // rules asks what may be asked for, and fetches the picture that is shown.
 func (s *Service) rules(ctx context.Context, app tenant.Application, u tenant.User, req Request, now time.Time) (Approval, error) {
 	ctx, span := trace.Start(ctx, "approval.rules")
+	if logo := app.Settings.Logo; len(req.Logos) == 0 && logo != "" {
+		req.Logos = []Logo{{Res: "default", URL: logo}} // inherited (contract section 12)
+	}
 	a, err := req.build(app, u, now)
 	if shown := req.defaultLogo(); err == nil && shown != "" {
 		a.Content.Logo = s.Logo(ctx, shown)

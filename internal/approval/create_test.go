@@ -264,4 +264,16 @@ func TestCreate(t *testing.T) {
 	if len(sub.Take()) != 1 {
 		t.Error("the user's devices were not woken")
 	}
+
+	// The application's logo is inherited by a request that brings none, and by no other (contract section 12).
+	app.Settings.Logo = "https://bank.example/inherited.png"
+	if _, err := s.Create(t.Context(), app, u, req); err != nil || fetched != req.Logos[0].URL {
+		t.Errorf("fetched %s, %v", fetched, err)
+	}
+	if _, err := s.Create(t.Context(), app, u, Request{Message: "Log in?"}); err != nil || fetched != app.Settings.Logo {
+		t.Errorf("fetched %s, %v", fetched, err)
+	}
+	if kept := k.asked.Approval; len(kept.Logos) != 1 || kept.Logos[0] != (Logo{Res: "default", URL: app.Settings.Logo}) || kept.Content.Logo != "digest" {
+		t.Errorf("inherited %+v", kept)
+	}
 }

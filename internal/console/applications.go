@@ -94,6 +94,7 @@ type application struct {
 	CallbackFail  string
 	MatchFail     string
 	SiteFail      string
+	LogoFail      string
 	ResetWait     string // as typed, when it was refused
 	ResetWaitFail string
 	Sending       sendingCard
@@ -246,6 +247,19 @@ func (c *console) setSite(w http.ResponseWriter, r *http.Request, ses operator.S
 		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{SiteFail: tenant.ErrOriginHost.Detail})
 	}
 	return c.saved(w, r, app, "site", err)
+}
+
+func (c *console) setLogo(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	form, err := readForm(w, r, "logo")
+	if err != nil {
+		return err
+	}
+	err = c.Tenants.SetLogo(r.Context(), app, form["logo"], actor(ses))
+	if errors.Is(err, tenant.ErrLogo) {
+		app.Settings.Logo = form["logo"] // as typed
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{LogoFail: tenant.ErrLogo.Detail})
+	}
+	return c.saved(w, r, app, "logo", err)
 }
 
 func (c *console) saved(w http.ResponseWriter, r *http.Request, app tenant.Application, what string, err error) error {

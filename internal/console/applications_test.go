@@ -328,3 +328,25 @@ func TestApprovalsShowHowTheyEnded(t *testing.T) {
 	mustSay(t, b.get(t, in, 200), "Expired")
 	mustSay(t, b.get(t, in+"/"+waiting.UUID, 200), "Expired", "Nobody answered in time.")
 }
+
+// The logo of approvals that bring none: saved, refused with what was typed, and taken away.
+func TestLogoOfTheApplication(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app := f.App(t, "Shop")
+	page := "/applications/" + app.ID
+	saved := b.follow(t, page+"/logo", "logo", " https://shop.example/logo.png ")
+	mustSay(t, saved, "The logo is saved.")
+	if !strings.Contains(saved.body, `value="https://shop.example/logo.png"`) {
+		t.Error("it is not shown")
+	}
+	for _, bad := range []string{"http://shop.example/logo.png", "logo.png", "data:image/png;base64,AAAA", "https://u:p@shop.example/x"} {
+		refused := b.post(t, page+"/logo", http.StatusUnprocessableEntity, "logo", bad)
+		mustSay(t, refused, "A logo is an absolute https address")
+		if !strings.Contains(refused.body, `value="`+bad+`"`) {
+			t.Errorf("%s is lost", bad)
+		}
+	}
+	b.follow(t, page+"/logo", "logo", "")
+	f.wantRecords(t, app, "settings.logo", 2)
+}

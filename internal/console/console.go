@@ -156,6 +156,7 @@ func (c *console) routes() []route {
 		{"POST", "/applications/{app}/webhook-secret/end", ofAccount, c.ofApp(c.endOldWebhookKeys)},
 		{"POST", "/applications/{app}/match", ofAccount, c.ofApp(c.setMatch)},
 		{"POST", "/applications/{app}/site", ofAccount, c.ofApp(c.setSite)},
+		{"POST", "/applications/{app}/logo", ofAccount, c.ofApp(c.setLogo)},
 		{"POST", "/applications/{app}/sending", ofAccount, c.ofApp(c.setSending)},
 		{"POST", "/applications/{app}/sending/resume", ofAccount, c.ofApp(c.resumeSending)},
 		{"POST", "/applications/{app}/switches", ofAccount, c.ofApp(c.setSwitches)},

@@ -301,6 +301,17 @@ func (s *Service) SetSite(ctx context.Context, app Application, host, actor stri
 	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
 }
 
+// SetLogo names the picture that approvals show which bring none; "" names none.
+func (s *Service) SetLogo(ctx context.Context, app Application, address, actor string) error {
+	address = strings.TrimSpace(address)
+	if u, ok := ParseReceiver(address); address != "" && (!ok || u.Scheme != "https") {
+		return ErrLogo
+	}
+	set := app.Settings
+	set.Logo = address
+	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, audit.New(s.Now(), app.ID, actor, "settings.logo", "application:"+app.ID).Noting(address))
+}
+
 // hostName is a domain as a text message can name it: no port, no path (wicg.github.io/sms-one-time-codes).
 var hostName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 

@@ -37,6 +37,7 @@ type Settings struct {
 	CallsOff   bool    `json:"calls_off"`   // no codes by voice call
 	OriginHost string  `json:"origin_host"` // of the site where sent codes are typed: named in text messages, so that browsers fill them in only there
 	OneTouch   bool    `json:"onetouch_enabled"`
+	Logo       string  `json:"logo"` // address of a picture: approvals that bring none show it
 
 	Sending sending.Limits `json:"sending"` // countries, budgets and prices of codes by text, call and mail
 

@@ -23,6 +23,7 @@ var (
 	ErrCallbackURL   = fault.New(fault.Invalid, "callback-url-invalid", "A callback URL is an absolute http or https address without user name and fragment.")
 	ErrCallbackQuery = fault.New(fault.Invalid, "callback-query", "An address that is called by GET has no query of its own: the decision is told there.")
 	ErrOriginHost    = fault.New(fault.Invalid, "origin-host-invalid", "A site is a host name such as login.example.com, without port and path.")
+	ErrLogo          = fault.New(fault.Invalid, "logo-address-invalid", "A logo is an absolute https address of at most 500 characters.")
 	ErrName          = fault.New(fault.Invalid, "name-invalid", "An application's name has 1 to 30 characters.")
 )
 
