@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -114,7 +115,7 @@ func (a *API) reportTerms(c call) (any, error) {
 	}{true, terms, "Terms."}, nil
 }
 
-// reportQuery reads attribute[operator]=value under a name: event with eq, time with gte and lte.
+// reportQuery reads attribute[operator]=value under a name: event and what it is about with eq, time with gte and lte.
 func reportQuery(p *Params, under string, now time.Time) (reporting.Query, error) {
 	q := reporting.Query{To: now.Add(time.Millisecond)}
 	attributes, _ := p.Object(under)
@@ -135,10 +136,28 @@ func reportQuery(p *Params, under string, now time.Time) (reporting.Query, error
 	return q, nil
 }
 
+const servedAttributes = "event[eq], authy_id[eq], uuid[eq], request_id[eq], time[gte] and time[lte] are served"
+
 func restrict(q *reporting.Query, name, value string) error {
+	if len(name) > 2 && name[1] == '_' && strings.Contains("sib", name[:1]) {
+		name = name[2:] // the attribute's type, which the reference put in front
+	}
 	switch name {
 	case "event[eq]":
 		q.Event = value
+		return nil
+	case "uuid[eq]":
+		q.UUID = value
+		return nil
+	case "request_id[eq]":
+		q.Request = value
+		return nil
+	case "authy_id[eq]":
+		id, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || id < 1 {
+			return reporting.ErrQuery.Saying(fmt.Sprintf("Invalid reporting query: %s - '%.40s' is not a valid Integer", name, value))
+		}
+		q.AuthyID = id
 		return nil
 	case "time[gte]", "time[lte]":
 		at, ok := parseReportTime(value)
@@ -152,7 +171,7 @@ func restrict(q *reporting.Query, name, value string) error {
 		}
 		return nil
 	}
-	return reporting.ErrQuery.Saying(fmt.Sprintf("Invalid reporting query: %.60s - event[eq], time[gte] and time[lte] are served", name))
+	return reporting.ErrQuery.Saying(fmt.Sprintf("Invalid reporting query: %.60s - %s", name, servedAttributes))
 }
 
 // parseReportTime reads ISO 8601, or a date alone, between the years 2000 and 2200.

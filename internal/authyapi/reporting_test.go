@@ -97,6 +97,33 @@ func (s *site) records(t *testing.T, action string) string {
 	return ""
 }
 
+// Attributes beyond event and time: whose, which approval, which event; of somebody who is gone too.
+func TestReportedAbout(t *testing.T) {
+	s := newSite(t, roomy)
+	a := s.past(t)
+	s.Clock.Advance(time.Minute)
+	bob := s.User(t, s.app, "bob@example.com", "202-555-0188")
+	of := func(id int64) string { return fmt.Sprintf("query[authy_id][eq]=%d", id) }
+	const hers = "token_verified token_invalid one_touch_request_responded one_touch_request_sent device_registration_completed user_added"
+	s.wantNames(t, of(s.ana.AuthyID), hers)
+	s.wantNames(t, fmt.Sprintf("query[i_authy_id][eq]=%d", s.ana.AuthyID), hers)
+	s.wantNames(t, of(s.ana.AuthyID)+"&query[event][eq]=token_invalid", "token_invalid")
+	s.wantNames(t, of(bob.AuthyID), "user_added")
+	s.wantNames(t, of(2147483000), "")
+	s.wantNames(t, "query[s_uuid][eq]="+a.UUID, "one_touch_request_responded one_touch_request_sent")
+	s.wantNames(t, of(bob.AuthyID)+"&query[uuid][eq]="+a.UUID, "")
+	s.wantNames(t, "query[request_id][eq]="+s.records(t, "approval.approved"), "one_touch_request_responded")
+	s.get(reports+"terms?"+of(bob.AuthyID)).is(t, 200, `{"success":true,"terms":[{"term":"user_added","count":1}],"message":"Terms."}`)
+	s.get(reports+"date_histogram?interval=day&report[a][event][eq]=user_added&scope[authy_id][eq]="+fmt.Sprint(bob.AuthyID)).is(t, 200,
+		`{"success":true,"reports":{"a":[{"time":"2026-05-04T00:00:00.000Z","count":1}]},"message":"Date histogram."}`)
+	s.Clock.Advance(time.Second)
+	s.post(fmt.Sprintf("/protected/json/users/%d/remove", bob.AuthyID), "")
+	s.wantNames(t, of(bob.AuthyID), "user_removed user_added")
+	n := newNeighbour(t, s)
+	s.wantNames(t, of(n.user.AuthyID), "") // INV-11
+	s.wantNames(t, "query[uuid][eq]="+n.asked.UUID, "")
+}
+
 // What was about somebody who is gone is still told.
 func TestReportedAfterRemoval(t *testing.T) {
 	s := newSite(t, roomy)
@@ -125,10 +152,12 @@ func TestReportsRefuse(t *testing.T) {
 	s := newSite(t, roomy)
 	for query, want := range map[string][2]string{
 		"events?query[event]=user_added":                             {"60089", "event - an operator is expected"},
-		"events?query[event][gte]=user_added":                        {"60089", "event[gte] - event[eq], time[gte] and time[lte] are served"},
-		"events?query[s_ip][eq]=1":                                   {"60089", "s_ip[eq] - event[eq], time[gte] and time[lte] are served"},
+		"events?query[event][gte]=user_added":                        {"60089", "event[gte] - " + servedAttributes},
+		"events?query[s_ip][eq]=1":                                   {"60089", "ip[eq] - " + servedAttributes},
 		"events?query[time][gte]=yesterday":                          {"60089", "time[gte] - 'yesterday' is not a time such as 2026-05-04T10:00:00Z"},
 		"events?query[time][gte]=9999-01-01":                         {"60089", "time[gte] - '9999-01-01' is not a time such as 2026-05-04T10:00:00Z"},
+		"events?query[authy_id][eq]=ana":                             {"60089", "authy_id[eq] - 'ana' is not a valid Integer"},
+		"events?query[authy_id][gte]=1":                              {"60089", "authy_id[gte] - " + servedAttributes},
 		"events?page=0":                                              {"60089", "page - 1 to 50000 are expected"},
 		"events?per_page=101":                                        {"60089", "per_page - 1 to 100 are expected"},
 		"events?per_page=x":                                          {"60089", "per_page - 1 to 100 are expected"},

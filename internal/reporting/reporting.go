@@ -108,7 +108,13 @@ func NameOf(r audit.Record) string {
 type Query struct {
 	From, To time.Time
 	Event    string // "" is any
+	AuthyID  int64  // of the user it is about; 0 is any
+	UUID     string // of the approval or verification it is about; "" is any
+	Request  string // request_id of the event; "" is any
 }
+
+// maxApprovals bounds how many approvals are looked at to find out whose they are.
+const maxApprovals = 2000
 
 // Event is something that happened, with what it was about as that is now. What does not apply, or is gone, is nil.
 type Event struct {
@@ -137,6 +143,8 @@ type Store interface {
 	// EachRecord calls each with at most limit of the application's audit records in [from, to), newest first, until it returns false, and
 	// returns how many it called it with.
 	EachRecord(ctx context.Context, appID string, from, to time.Time, limit int, each func(audit.Record) bool) (int, error)
+	// UserIDOf returns the id of the application's user with that authy_id, removed or not: tenant.ErrUser.
+	UserIDOf(ctx context.Context, appID string, authyID int64) (string, error)
 	// UserByID finds the application's user, removed or not: tenant.ErrUser.
 	UserByID(ctx context.Context, appID, userID string) (tenant.User, error)
 	Approval(ctx context.Context, appID, uuid string) (approval.Approval, error) // approval.ErrUnknown
@@ -155,18 +163,58 @@ func (s *Service) each(ctx context.Context, app tenant.Application, q Query, f f
 	if q.Event != "" && !slices.Contains(Events(), q.Event) {
 		return nil // one that never happens here
 	}
+	about, err := s.about(ctx, app, q)
+	if err != nil {
+		return gone(err) // nobody's
+	}
 	most := cmp.Or(s.Most, MaxRecords)
-	more := true
+	more, failed := true, error(nil)
 	n, err := s.Store.EachRecord(ctx, app.ID, q.From, q.To, most+1, func(r audit.Record) bool {
-		if name := NameOf(r); name != "" && (q.Event == "" || q.Event == name) {
+		name := NameOf(r)
+		if name == "" || q.Event != "" && q.Event != name {
+			return true
+		}
+		meant, err := about(r)
+		if failed = err; err != nil {
+			return false
+		}
+		if meant {
 			more = f(name, r)
 		}
 		return more
 	})
+	if err == nil {
+		err = failed
+	}
 	if err == nil && more && n > most {
 		err = ErrMany
 	}
 	return err
+}
+
+// about returns whether a record is about what is meant. Nothing but approvals has to be read for that: their records do not name the user.
+func (s *Service) about(ctx context.Context, app tenant.Application, q Query) (func(audit.Record) (bool, error), error) {
+	userID, read := "", 0
+	if q.AuthyID != 0 {
+		var err error
+		if userID, err = s.Store.UserIDOf(ctx, app.ID, q.AuthyID); err != nil {
+			return nil, err
+		}
+	}
+	return func(r audit.Record) (bool, error) {
+		uuid := r.Subject("approval")
+		switch {
+		case q.Request != "" && q.Request != r.ID, q.UUID != "" && q.UUID != uuid && q.UUID != r.Subject("verification"):
+			return false, nil
+		case userID == "" || uuid == "":
+			return userID == "" || r.Subject("user") == userID, nil
+		}
+		if read++; read > maxApprovals {
+			return false, ErrMany
+		}
+		a, err := s.Store.Approval(ctx, app.ID, uuid)
+		return err == nil && a.UserID == userID, gone(err)
+	}, nil
 }
 
 // Page returns a page of events, newest first; the first page is 1.

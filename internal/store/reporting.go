@@ -36,3 +36,9 @@ func (s *Store) UserByID(ctx context.Context, appID, userID string) (tenant.User
 	u, err := scanUser(s.queryRow(ctx, `SELECT `+userColumns+` FROM users u WHERE u.id = $1 AND u.app_id = $2`, userID, appID))
 	return u, missing(err, tenant.ErrUser)
 }
+
+// UserIDOf returns the id of the application's user with that authy_id, removed or not, or tenant.ErrUser.
+func (s *Store) UserIDOf(ctx context.Context, appID string, authyID int64) (id string, err error) {
+	err = s.queryRow(ctx, `SELECT id FROM users WHERE app_id = $1 AND authy_id = $2`, appID, authyID).Scan(&id)
+	return id, missing(err, tenant.ErrUser)
+}
