@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -349,4 +350,29 @@ func TestLogoOfTheApplication(t *testing.T) {
 	}
 	b.follow(t, page+"/logo", "logo", "")
 	f.wantRecords(t, app, "settings.logo", 2)
+}
+
+// What an application told of a user is on the user's page, newest first, for its own operators.
+func TestActivitiesOfAUser(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app, other := f.App(t, "Shop"), f.App(t, "Other")
+	u := f.User(t, app, "bob@example.com", "202-555-0123")
+	page := "/applications/" + app.ID + "/users/" + fmt.Sprint(u.AuthyID)
+	mustSay(t, b.get(t, page, 200), "bob@example.com", "+1 XXX-XXX-0123", "told of nothing")
+	for _, a := range []tenant.Activity{
+		{Type: "password_reset", Data: []byte(`{"by":"support, ticket 4711"}`), IP: "192.0.2.7"},
+		{Type: "cookie_login", Data: []byte("null")},
+	} {
+		f.Clock.Advance(1_000_000)
+		if err := f.Tenants.RegisterActivity(t.Context(), app, u, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shown := b.get(t, page, 200)
+	mustSay(t, shown, "password_reset", "192.0.2.7", `{"by":"support, ticket 4711"}`, "cookie_login")
+	if strings.Index(shown.body, "cookie_login") > strings.Index(shown.body, "password_reset") || strings.Contains(shown.text(), "null") {
+		t.Error(shown.text())
+	}
+	b.get(t, "/applications/"+other.ID+"/users/"+fmt.Sprint(u.AuthyID), 404) // INV-11
 }

@@ -35,6 +35,7 @@ import (
 // Lists is what the console reads beside the domain's services: newest first, at most limit.
 type Lists interface {
 	ListedUsers(ctx context.Context, appID string, limit int) ([]operator.ListedUser, error)
+	Activities(ctx context.Context, appID, userID string, limit int) ([]tenant.Activity, error)
 	OpenResets(ctx context.Context, appID string, now time.Time, limit int) ([]operator.ListedReset, error)
 	ListedApprovals(ctx context.Context, appID string, limit int) ([]operator.ListedApproval, error)
 	Tries(ctx context.Context, appID string, limit int) ([]callback.Try, error)

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
@@ -55,7 +56,16 @@ func TestStoredTextIsNeverMarkup(t *testing.T) {
 			}
 		}
 		user := fmt.Sprintf("/applications/%s/users/%d", app.ID, u.AuthyID)
-		harmless(t, "the page of a user", text, b.get(t, user, 200).body)
+		told, err := json.Marshal(map[string]string{text: text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Tenants.RegisterActivity(t.Context(), app, u, tenant.Activity{Type: "banned", Data: told}); err != nil {
+			t.Fatal(err)
+		}
+		page := b.get(t, user, 200)
+		mustSay(t, page, string(told))
+		harmless(t, "the page of a user", text, page.body)
 		harmless(t, "a refused note", text, b.post(t, user+"/reset", 422, "note", strings.Repeat(text+" ", 20)).body)
 		harmless(t, "an id that is none", text, b.get(t, "/applications/"+app.ID+"/users?id="+url.QueryEscape(text), 200).body)
 		q := url.QueryEscape(text)

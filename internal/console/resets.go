@@ -76,7 +76,8 @@ type userDetail struct {
 	Tab     string
 	User    tenant.User
 	Devices []device.Grant
-	Reset   *reset.Reset // nil when none is under way
+	Told    []tenant.Activity // by the application, newest first
+	Reset   *reset.Reset      // nil when none is under way
 	State   reset.State
 	Wait    time.Duration
 	Saved   string // what just happened: "allowed", "refused"
@@ -94,6 +95,9 @@ func (c *console) renderUser(w http.ResponseWriter, r *http.Request, status int,
 		return err
 	}
 	if p.Devices, err = c.Devices.OfUser(r.Context(), p.User.ID); err != nil {
+		return err
+	}
+	if p.Told, err = c.Lists.Activities(r.Context(), app.ID, p.User.ID, listMax); err != nil {
 		return err
 	}
 	switch under, err := c.Resets.Of(r.Context(), p.User); {

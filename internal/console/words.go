@@ -21,7 +21,7 @@ import (
 // This file owns the words for states, and what templates may call.
 
 var words = template.FuncMap{
-	"status": status, "reason": reason, "delivery": delivery, "telling": telling, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel, "messageStatus": messageStatus,
+	"status": status, "reason": reason, "delivery": delivery, "telling": telling, "told": told, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel, "messageStatus": messageStatus,
 	"life": life, "waiting": waiting, "resetState": resetState, "took": took, "target": target, "iso": iso, "plainTime": plainTime, "digitsUpTo": func() []int { return []int{2, 3, 4, 5, 6} },
 	"switches": switches, "refusedWhy": refusedWhy, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
 	"holdHours": func() int { return int(tenant.HoldFor.Hours()) }, "strikesMax": func() int { return tenant.StrikesToDisable },
@@ -161,6 +161,14 @@ func target(rec audit.Record) named {
 		n.Link = "/applications/" + rec.AppID + "/approvals/" + id
 	}
 	return n
+}
+
+// told is what an application said of an activity, "" for nothing.
+func told(a tenant.Activity) string {
+	if text := string(a.Data); text != "null" && text != "{}" {
+		return text
+	}
+	return ""
 }
 
 // life is a number of seconds in words.

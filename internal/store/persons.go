@@ -48,3 +48,15 @@ func (s *Store) AddActivity(ctx context.Context, a tenant.Activity, rec audit.Re
 		return t.record(ctx, rec)
 	})
 }
+
+// Activities returns what the application told of a user of its own, newest first.
+func (s *Store) Activities(ctx context.Context, appID, userID string, limit int) ([]tenant.Activity, error) {
+	rows, err := s.query(ctx, `SELECT id, app_id, user_id, at, type, data, ip FROM activities WHERE user_id = $1 AND app_id = $2 ORDER BY at DESC, id DESC LIMIT $3`, userID, appID, limit)
+	return collect(rows, err, func(r scanner) (a tenant.Activity, err error) {
+		var at int64
+		var data string
+		err = r.Scan(&a.ID, &a.AppID, &a.UserID, &at, &a.Type, &data, &a.IP)
+		a.At, a.Data = fromMS(at), []byte(data)
+		return a, err
+	})
+}
