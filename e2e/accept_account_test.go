@@ -89,18 +89,41 @@ func TestAcceptCodes(t *testing.T) {
 	})
 	w.line("CO7", "a text message", func(t *testing.T) {
 		ben := w.people[1]
-		first := w.d.sentCode(ben.number, 1)
-		messages, err := w.d.outbox("+1" + ben.number)
-		if err != nil || !strings.Contains(messages[0].Body, "Owlgate") {
-			t.Errorf("the message is %+v, %v", messages, err)
-		}
+		w.setSite("login.example.com")
+		first := w.d.sentCode(ben.number, 1) // the one that was asked for, and no other
+		ben.desk.see(testid("send-sms"), "Send another text message")
 		ben.desk.leave(func() { ben.desk.click(testid("send-sms")) }) // when the countdown is over
 		second := w.d.sentCode(ben.number, 2)
+		messages, err := w.d.outbox("+1" + ben.number)
+		if err != nil || !strings.HasPrefix(messages[0].Body, second+" is your Owlgate code") || !strings.Contains(messages[0].Body, "Give it to nobody") ||
+			!strings.HasSuffix(messages[0].Body, "\n\n@login.example.com #"+second) {
+			t.Errorf("the message is %+v, %v", messages, err)
+		}
 		if first != second {
 			ben.enterCode(first)
 			ben.desk.see(`[data-notice="code_wrong"]`, "not right")
 		}
 		ben.enterCode(second)
+		ben.desk.stand(at("/account"))
+	})
+	w.line("CO9", "too many texts", func(t *testing.T) {
+		ben := w.people[1]
+		ben.logOut(ben.desk)
+		ben.logIn(ben.desk)
+		for range 8 { // the first is not sent, because there is a device; and five in ten minutes are all that leave
+			ben.otherWays()
+			ben.desk.leave(func() { ben.desk.click(testid("send-sms")) })
+			if _, err := ben.desk.text(`[data-notice="limited"]`); err == nil {
+				break
+			}
+		}
+		ben.desk.see(`[data-notice="limited"]`, "That was too often", "use another way")
+		messages, err := w.d.outbox("+1" + ben.number)
+		if err != nil || len(messages) != 5 {
+			t.Errorf("%d messages left, want 5: %v", len(messages), err)
+		}
+		is(ben.desk, "another way", `document.querySelector("[name=token]") !== null && document.querySelector('[data-testid="lost"]') !== null`, true)
+		ben.enterCode(ben.appCode())
 		ben.desk.stand(at("/account"))
 	})
 	w.line("RE1", "the phone is lost", func(*testing.T) {
@@ -140,6 +163,26 @@ func TestAcceptCodes(t *testing.T) {
 		recover(ana.codes[8])
 		desk.see(testid("recovered"), "1 is left")
 		ana.logOut(desk)
+		byPush := func() {
+			ana.logIn(desk)
+			desk.leave(func() { desk.click(testid("push")) }) // a code was the last way that worked
+			ana.decide("approve")
+			desk.stand(at("/account"))
+		}
+		byPush()
+		desk.see(testid("few-codes"), "Only 1 recovery code left", "Make new ones")
+		old := ana.codes[9]
+		desk.open(at("/codes"))
+		desk.leave(func() { desk.click(testid("codes-show")) })
+		ana.codes = strings.Fields(desk.see(testid("codes"), "-"))
+		desk.click(testid("codes-saved"))
+		desk.leave(func() { desk.click(testid("codes-done")) })
+		desk.open(at("/account"))
+		is(desk, "the notice after new ones were made", `document.querySelector('[data-testid="few-codes"]') === null`, true)
+		ana.logOut(desk)
+		ana.logIn(desk)
+		recover(old)
+		desk.see(`[data-notice="recovery_wrong"]`, "not right")
 	})
 	w.line("RE6", "the password is forgotten", func(*testing.T) {
 		desk.open(at("/forgot"))
@@ -151,11 +194,13 @@ func TestAcceptCodes(t *testing.T) {
 		desk.leave(func() { desk.click(submit("/reset")) })
 		desk.stand(at("/login"))
 		ana.logIn(desk) // which comes to the second factor
+		desk.leave(func() { desk.click(testid("cancel")) })
 	})
 	w.line("FA1", "the approval service is down", func(*testing.T) {
 		s.down.Store(true)
 		ana.logIn(desk)
-		desk.leave(func() { desk.click(testid("push")) }) // a code was the last way that worked
+		desk.see("[role=alert]", "could not reach the approval service")
+		desk.leave(func() { desk.click(testid("push")) })
 		desk.see("[role=alert]", "could not reach the approval service")
 		desk.see(testid("push"), "Try again")
 		desk.see(testid("lost"), "I have lost my phone")
@@ -178,6 +223,45 @@ func TestAcceptCodes(t *testing.T) {
 		ben.press("approve")
 		s.down.Store(false)
 		ben.desk.stand(at("/account"))
+	})
+	w.line("RE5", "nothing is left", func(t *testing.T) {
+		ben, other := w.people[1], w.tab("Ben other desk") // where he knows his password, and has nothing else
+		ben.logIn(other)
+		other.click(testid("lost") + " summary")
+		other.leave(func() { other.click(testid("lost-everything")) })
+		ask := func() {
+			t.Helper()
+			other.open(at("/lost"))
+			other.see(testid("lost-page"), "Nobody will ask you security questions")
+			other.leave(func() { other.click(testid("reset-ask")) })
+			other.attribute(testid("reset-state"), "data-state", "asked")
+			w.allowReset(ben.email)
+		}
+		ask()
+		for _, to := range []string{"+1" + ben.number, ben.email} {
+			if messages, err := w.d.outbox(to); err != nil || len(messages) == 0 || !strings.Contains(messages[0].Body, "stop it") {
+				t.Errorf("%s is told %+v, %v", to, messages, err)
+			}
+		}
+		other.open(at("/lost"))
+		other.see(testid("lost-page"), "Back")
+		ben.desk.open(at("/account"))
+		ben.desk.see(testid("reset"), "If it was not you, stop it")
+		ben.desk.leave(func() { ben.desk.click(testid("reset-stop")) })
+		ben.desk.see("[role=status]", "Stopped")
+		ask() // and nobody stops it
+		eventually(t, 6*waitWithin, "the reset to be due", func() error {
+			other.open(at("/lost"))
+			_, err := other.text(testid("reset-finish"))
+			return err
+		})
+		other.leave(func() { other.click(testid("reset-finish")) })
+		other.stand(at("/enrol"))
+		other.see("#enrol", "Good for", "for one device")
+		ben.desk.open(at("/account"))
+		ben.desk.stand(at("/login"))
+		ben.hand.open(w.d.AuthenticatorURL)
+		ben.hand.see("main", "This device was removed")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"countersign.dev/secondfactor"
 )
@@ -71,9 +72,27 @@ func TestAcceptWithoutScripts(t *testing.T) {
 func TestAcceptStreamHeldBack(t *testing.T) {
 	t.Parallel()
 	w := newWalk(t)
-	s := w.withSample(secondfactor.Limits{})
+	s := w.withSample(secondfactor.Limits{PushAgain: time.Second})
 	ana := w.enrolled("Ana")
 	ana.logOut(ana.desk)
+	w.line("PU9", "the device is told once more", func(t *testing.T) {
+		ana.logIn(ana.desk)
+		request := ana.request(ana.desk)
+		eventually(t, 6*waitWithin, "the provider to tell the device again", func() error { // which it does 20 seconds after the first time
+			ana.desk.leave(func() { ana.desk.click(testid("push-again")) })
+			_, err := ana.desk.text(`[data-notice="push_again"]`)
+			return err
+		})
+		ana.desk.see(`[data-notice="push_again"]`, "It is the same request")
+		if again := ana.request(ana.desk); again != request {
+			t.Errorf("the request was %s and is %s", request, again)
+		}
+		ana.showRequests()
+		is(ana.hand, "requests on the phone", `document.querySelectorAll('[data-testid="request-item"]').length`, 1)
+		ana.decide("approve")
+		ana.desk.stand(w.d.LoginURL + "/account")
+		ana.logOut(ana.desk)
+	})
 	w.line("NJ4", "polling by itself", func(*testing.T) {
 		s.noStreams.Store(true)
 		ana.logIn(ana.desk)

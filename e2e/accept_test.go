@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -90,12 +91,41 @@ func (w *walk) tab(name string) *tab {
 // matchNumbers makes the sample's application ask for a number of two digits on every device.
 func (w *walk) matchNumbers() {
 	w.t.Helper()
-	c := w.d.console()
-	app := applicationLink.FindStringSubmatch(c.get("/"))
-	if app == nil {
+	c, app := w.console()
+	c.post(app+"/match", url.Values{"mode": {"type"}, "digits": {"2"}})
+}
+
+// console is the console with the path of the sample's application.
+func (w *walk) console() (c *console, app string) {
+	w.t.Helper()
+	c = w.d.console()
+	found := applicationLink.FindStringSubmatch(c.get("/"))
+	if found == nil {
 		w.t.Fatal("the console shows no application")
 	}
-	c.post("/applications/"+app[1]+"/match", url.Values{"mode": {"type"}, "digits": {"2"}})
+	return c, "/applications/" + found[1]
+}
+
+// setSite names the host where people type the codes of text messages.
+func (w *walk) setSite(host string) {
+	w.t.Helper()
+	c, app := w.console()
+	c.post(app+"/site", url.Values{"host": {host}})
+}
+
+// allowReset plays the operator who made sure that it is them.
+func (w *walk) allowReset(email string) {
+	w.t.Helper()
+	c, app := w.console()
+	list := c.get(app + "/users")
+	found := regexp.MustCompile(`href="(` + app + `/users/\d+)">` + regexp.QuoteMeta(email)).FindStringSubmatch(list)
+	if found == nil || !strings.Contains(list, "Resets under way") {
+		w.t.Fatalf("the console shows no reset of %s:\n%s", email, plain(list))
+	}
+	page := c.post(found[1]+"/reset", url.Values{"note": {"came to the counter with a key"}})
+	if !strings.Contains(page, "The user was told") {
+		w.t.Fatalf("it was not allowed:\n%s", plain(page))
+	}
 }
 
 // sample is another instance of the sample application, in this process: its clock can be moved, its lives can be short, and no callback reaches it.
