@@ -225,7 +225,7 @@ func (b *tab) find(selector string) (place, error) {
 		if (!e) return {why: all.length ? "hidden" : "not there"};
 		if (e.disabled) return {why: "disabled"};
 		e.scrollIntoView({block: "center", inline: "center", behavior: "instant"});
-		const r = e.getBoundingClientRect(), x = r.left + r.width / 2, y = r.top + r.height / 2;
+		const r = e.getClientRects()[0], x = r.left + r.width / 2, y = r.top + r.height / 2;
 		const hit = document.elementFromPoint(x, y);
 		if (!hit || !(e.contains(hit) || hit.contains(e) || hit.closest("label")?.contains(e))) return {why: "covered by " + (hit ? hit.outerHTML.slice(0, 80) : "nothing")};
 		return {x, y, why: ""};
