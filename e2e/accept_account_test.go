@@ -239,9 +239,13 @@ func TestAcceptCodes(t *testing.T) {
 		}
 		ask()
 		for _, to := range []string{"+1" + ben.number, ben.email} {
-			if messages, err := w.d.outbox(to); err != nil || len(messages) == 0 || !strings.Contains(messages[0].Body, "stop it") {
-				t.Errorf("%s is told %+v, %v", to, messages, err)
-			}
+			eventually(t, waitWithin, to+" to be told", func() error {
+				messages, err := w.d.outbox(to)
+				if err == nil && (len(messages) == 0 || !strings.Contains(messages[0].Body, "stop it")) {
+					err = fmt.Errorf("there is %+v", messages)
+				}
+				return err
+			})
 		}
 		other.open(at("/lost"))
 		other.see(testid("lost-page"), "Back")
