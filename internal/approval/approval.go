@@ -68,6 +68,13 @@ type Report struct {
 	At, Until            time.Time
 }
 
+// Inbox is what a device shows.
+type Inbox struct {
+	Waiting   []Approval // pending, and the device may answer them; newest first, at most 100
+	Reports   []Report   // as long as they stop requests
+	Unfetched bool       // something waits of which the device's push subscription does not know that it was read
+}
+
 // Limits on content (contract section 5.1).
 const (
 	maxMessage = 200 // characters; longer ones are cut, as Authy's own libraries did

@@ -43,9 +43,7 @@ type Store interface {
 	Renotify(ctx context.Context, appID, uuid string, now time.Time, push Push, rec audit.Record) (Approval, []job.Job, error)
 	// ApprovalForDevice returns an approval of a user that the device has a grant for, and the grant's id. ErrUnknown.
 	ApprovalForDevice(ctx context.Context, deviceID, uuid string) (Approval, int64, error)
-	WaitingForDevice(ctx context.Context, deviceID string, now time.Time) ([]Approval, error) // newest first, at most 100
-	// ReportsForDevice returns who of the users that the device acts for said "it was not me" a moment ago.
-	ReportsForDevice(ctx context.Context, deviceID string, now time.Time) ([]Report, error)
+	Inbox(ctx context.Context, deviceID string, now time.Time) (Inbox, error)
 	Approvals(ctx context.Context, appID string, limit int) ([]Approval, error) // newest first
 	// Expire marks at most limit approvals whose time is over and returns how many it found.
 	Expire(ctx context.Context, now time.Time, limit int) (int, error)
@@ -181,20 +179,15 @@ func (s *Service) Renotify(ctx context.Context, app tenant.Application, uuid str
 	return a, nil
 }
 
-// Waiting returns the pending approvals that a device may answer, newest first.
-func (s *Service) Waiting(ctx context.Context, d device.Device) ([]Approval, error) {
+// Inbox returns what a device shows when it is opened or woken.
+func (s *Service) Inbox(ctx context.Context, d device.Device) (Inbox, error) {
 	begun := s.Now()
-	waiting, err := s.Store.WaitingForDevice(ctx, d.ID, begun)
-	for _, a := range waiting {
+	in, err := s.Store.Inbox(ctx, d.ID, begun)
+	for _, a := range in.Waiting {
 		_, span := trace.Continue(ctx, a.Trace, "approval.fetch", oteltrace.WithTimestamp(begun))
 		span.End(nil)
 	}
-	return waiting, err
-}
-
-// Reports returns what the device's person, on any device, said was not they, as long as it stops requests.
-func (s *Service) Reports(ctx context.Context, d device.Device) ([]Report, error) {
-	return s.Store.ReportsForDevice(ctx, d.ID, s.Now())
+	return in, err
 }
 
 // ForDevice returns one approval that a device may see, whatever its state.

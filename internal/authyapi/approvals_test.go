@@ -332,8 +332,8 @@ func TestRenotify(t *testing.T) {
 	if now := s.get("/onetouch/json/approval_requests/" + uuid); now.body != first.body {
 		t.Errorf("it was\n%s\nand is\n%s", first.body, now.body)
 	}
-	if waiting, err := s.Approvals.Waiting(t.Context(), phone.Device); err != nil || len(waiting) != 1 {
-		t.Errorf("the phone lists %d, %v", len(waiting), err)
+	if in, err := s.Approvals.Inbox(t.Context(), phone.Device); err != nil || len(in.Waiting) != 1 {
+		t.Errorf("the phone lists %d, %v", len(in.Waiting), err)
 	}
 	s.Clock.Advance(time.Minute)
 	again().refused(t, 400, "60079", "The approval request is no longer pending.")

@@ -218,7 +218,7 @@ func (s *site) cycleDirect(ctx context.Context, _ time.Time) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.approvals.Waiting(ctx, d); err != nil {
+	if _, err := s.approvals.Inbox(ctx, d); err != nil {
 		return err
 	}
 	signature, err := receipt.Sign(p.key, s.approvals.Signed(made, d.ID, receipt.Approve, ""))

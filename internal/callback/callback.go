@@ -38,6 +38,14 @@ type Try struct {
 // Delivered reports whether the receiver took it.
 func (t Try) Delivered() bool { return t.Status >= 200 && t.Status <= 299 }
 
+// Delivery is what a callback job is about.
+type Delivery struct {
+	App      tenant.Application
+	Approval approval.Approval
+	Key      tenant.Key       // that signs
+	Signing  []tenant.Signing // what signs by Standard Webhooks, newest first; none when nothing did yet
+}
+
 // Struck says what a strike did.
 type Struck struct {
 	Strikes  int // in a row, after this one; 0 when the address had changed meanwhile
@@ -47,8 +55,8 @@ type Struck struct {
 
 // Store is what this package needs to keep.
 type Store interface {
-	// Delivery returns what a callback job is about, as the rows are now.
-	Delivery(ctx context.Context, appID, uuid string) (tenant.Application, approval.Approval, error)
+	// Delivery returns what a callback job is about, as the rows are now: approval.ErrUnknown.
+	Delivery(ctx context.Context, appID, uuid string, now time.Time) (Delivery, error)
 	// Delivered keeps the try, clears the strikes of that version of the address, and ends the job.
 	Delivered(ctx context.Context, j job.Job, t Try, version int64) error
 	// Failed keeps the try and gives the job up until next (zero: for good). A try with a status is a strike against

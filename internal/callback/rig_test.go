@@ -47,7 +47,7 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(client.CloseIdleConnections)
 	var mu sync.Mutex
 	r.worker = &callback.Worker{
-		Store: r.Store, Client: client, Body: authyapi.CallbackBody, Key: r.Tenants.APIKey, Secrets: r.Tenants.WebhookKeys, Mail: r.Messages.CallbackDisabledJob, Offer: r.Jobs.Offer,
+		Store: r.Store, Client: client, Body: authyapi.CallbackBody, Key: r.Tenants.OpenKey, Secrets: r.Tenants.OpenWebhookKeys, Mail: r.Messages.CallbackDisabledJob, Offer: r.Jobs.Offer,
 		Now: r.Clock.Now, Log: slog.New(slog.DiscardHandler),
 		Changed: func(appID string) {
 			mu.Lock()

@@ -43,10 +43,10 @@ type Worker struct {
 	Client *http.Client
 	// Body builds the JSON that tells of a decision.
 	Body func(app tenant.Application, a approval.Approval) ([]byte, error)
-	// Key returns the application's signing key.
-	Key func(ctx context.Context, appID string) (string, error)
-	// Secrets returns what signs the application's callbacks by Standard Webhooks, newest first.
-	Secrets func(ctx context.Context, appID string) ([]tenant.WebhookKeys, error)
+	// Key opens the application's signing key.
+	Key func(tenant.Key) (string, error)
+	// Secrets opens what signs the application's callbacks by Standard Webhooks; where nothing did yet it makes the first.
+	Secrets func(ctx context.Context, appID string, kept []tenant.Signing) ([]tenant.WebhookKeys, error)
 	// Mail makes the job that tells the owner of a disabled callback.
 	Mail  func(app tenant.Application, owner, address, reason string, now time.Time) job.Job
 	Offer func(...job.Job)
@@ -60,10 +60,11 @@ type Worker struct {
 
 // Deliver is the job handler: one try, kept with its outcome.
 func (w *Worker) Deliver(ctx context.Context, j job.Job) error {
-	app, a, err := w.Store.Delivery(ctx, j.AppID, j.Ref)
+	d, err := w.Store.Delivery(ctx, j.AppID, j.Ref, w.Now())
 	if err != nil {
 		return fmt.Errorf("read what to deliver: %w", err)
 	}
+	app := d.App
 	if app.Callback.URL == "" {
 		since := j.CreatedAt
 		if app.Callback.DisabledAt.After(since) {
@@ -71,7 +72,7 @@ func (w *Worker) Deliver(ctx context.Context, j job.Job) error {
 		}
 		return w.Store.Hold(ctx, j, since.Add(tenant.HoldFor))
 	}
-	try, err := w.try(ctx, app, a)
+	try, err := w.try(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,8 @@ func (w *Worker) failed(ctx context.Context, j job.Job, try Try, app tenant.Appl
 }
 
 // try posts once. An error means that nothing could be sent and nothing was learned; what the receiver did is in the Try.
-func (w *Worker) try(ctx context.Context, app tenant.Application, a approval.Approval) (Try, error) {
+func (w *Worker) try(ctx context.Context, d Delivery) (Try, error) {
+	app, a := d.App, d.Approval
 	body, err := w.Body(app, a)
 	if err != nil {
 		return Try{}, fmt.Errorf("build callback: %w", err)
@@ -136,9 +138,9 @@ func (w *Worker) try(ctx context.Context, app tenant.Application, a approval.App
 	if err != nil {
 		return Try{}, fmt.Errorf("sign callback: %w", err)
 	}
-	key, err := w.Key(ctx, app.ID)
+	key, err := w.Key(d.Key)
 	if err != nil {
-		return Try{}, fmt.Errorf("read signing key: %w", err)
+		return Try{}, fmt.Errorf("open signing key: %w", err)
 	}
 	start := w.Now()
 	try := Try{ID: ident.New(start), AppID: app.ID, UUID: a.UUID, URL: app.Callback.URL, At: start}
@@ -155,7 +157,7 @@ func (w *Worker) try(ctx context.Context, app tenant.Application, a approval.App
 	}
 	req.Header.Set(sign.HeaderSignature, sign.Sign(key, nonce, req.Method, app.Callback.URL, params))
 	if req.Method == http.MethodPost {
-		if err := w.signStandard(ctx, req.Header, app, a.UUID, start, body); err != nil {
+		if err := w.signStandard(ctx, req.Header, d, start, body); err != nil {
 			return Try{}, err
 		}
 	}
@@ -186,12 +188,12 @@ func request(ctx context.Context, app tenant.Application, body []byte, params st
 
 // signStandard adds the headers of Standard Webhooks, which a GET has not: it signs bodies. An approval is decided once, so its
 // uuid names the event in every try, replays by an operator included.
-func (w *Worker) signStandard(ctx context.Context, h http.Header, app tenant.Application, uuid string, at time.Time, body []byte) error {
-	keys, err := w.Secrets(ctx, app.ID)
+func (w *Worker) signStandard(ctx context.Context, h http.Header, d Delivery, at time.Time, body []byte) error {
+	keys, err := w.Secrets(ctx, d.App.ID, d.Signing)
 	if err != nil {
-		return fmt.Errorf("read webhook secrets: %w", err)
+		return fmt.Errorf("open webhook secrets: %w", err)
 	}
-	id := "msg_" + uuid
+	id := "msg_" + d.Approval.UUID
 	var signatures []string
 	for _, k := range keys {
 		for _, key := range []string{k.Secret, k.Private} {

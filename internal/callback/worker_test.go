@@ -294,7 +294,7 @@ func TestNothingCouldBeSent(t *testing.T) {
 	_, j := r.decide(t)
 	broken := errors.New("broken")
 	for name, change := range map[string]func(*callback.Worker){
-		"key": func(w *callback.Worker) { w.Key = func(context.Context, string) (string, error) { return "", broken } },
+		"key": func(w *callback.Worker) { w.Key = func(tenant.Key) (string, error) { return "", broken } },
 		"body": func(w *callback.Worker) {
 			w.Body = func(tenant.Application, approval.Approval) ([]byte, error) { return nil, broken }
 		},

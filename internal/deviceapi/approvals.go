@@ -88,14 +88,10 @@ func (s *surface) viewApproval(d device.Device, a approval.Approval) approvalVie
 }
 
 func (s *surface) listApprovals(w http.ResponseWriter, r *http.Request, d device.Device) error {
-	waiting, err := s.Approvals.Waiting(r.Context(), d)
-	if err == nil && len(waiting) > 0 {
+	in, err := s.Approvals.Inbox(r.Context(), d)
+	if err == nil && in.Unfetched {
 		err = s.Push.Fetched(r.Context(), d)
 	}
-	if err != nil {
-		return err
-	}
-	reports, err := s.Approvals.Reports(r.Context(), d)
 	if err != nil {
 		return err
 	}
@@ -104,10 +100,10 @@ func (s *surface) listApprovals(w http.ResponseWriter, r *http.Request, d device
 		Reports    []report       `json:"reports"`
 		ServerTime int64          `json:"server_time"` // Unix milliseconds
 	}{[]approvalView{}, []report{}, s.Now().UnixMilli()}
-	for _, p := range reports {
+	for _, p := range in.Reports {
 		out.Reports = append(out.Reports, report{p.Application, p.Account, p.Device, p.At.Unix(), p.Until.Unix()})
 	}
-	for _, a := range waiting {
+	for _, a := range in.Waiting {
 		out.Approvals = append(out.Approvals, s.viewApproval(d, a))
 	}
 	return web.JSON(w, http.StatusOK, out)

@@ -192,7 +192,7 @@ func (s *Server) build(ctx context.Context) error {
 
 	s.Tenants.Offer, s.Webhooks.Offer = s.jobs.Offer, s.jobs.Offer
 	db.Offering(s.jobs.Offer)
-	worker.Key, worker.Secrets = s.Tenants.APIKey, s.Tenants.WebhookKeys
+	worker.Key, worker.Secrets = s.Tenants.OpenKey, s.Tenants.OpenWebhookKeys
 	devices := &device.Service{
 		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID, Keys: s.Tenants.AcceptedKeys,
 		NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer,

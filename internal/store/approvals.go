@@ -9,6 +9,7 @@ import (
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
+	"countersign.dev/internal/device"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/tenant"
 )
@@ -20,6 +21,12 @@ const approvalColumns = `p.uuid, p.id, p.app_id, a.serial, p.user_id, u.authy_id
 	p.grant_id, p.signed, p.signature, p.request_hash, p.trace, p.context_address, p.context_browser, p.context_origin`
 
 const approvalTables = ` FROM approvals p JOIN applications a ON a.id = p.app_id JOIN users u ON u.id = p.user_id `
+
+// answerColumns are who answered, which is nobody while it waits. Beside approvalTables they need answerTables.
+const answerColumns = `a.name, COALESCE(ag.method, ''), COALESCE(ag.digits, 0), COALESCE(ag.period, 0), COALESCE(ag.created_at, 0),
+	COALESCE(ad.id, ''), COALESCE(ad.name, ''), COALESCE(ad.platform, ''), COALESCE(ad.public_key, ''), COALESCE(ad.created_at, 0), COALESCE(ad.seen_at, 0), `
+
+const answerTables = `LEFT JOIN grants ag ON ag.id = p.grant_id LEFT JOIN devices ad ON ad.id = ag.device_id `
 
 // approvalRow is an approval with what only the store needs of it.
 type approvalRow struct {
@@ -50,6 +57,24 @@ func scanApproval(r scanner) (p approvalRow, err error) {
 	if err != nil {
 		return p, fmt.Errorf("stored approval %s: %w", p.UUID, err)
 	}
+	return p, nil
+}
+
+// scanAnswered reads answerColumns and approvalColumns.
+func scanAnswered(r scanner) (approvalRow, error) {
+	var g device.Grant
+	var created int64
+	var at deviceTimes
+	p, err := scanApproval(prefixed{r, append([]any{&g.Application, &g.Method, &g.Digits, &g.Period, &created}, at.into(&g.Device)...)})
+	if err != nil || p.grantID == 0 {
+		return p, err
+	}
+	if g.Device.ID == "" {
+		return p, fmt.Errorf("stored approval %s: the grant that answered is gone", p.UUID)
+	}
+	at.set(&g.Device)
+	g.ID, g.UserID, g.AuthyID, g.AppID, g.Account, g.CreatedAt = p.grantID, p.UserID, p.AuthyID, p.AppID, p.UserEmail, fromMS(created)
+	p.Answer = &approval.Answered{Grant: g, Signed: p.signed, Signature: p.signature}
 	return p, nil
 }
 
@@ -137,15 +162,14 @@ func (t *tx) firstOf(ctx context.Context, c approval.Creation) (*approval.Approv
 		c.IdempotencyHash, ms(c.Now.Add(-approval.IdempotencyLife))); err != nil {
 		return nil, err
 	}
-	first, err := scanApproval(t.queryRow(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.idempotency_hash = $1`, c.IdempotencyHash))
+	first, err := scanAnswered(t.queryRow(ctx, `SELECT `+answerColumns+approvalColumns+approvalTables+answerTables+`WHERE p.idempotency_hash = $1`, c.IdempotencyHash))
 	if err != nil {
 		return nil, missing(err, nil)
 	}
 	if first.requestHash != c.RequestHash {
 		return nil, approval.ErrReused
 	}
-	a, err := answered(ctx, t, first)
-	return &a, err
+	return &first.Approval, nil
 }
 
 // mayAsk asks for a device and for room below the application's limits. The user's row is held.
@@ -217,24 +241,8 @@ func (t *tx) waited(ctx context.Context, c approval.Creation, lastApproved time.
 
 // Approval returns an approval of the application, or approval.ErrUnknown.
 func (s *Store) Approval(ctx context.Context, appID, uuid string) (approval.Approval, error) {
-	p, err := scanApproval(s.queryRow(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.uuid = $1 AND p.app_id = $2`, uuid, appID))
-	if err != nil {
-		return approval.Approval{}, missing(err, approval.ErrUnknown)
-	}
-	return answered(ctx, s, p)
-}
-
-// answered completes an approval with who answered it.
-func answered(ctx context.Context, q querier, p approvalRow) (approval.Approval, error) {
-	if p.grantID == 0 {
-		return p.Approval, nil
-	}
-	g, err := scanGrant(q.queryRow(ctx, `SELECT `+grantColumns+grantTables+`WHERE g.id = $1`, p.grantID))
-	if err != nil {
-		return p.Approval, fmt.Errorf("read the grant that answered %s: %w", p.UUID, err)
-	}
-	p.Answer = &approval.Answered{Grant: g, Signed: p.signed, Signature: p.signature}
-	return p.Approval, nil
+	p, err := scanAnswered(s.queryRow(ctx, `SELECT `+answerColumns+approvalColumns+approvalTables+answerTables+`WHERE p.uuid = $1 AND p.app_id = $2`, uuid, appID))
+	return p.Approval, missing(err, approval.ErrUnknown)
 }
 
 // Decide makes a pending approval final, and inserts its callback job in the same transaction.
@@ -294,8 +302,8 @@ func (t *tx) stop(ctx context.Context, d approval.Decision, rec audit.Record) ([
 	return ended, t.record(ctx, audit.New(d.Now, rec.AppID, rec.Actor, "approvals.stopped", "user:"+d.UserID).Noting("until "+until.UTC().Format("15:04:05 UTC")))
 }
 
-// ReportsForDevice returns who of the device's users said "it was not me" while that stops requests.
-func (s *Store) ReportsForDevice(ctx context.Context, deviceID string, now time.Time) ([]approval.Report, error) {
+// reports returns who of the device's users said "it was not me" while that stops requests.
+func (s *Store) reports(ctx context.Context, deviceID string, now time.Time) ([]approval.Report, error) {
 	rows, err := s.query(ctx, `SELECT a.name, u.email, u.stopped_until, COALESCE(d.name, '') FROM grants g JOIN users u ON u.id = g.user_id JOIN applications a ON a.id = u.app_id
 		LEFT JOIN grants b ON b.id = u.stopped_by LEFT JOIN devices d ON d.id = b.device_id
 		WHERE g.device_id = $1 AND g.removed_at = 0 AND u.removed_at = 0 AND u.stopped_until > $2 ORDER BY u.stopped_until DESC, u.id`, deviceID, ms(now))
@@ -377,22 +385,27 @@ const forDevice = `JOIN grants g ON g.user_id = p.user_id AND g.device_id = $1 A
 // ApprovalForDevice returns an approval that the device may see, and the id of the grant that lets it.
 func (s *Store) ApprovalForDevice(ctx context.Context, deviceID, uuid string) (approval.Approval, int64, error) {
 	var grantID int64
-	p, err := scanApproval(prefixed{s.queryRow(ctx, `SELECT g.id, `+approvalColumns+approvalTables+forDevice+`WHERE p.uuid = $2`, deviceID, uuid), []any{&grantID}})
-	if err != nil {
-		return approval.Approval{}, 0, missing(err, approval.ErrUnknown)
-	}
-	a, err := answered(ctx, s, p)
-	return a, grantID, err
+	p, err := scanAnswered(prefixed{s.queryRow(ctx, `SELECT g.id, `+answerColumns+approvalColumns+approvalTables+forDevice+answerTables+`WHERE p.uuid = $2`,
+		deviceID, uuid), []any{&grantID}})
+	return p.Approval, grantID, missing(err, approval.ErrUnknown)
 }
 
-// WaitingForDevice returns what the device may answer now, newest first.
-func (s *Store) WaitingForDevice(ctx context.Context, deviceID string, now time.Time) ([]approval.Approval, error) {
-	rows, err := s.query(ctx, `SELECT `+approvalColumns+approvalTables+forDevice+
+// Inbox returns what the device may answer now, newest first, and what else it shows. Where something waits, the same statement finds that
+// nothing was reported, as nearly always.
+func (s *Store) Inbox(ctx context.Context, deviceID string, now time.Time) (in approval.Inbox, err error) {
+	reported := true
+	rows, err := s.query(ctx, `SELECT EXISTS (SELECT 1 FROM push_subscriptions s WHERE s.device_id = $1 AND s.fetched_at < $2),
+			EXISTS (SELECT 1 FROM grants own JOIN users r ON r.id = own.user_id WHERE own.device_id = $1 AND own.removed_at = 0 AND r.removed_at = 0 AND r.stopped_until > $2), `+
+		approvalColumns+approvalTables+forDevice+
 		`WHERE p.status = 'pending' AND (p.expires_at = 0 OR p.expires_at > $2) ORDER BY p.created_at DESC, p.uuid LIMIT 100`, deviceID, ms(now))
-	return collect(rows, err, func(r scanner) (approval.Approval, error) {
-		p, err := scanApproval(r)
+	in.Waiting, err = collect(rows, err, func(r scanner) (approval.Approval, error) {
+		p, err := scanApproval(prefixed{r, []any{&in.Unfetched, &reported}})
 		return p.Approval, err
 	})
+	if err == nil && reported {
+		in.Reports, err = s.reports(ctx, deviceID, now)
+	}
+	return in, err
 }
 
 // Approvals returns the application's newest approvals, newest first, without who answered.

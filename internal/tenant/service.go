@@ -159,7 +159,12 @@ func (s *Service) APIKey(ctx context.Context, appID string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	plain, err := s.Ring.Open(keyContext(key.ID), key.Sealed)
+	return s.OpenKey(key)
+}
+
+// OpenKey returns a kept API key in the clear.
+func (s *Service) OpenKey(k Key) (string, error) {
+	plain, err := s.Ring.Open(keyContext(k.ID), k.Sealed)
 	return string(plain), err
 }
 
@@ -175,11 +180,9 @@ func (s *Service) AcceptedKeys(ctx context.Context, name string) (Application, [
 	}
 	keys := make([]string, len(kept))
 	for i, k := range kept {
-		plain, err := s.Ring.Open(keyContext(k.ID), k.Sealed)
-		if err != nil {
+		if keys[i], err = s.OpenKey(k); err != nil {
 			return app, nil, err
 		}
-		keys[i] = string(plain)
 	}
 	return app, keys, nil
 }

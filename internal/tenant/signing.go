@@ -58,11 +58,18 @@ func (s *Service) newSigning(appID string) Signing {
 // WebhookKeys returns what signs the application's callbacks now, the newest first.
 func (s *Service) WebhookKeys(ctx context.Context, appID string) ([]WebhookKeys, error) {
 	kept, err := s.Store.SigningKeys(ctx, appID, s.Now())
-	if err == nil && len(kept) == 0 {
-		kept, err = s.Store.FirstSigningKey(ctx, s.newSigning(appID))
-	}
 	if err != nil {
 		return nil, err
+	}
+	return s.OpenWebhookKeys(ctx, appID, kept)
+}
+
+// OpenWebhookKeys returns in the clear what is kept of the application; where nothing is yet, it makes the first.
+func (s *Service) OpenWebhookKeys(ctx context.Context, appID string, kept []Signing) (_ []WebhookKeys, err error) {
+	if len(kept) == 0 {
+		if kept, err = s.Store.FirstSigningKey(ctx, s.newSigning(appID)); err != nil {
+			return nil, err
+		}
 	}
 	keys := make([]WebhookKeys, len(kept))
 	for i, k := range kept {

@@ -450,11 +450,11 @@ func testApprovalExpiry(t *testing.T, f *fixture) {
 	p := f.person(t, "Bank", patient)
 	early, late := f.Ask(t, p.app, p.user, "early"), f.Ask(t, p.app, p.user, "late")
 	f.Clock.Advance(2*time.Minute - time.Millisecond)
-	same(t, "waiting a millisecond before the end", len(must1(f.Approvals.Waiting(t.Context(), p.phone.Device))), 2)
+	same(t, "waiting a millisecond before the end", len(must1(f.Approvals.Inbox(t.Context(), p.phone.Device)).Waiting), 2)
 	_, err := p.phone.Answer(t, early.UUID, approval.Approve, "")
 	wantErr(t, "a millisecond before the end", err, nil)
 	f.Clock.Advance(time.Millisecond)
-	same(t, "waiting at the end", len(must1(f.Approvals.Waiting(t.Context(), p.phone.Device))), 0)
+	same(t, "waiting at the end", len(must1(f.Approvals.Inbox(t.Context(), p.phone.Device)).Waiting), 0)
 	_, err = p.phone.Answer(t, late.UUID, approval.Approve, "")
 	wantErr(t, "exactly at the end", err, approval.ErrExpired)
 	_, err = f.Approvals.Cancel(t.Context(), p.app, late.UUID)
@@ -471,12 +471,11 @@ func testNeverExpires(t *testing.T, f *fixture) {
 	a := f.create(t, f.creation(p, 0))
 	f.Clock.Advance(80 * 365 * 24 * time.Hour)
 	must(t, f.Approvals.Sweep(t.Context()))
-	waiting, err := f.Approvals.Waiting(t.Context(), p.phone.Device)
-	must(t, err)
+	waiting := must1(f.Approvals.Inbox(t.Context(), p.phone.Device)).Waiting
 	if len(waiting) != 1 || !waiting[0].ExpiresAt.IsZero() {
 		t.Fatalf("waiting after 80 years: %+v", waiting)
 	}
-	_, err = p.phone.Answer(t, a.UUID, approval.Approve, "")
+	_, err := p.phone.Answer(t, a.UUID, approval.Approve, "")
 	wantErr(t, "an answer after 80 years", err, nil)
 }
 
@@ -518,14 +517,13 @@ func testForDevice(t *testing.T, f *fixture) {
 	first := f.Ask(t, p.app, p.user, "first")
 	f.Clock.Advance(time.Second)
 	second := f.Ask(t, p.app, p.user, "second")
-	list, err := f.Store.WaitingForDevice(t.Context(), p.phone.Device.ID, f.now())
-	must(t, err)
+	list := must1(f.Store.Inbox(t.Context(), p.phone.Device.ID, f.now())).Waiting
 	if len(list) != 2 || list[0].UUID != second.UUID || list[1].UUID != first.UUID {
 		t.Errorf("waiting, newest first: %+v", list)
 	}
-	_, err = p.phone.Answer(t, first.UUID, approval.Approve, "")
+	_, err := p.phone.Answer(t, first.UUID, approval.Approve, "")
 	must(t, err)
-	same(t, "waiting after an answer", len(must1(f.Store.WaitingForDevice(t.Context(), p.phone.Device.ID, f.now()))), 1)
+	same(t, "waiting after an answer", len(must1(f.Store.Inbox(t.Context(), p.phone.Device.ID, f.now())).Waiting), 1)
 	a, grantID, err := f.Store.ApprovalForDevice(t.Context(), p.phone.Device.ID, first.UUID)
 	must(t, err)
 	if a.Status != approval.Approved || a.Answer == nil || grantID != p.grant().ID {
@@ -536,14 +534,14 @@ func testForDevice(t *testing.T, f *fixture) {
 	must(t, f.Devices.RemoveGrant(t.Context(), p.phone.Device, p.grant().ID))
 	_, _, err = f.Store.ApprovalForDevice(t.Context(), p.phone.Device.ID, second.UUID)
 	wantErr(t, "an approval after the grant is gone", err, approval.ErrUnknown)
-	same(t, "waiting after the grant is gone", len(must1(f.Store.WaitingForDevice(t.Context(), p.phone.Device.ID, f.now()))), 0)
+	same(t, "waiting after the grant is gone", len(must1(f.Store.Inbox(t.Context(), p.phone.Device.ID, f.now())).Waiting), 0)
 
 	f.Phone(t, p.app, p.user)
 	for range 101 {
 		f.create(t, f.creation(p, time.Minute))
 	}
 	p.phone.Enroll(t, p.app, p.user)
-	same(t, "waiting at most", len(must1(f.Store.WaitingForDevice(t.Context(), p.phone.Device.ID, f.now()))), 100)
+	same(t, "waiting at most", len(must1(f.Store.Inbox(t.Context(), p.phone.Device.ID, f.now())).Waiting), 100)
 }
 
 func testApprovalList(t *testing.T, f *fixture) {

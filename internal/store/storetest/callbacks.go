@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -120,14 +121,32 @@ func (d *delivery) held(t *testing.T, until time.Time) int {
 
 func testDelivery(t *testing.T, f *fixture) {
 	d := f.deliver(t, "Bank")
-	app, a, err := f.Store.Delivery(t.Context(), d.app.ID, d.job.Ref)
+	told, err := f.Store.Delivery(t.Context(), d.app.ID, d.job.Ref, f.now())
 	must(t, err)
+	app, a := told.App, told.Approval
 	if app.Callback.URL != address || app.Callback.Version != 1 || a.Status != approval.Approved || a.Answer == nil {
 		t.Errorf("delivery: %+v, %+v", app, a)
 	}
-	_, _, err = f.Store.Delivery(t.Context(), "nothing", d.job.Ref)
-	wantErr(t, "no application", err, tenant.ErrApplication)
-	_, _, err = f.Store.Delivery(t.Context(), d.app.ID, "nothing")
+	same(t, "the API key", must1(f.Tenants.OpenKey(told.Key)), must1(f.Tenants.APIKey(t.Context(), d.app.ID)))
+	same(t, "webhook secrets before they are needed", len(told.Signing), 0)
+
+	// Secrets are given as WebhookKeys gives them: while two sign, the newest first.
+	for range 2 {
+		keys := must1(f.Tenants.WebhookKeys(t.Context(), d.app.ID))
+		told = must1(f.Store.Delivery(t.Context(), d.app.ID, d.job.Ref, f.now()))
+		opened := must1(f.Tenants.OpenWebhookKeys(t.Context(), d.app.ID, told.Signing))
+		if !slices.Equal(opened, keys) {
+			t.Errorf("signed by %+v, want %+v", opened, keys)
+		}
+		if len(keys) == 1 {
+			must(t, f.Tenants.RotateWebhookKeys(t.Context(), d.app, "operator:test"))
+		}
+	}
+	same(t, "secrets while two sign", len(told.Signing), 2)
+
+	_, err = f.Store.Delivery(t.Context(), "nothing", d.job.Ref, f.now())
+	wantErr(t, "no application", err, approval.ErrUnknown)
+	_, err = f.Store.Delivery(t.Context(), d.app.ID, "nothing", f.now())
 	wantErr(t, "no approval", err, approval.ErrUnknown)
 }
 

@@ -75,7 +75,7 @@ func testWaitsAtOnce(t *testing.T, f *fixture) {
 	p := f.person(t, "Bank", tired)
 	errs := together(32, func(int) error { _, err := f.request(t, p); return err })
 	wantTally(t, errs, map[error]int{nil: 3, approval.ErrWaiting: 29})
-	for _, a := range must1(f.Approvals.Waiting(t.Context(), p.phone.Device)) {
+	for _, a := range must1(f.Approvals.Inbox(t.Context(), p.phone.Device)).Waiting {
 		must1(p.phone.Answer(t, a.UUID, approval.Deny, ""))
 	}
 	f.Clock.Advance(10 * time.Minute)
@@ -118,13 +118,13 @@ func testNotMe(t *testing.T, f *fixture) {
 	}
 
 	// So do the person's other devices, and what else waited is gone.
-	reports := must1(f.Approvals.Reports(t.Context(), tablet.Device))
+	reports := must1(f.Approvals.Inbox(t.Context(), tablet.Device)).Reports
 	want1 := []approval.Report{{Application: "Bank", Account: p.user.Email, Device: "Test phone", At: f.now(), Until: f.now().Add(approval.StopFor)}}
 	same(t, "reports on the other device", fmt.Sprint(reports), fmt.Sprint(want1))
 	other := must1(f.Approvals.Get(t.Context(), p.app.ID, also.UUID))
 	same(t, "the other request", string(other.Status)+" "+other.Reason, "cancelled not-me")
 	same(t, "who waits for it is woken", len(waits.Take()), 1)
-	same(t, "waiting", len(must1(f.Approvals.Waiting(t.Context(), tablet.Device))), 0)
+	same(t, "waiting", len(must1(f.Approvals.Inbox(t.Context(), tablet.Device)).Waiting), 0)
 
 	_, err = f.request(t, p)
 	wantErr(t, "a request after it", err, approval.ErrReported)
@@ -136,7 +136,7 @@ func testNotMe(t *testing.T, f *fixture) {
 	f.Clock.Advance(time.Millisecond)
 	_, err = f.request(t, p)
 	wantErr(t, "when it is over", err, nil)
-	same(t, "reports when it is over", len(must1(f.Approvals.Reports(t.Context(), tablet.Device))), 0)
+	same(t, "reports when it is over", len(must1(f.Approvals.Inbox(t.Context(), tablet.Device)).Reports), 0)
 }
 
 func testNotMeIsolation(t *testing.T, f *fixture) {
@@ -152,7 +152,7 @@ func testNotMeIsolation(t *testing.T, f *fixture) {
 	wantErr(t, "another application may ask", err, nil)
 	_, err = f.request(t, stranger)
 	wantErr(t, "another person may be asked", err, nil)
-	same(t, "reports on a stranger's device", len(must1(f.Approvals.Reports(t.Context(), stranger.phone.Device))), 0)
+	same(t, "reports on a stranger's device", len(must1(f.Approvals.Inbox(t.Context(), stranger.phone.Device)).Reports), 0)
 }
 
 func testWrongNumberWaits(t *testing.T, f *fixture) {

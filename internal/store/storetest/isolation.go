@@ -98,7 +98,7 @@ func testINV11(t *testing.T, f *fixture) {
 				return err
 			}},
 			{"Delivery", approval.ErrUnknown, func() error {
-				_, _, err := f.Store.Delivery(bg, mine.app.ID, answered.UUID)
+				_, err := f.Store.Delivery(bg, mine.app.ID, answered.UUID, f.now())
 				return err
 			}},
 			{"Renotify", approval.ErrUnknown, func() error {
@@ -211,7 +211,7 @@ func testINV11Lists(t *testing.T, f *fixture) {
 		"users":     len(must1(f.Store.Users(bg, mine.app.ID, 100))) - 1,
 		"approvals": len(must1(f.Store.Approvals(bg, mine.app.ID, 100))),
 		"tries":     len(must1(f.Store.Tries(bg, mine.app.ID, 100))),
-		"waiting":   len(must1(f.Store.WaitingForDevice(bg, mine.phone.Device.ID, f.now()))),
+		"waiting":   len(must1(f.Store.Inbox(bg, mine.phone.Device.ID, f.now())).Waiting),
 		"grants":    len(must1(f.Store.Grants(bg, mine.phone.Device.ID))) - 1,
 		"beside":    len(must1(f.Store.GrantsBeside(bg, mine.phone.Device.ID))) - 1,
 		"of user":   len(must1(f.Store.GrantsOfUser(bg, mine.user.ID))) - 1,

@@ -251,7 +251,7 @@ func (r *real) differs(m *model) string {
 		waiting[got.UUID] = got.Status == approval.Pending
 	}
 	for i, phone := range r.phones {
-		list, err := r.f.Approvals.Waiting(r.t.Context(), phone.Device)
+		in, err := r.f.Approvals.Inbox(r.t.Context(), phone.Device)
 		if err != nil {
 			return err.Error()
 		}
@@ -261,8 +261,8 @@ func (r *real) differs(m *model) string {
 				n++
 			}
 		}
-		if len(list) != n || slices.ContainsFunc(list, func(a approval.Approval) bool { return !waiting[a.UUID] }) {
-			return fmt.Sprintf("phone %d sees %d waiting, want %d", i, len(list), n)
+		if len(in.Waiting) != n || slices.ContainsFunc(in.Waiting, func(a approval.Approval) bool { return !waiting[a.UUID] }) {
+			return fmt.Sprintf("phone %d sees %d waiting, want %d", i, len(in.Waiting), n)
 		}
 	}
 	return ""
