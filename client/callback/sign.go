@@ -75,53 +75,72 @@ func Canonical(body []byte) (params string, err error) {
 	if !utf8.Valid(body) || !json.Valid(body) {
 		return "", fmt.Errorf("%w: not JSON", ErrMalformed)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber()
-	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
+	f := &flattener{body}
+	if f.next() != '{' {
 		return "", fmt.Errorf("%w: not a JSON object", ErrMalformed)
 	}
-	return flattenObject(decoder, "", 1)
+	return f.object("", 1)
 }
 
-// flattenValue flattens the value that starts at a token under its encoded key.
-func flattenValue(decoder *json.Decoder, token json.Token, key string, depth int) (string, error) {
-	if _, nested := token.(json.Delim); nested && depth >= maxDepth {
-		return "", fmt.Errorf("%w: more than %d levels", ErrMalformed, maxDepth)
-	}
-	switch v := token.(type) {
-	case nil:
-		return key + "=", nil
-	case bool:
-		if v {
-			return key + "=true", nil
-		}
-		return key + "=false", nil
-	case json.Number:
-		if strings.ContainsAny(v.String(), "eE") {
-			return "", fmt.Errorf("%w: number with an exponent", ErrMalformed)
-		}
-		return key + "=" + url.QueryEscape(v.String()), nil
-	case string:
-		return key + "=" + url.QueryEscape(v), nil
-	case json.Delim:
-		if v == '{' {
-			return flattenObject(decoder, key, depth+1)
-		}
-		return flattenArray(decoder, key, depth+1)
-	}
-	return "", fmt.Errorf("%w: unknown token", ErrMalformed)
+// flattener reads JSON that is known to be valid, from its front.
+type flattener struct{ rest []byte }
+
+// next returns the first byte of what comes, behind white space.
+func (f *flattener) next() byte {
+	f.rest = bytes.TrimLeft(f.rest, " \t\r\n")
+	return f.rest[0]
 }
 
-// flattenObject flattens the rest of an object whose opening brace has been read.
-func flattenObject(decoder *json.Decoder, key string, depth int) (string, error) {
+// value flattens the next value under its encoded key.
+func (f *flattener) value(key string, depth int) (string, error) {
+	switch c := f.next(); c {
+	case '{', '[':
+		if depth >= maxDepth {
+			return "", fmt.Errorf("%w: more than %d levels", ErrMalformed, maxDepth)
+		}
+		if c == '{' {
+			return f.object(key, depth+1)
+		}
+		return f.array(key, depth+1)
+	case '"':
+		return key + "=" + url.QueryEscape(f.text()), nil
+	}
+	end := bytes.IndexAny(f.rest, ",]} \t\r\n")
+	word := string(f.rest[:end])
+	f.rest = f.rest[end:]
+	switch {
+	case word == "null":
+		word = ""
+	case word != "true" && word != "false" && strings.ContainsAny(word, "eE"):
+		return "", fmt.Errorf("%w: number with an exponent", ErrMalformed)
+	}
+	return key + "=" + word, nil
+}
+
+// text reads a string.
+func (f *flattener) text() (text string) {
+	end, escaped := 1, false
+	for ; f.rest[end] != '"'; end++ {
+		if f.rest[end] == '\\' {
+			escaped = true
+			end++
+		}
+	}
+	quoted := f.rest[:end+1]
+	f.rest = f.rest[end+1:]
+	if !escaped {
+		return string(quoted[1:end])
+	}
+	_ = json.Unmarshal(quoted, &text) // cannot fail: the body is valid
+	return text
+}
+
+// object flattens an object.
+func (f *flattener) object(key string, depth int) (string, error) {
 	var parts []string
 	names := map[string]bool{}
-	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
-			return "", fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
-		name, _ := token.(string)
+	for f.rest = f.rest[1:]; f.next() != '}'; f.comma() {
+		name := f.text()
 		if names[name] {
 			return "", fmt.Errorf("%w: key twice in one object", ErrMalformed)
 		}
@@ -130,43 +149,40 @@ func flattenObject(decoder *json.Decoder, key string, depth int) (string, error)
 		if depth > 1 {
 			child = key + "%5B" + child + "%5D"
 		}
-		if parts, err = appendNext(parts, decoder, child, depth); err != nil {
+		f.next()
+		f.rest = f.rest[1:] // the colon
+		part, err := f.value(child, depth)
+		if err != nil {
 			return "", err
 		}
+		parts = append(parts, part)
 	}
 	slices.Sort(parts)
-	return closeNested(decoder, parts)
+	return f.end(parts), nil
 }
 
-// flattenArray flattens the rest of an array whose opening bracket has been read.
-func flattenArray(decoder *json.Decoder, key string, depth int) (string, error) {
+// array flattens an array.
+func (f *flattener) array(key string, depth int) (string, error) {
 	var parts []string
-	var err error
-	for decoder.More() {
-		if parts, err = appendNext(parts, decoder, key+"%5B%5D", depth); err != nil {
+	for f.rest = f.rest[1:]; f.next() != ']'; f.comma() {
+		part, err := f.value(key+"%5B%5D", depth)
+		if err != nil {
 			return "", err
 		}
+		parts = append(parts, part)
 	}
-	return closeNested(decoder, parts)
+	return f.end(parts), nil
 }
 
-// appendNext flattens the next value and appends it unless it contributes nothing.
-func appendNext(parts []string, decoder *json.Decoder, key string, depth int) ([]string, error) {
-	token, err := decoder.Token()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+// comma reads the comma behind a member, if there is one.
+func (f *flattener) comma() {
+	if f.next() == ',' {
+		f.rest = f.rest[1:]
 	}
-	part, err := flattenValue(decoder, token, key, depth)
-	if err != nil || part == "" {
-		return parts, err
-	}
-	return append(parts, part), nil
 }
 
-// closeNested reads the closing brace or bracket and joins the parts.
-func closeNested(decoder *json.Decoder, parts []string) (string, error) {
-	if _, err := decoder.Token(); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	return strings.Join(parts, "&"), nil
+// end reads the closing brace or bracket and joins the parts, but those that contribute nothing.
+func (f *flattener) end(parts []string) string {
+	f.rest = f.rest[1:]
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "&")
 }
