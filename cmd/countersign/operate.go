@@ -345,6 +345,9 @@ func (c *auditVerify) print(out *output, r audit.Report) error {
 			fmt.Fprintf(out.Out, "link %d: %s\n", f.Seq, f.What)
 		}
 		fmt.Fprintf(out.Out, "%d links, %d checkpoints, signed up to link %d.\n", r.Links, r.Checkpoints, r.Signed)
+		if r.Left > 0 {
+			fmt.Fprintf(out.Out, "The record begins behind link %d: what was before left by retain-audit, as was signed. Earlier exports have it.\n", r.Left)
+		}
 		if r.Signed == 0 && r.Links > 0 {
 			fmt.Fprintln(out.Out, "No checkpoint covers any of them: a server that runs signs one each minute. If it did, they were removed.")
 		}

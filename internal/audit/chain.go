@@ -89,6 +89,7 @@ type ChainStore interface {
 	AuditLinked(ctx context.Context, h Head) (bool, error)
 	// AddCheckpoint keeps a checkpoint; one of the same link that is there already stays.
 	AddCheckpoint(ctx context.Context, c Checkpoint) error
+	retentionStore
 }
 
 const (
@@ -156,6 +157,12 @@ func (c *Chainer) Checkpoint(ctx context.Context) error {
 		same, err := c.Store.AuditLinked(ctx, signed)
 		if err != nil {
 			return err
+		}
+		if !same {
+			same, err = c.left(ctx, signed)
+			if err != nil {
+				return err
+			}
 		}
 		if !same {
 			return errExchanged

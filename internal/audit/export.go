@@ -33,7 +33,7 @@ type line struct {
 	Seq        int64  `json:"link"`
 	Hash       string `json:"hash"`
 	At         int64  `json:"at"`
-	Signature  string `json:"signature,omitempty"` // of a checkpoint; else the fields of a record follow
+	Signature  string `json:"signature,omitempty"` // of a checkpoint or beginning; else the fields of a record follow
 	ID         string `json:"id,omitempty"`
 	Account    string `json:"account,omitempty"`
 	App        string `json:"application,omitempty"`
@@ -43,6 +43,7 @@ type line struct {
 	Outcome    string `json:"outcome,omitempty"`
 	Note       string `json:"note,omitempty"`
 	Checkpoint bool   `json:"checkpoint,omitempty"`
+	Beginning  bool   `json:"beginning,omitempty"`
 }
 
 // Export writes a chain and returns how many links it has.
@@ -58,7 +59,9 @@ func Export(w io.Writer, items iter.Seq2[Item, error], key ed25519.PublicKey, no
 			return links, err
 		}
 		var l line
-		if c := item.Checkpoint; c != nil {
+		if b := item.Beginning; b != nil {
+			l = line{Seq: b.Seq, Hash: b.Hash, At: b.At.UnixMilli(), Signature: b.Signature, Beginning: true}
+		} else if c := item.Checkpoint; c != nil {
 			l = line{Seq: c.Seq, Hash: c.Hash, At: c.At.UnixMilli(), Signature: c.Signature, Checkpoint: true}
 		} else {
 			k := item.Link
@@ -109,6 +112,9 @@ func Import(r io.Reader) (ed25519.PublicKey, iter.Seq2[Item, error], error) {
 
 func (l line) item() Item {
 	head, at := Head{l.Seq, l.Hash}, time.UnixMilli(l.At).UTC()
+	if l.Beginning {
+		return Item{Beginning: &Beginning{Head: head, At: at, Signature: l.Signature}}
+	}
 	if l.Checkpoint {
 		return Item{Checkpoint: &Checkpoint{Head: head, At: at, Signature: l.Signature}}
 	}

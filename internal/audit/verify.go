@@ -8,10 +8,11 @@ import (
 
 // This file owns the verification of a chain: of the database, or of an export without it.
 
-// Item is one part of a chain in its order: a link, or a checkpoint behind the link that it covers.
+// Item is one part of a chain in its order: its beginning, if some of it left, a link, or a checkpoint behind the link that it covers.
 type Item struct {
 	Link       *Link
 	Checkpoint *Checkpoint
+	Beginning  *Beginning
 }
 
 // Fault is what is wrong, and where.
@@ -25,6 +26,7 @@ type Report struct {
 	Links       int64   `json:"links"`
 	Checkpoints int64   `json:"checkpoints"`
 	Signed      int64   `json:"signed"` // the newest link that a good checkpoint covers
+	Left        int64   `json:"left"`   // the newest link that left by retention, as was signed; 0: none did
 	Head        string  `json:"head"`   // hash of the newest link
 	Faults      []Fault `json:"faults"` // at most maxFaults, in the order in which they were found
 }
@@ -54,6 +56,9 @@ func Verify(items iter.Seq2[Item, error], key ed25519.PublicKey, kept ...Checkpo
 		if err != nil {
 			return r, err
 		}
+		if b := item.Beginning; b != nil {
+			last = r.begin(last, *b, key, wanted)
+		}
 		if link := item.Link; link != nil {
 			r.Links++
 			r.link(last, *link)
@@ -73,6 +78,28 @@ func Verify(items iter.Seq2[Item, error], key ed25519.PublicKey, kept ...Checkpo
 	}
 	r.Head = last.Hash
 	return r, nil
+}
+
+// begin checks a beginning and returns what the chain goes on from. Checkpoints of links before it cover nothing any more.
+func (r *Report) begin(last Head, b Beginning, key ed25519.PublicKey, wanted map[int64]Checkpoint) Head {
+	switch {
+	case last.Seq > 0:
+		r.fault(b.Seq, "a beginning stands behind link %d: one was inserted, or the order was changed", last.Seq)
+		return last
+	case !b.SignedBy(key):
+		r.fault(b.Seq, "the beginning is not signed by this key: links up to here were removed, but not by retention")
+		return last
+	}
+	for seq, c := range wanted {
+		if seq == b.Seq && c.Hash != b.Hash {
+			r.fault(seq, "the chain up to its beginning is not the one that the checkpoint signed")
+		}
+		if seq <= b.Seq {
+			delete(wanted, seq)
+		}
+	}
+	r.Left, r.Signed = b.Seq, b.Seq
+	return b.Head
 }
 
 // link checks one link against the one before it.

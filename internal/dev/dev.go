@@ -149,7 +149,7 @@ func start(ctx context.Context, cfg Config, f *folder, d doors) (*server.Server,
 	}
 	s, err := server.New(ctx, server.Config{
 		Database: f.path(fileDatabase), Master: master, APIURL: r.APIURL, AuthenticatorURL: r.AuthenticatorURL, ConsoleURL: r.ConsoleURL,
-		OwnerEmail: "owner@example.com", Egress: egress.Policy{Loopback: true}, Push: notify.Settings{Loopback: cfg.PushLoopback}, Outbox: true, Now: cfg.Now, Log: cfg.Log,
+		OwnerEmail: "owner@example.com", Egress: egress.Policy{Loopback: true}, Push: notify.Settings{Loopback: cfg.PushLoopback}, Outbox: true, Retention: store.DefaultRetention(), Now: cfg.Now, Log: cfg.Log,
 	})
 	if errors.Is(err, store.ErrNewer) {
 		return nil, r, fmt.Errorf("%s: %w", f.path(fileDatabase), err)

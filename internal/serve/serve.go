@@ -122,8 +122,8 @@ func serverConfig(cfg Config) server.Config {
 	return server.Config{
 		Database: string(s.Database), Master: s.MasterKey, FormerMasters: s.FormerMasters(),
 		APIURL: string(s.APIURL), AuthenticatorURL: string(s.AuthenticatorURL), ConsoleURL: string(s.ConsoleURL),
-		OwnerEmail: string(s.OwnerEmail),
-		Push:       s.Push.Settings(s.OwnerEmail), Proxies: s.Proxies(), StrangerRate: float64(s.StrangerRate), StrangerBurst: int(s.StrangerBurst), Now: cfg.Now, Log: cfg.Log,
+		OwnerEmail: string(s.OwnerEmail), Retention: s.Retention.Settings(),
+		Push: s.Push.Settings(s.OwnerEmail), Proxies: s.Proxies(), StrangerRate: float64(s.StrangerRate), StrangerBurst: int(s.StrangerBurst), Now: cfg.Now, Log: cfg.Log,
 	}
 }
 

@@ -16,7 +16,8 @@ import (
 const (
 	expireEvery     = 5 * time.Second // marking of expired approvals in their rows
 	forgetEvery     = 10 * time.Minute
-	forgetBatch     = 200              // rows of each kind in one write
+	forgetBatch     = 100              // rows of each kind in one write
+	forgetRest      = 4                // times as long as a batch took is rested after it
 	countEvery      = 10 * time.Second // adding of figures to their rows
 	linkEvery       = time.Second      // of new audit records to the chain
 	checkpointEvery = time.Minute
@@ -62,14 +63,32 @@ func (s *Server) every(ctx context.Context, pause time.Duration, what string, wo
 	}
 }
 
-// forget removes ended rows in small batches until there are none.
+// forget removes ended rows in small batches until there are none. It rests after each for several times as long as that took: a backlog of
+// years, after an upgrade or a change of the settings, takes a fifth of the database at most, and whoever waits for it, the length of one batch.
 func (s *Server) forget(ctx context.Context) error {
 	for {
-		n, err := s.db.Forget(ctx, s.cfg.Now(), forgetBatch)
+		began := time.Now()
+		n, err := s.forgetOnce(ctx)
 		if err != nil || n == 0 {
 			return err
 		}
+		select {
+		case <-time.After(forgetRest * time.Since(began)):
+		case <-ctx.Done():
+			return nil
+		}
 	}
+}
+
+// forgetOnce removes one batch of each kind and returns how many rows that were.
+func (s *Server) forgetOnce(ctx context.Context) (int64, error) {
+	now, keep := s.cfg.Now(), s.cfg.Retention
+	rows, err := s.db.Forget(ctx, now, keep, forgetBatch)
+	if err != nil || keep.Audit == 0 {
+		return rows, err
+	}
+	links, err := s.chainer.Forget(ctx, now.Add(-keep.Audit), forgetBatch)
+	return rows + links, err
 }
 
 // Drain makes /readyz say no, so that load balancers send new requests elsewhere, while everything is answered as before.

@@ -52,6 +52,9 @@ type Config struct {
 	Gateways map[otp.Channel][]message.Gateway
 	Outbox   bool
 
+	// Retention is how long what is over stays; the zero value keeps all of it but what strangers cause.
+	Retention store.Retention
+
 	Proxies       web.Proxies // whose X-Forwarded-For is believed; usually none
 	StrangerRate  float64     // requests a second of one address to the authenticator without a session, and at once; 0: the surface's defaults
 	StrangerBurst int

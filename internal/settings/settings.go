@@ -10,8 +10,11 @@ package settings
 import (
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
+
+	"countersign.dev/internal/store"
 )
 
 // Storage is what every command needs that opens the database.
@@ -35,6 +38,7 @@ type Serve struct {
 	Listeners
 	Outgoing
 	Push
+	Retention
 	Running
 }
 
@@ -73,6 +77,23 @@ type Outgoing struct {
 	VoiceGatewayFile File      `name:"voice-gateway-file" group:"Outgoing" placeholder:"FILE" help:"File that holds the gateways for calls, one a line."`
 	MailGateway      []Gateway `name:"mail-gateway" group:"Outgoing" placeholder:"URL" secret:"" help:"The same for mail, codes and notices, such as smtp://USER:PASSWORD@HOST?from=ADDRESS."`
 	MailGatewayFile  File      `name:"mail-gateway-file" group:"Outgoing" placeholder:"FILE" help:"File that holds the gateways for mail, one a line."`
+}
+
+// Retention says how long what is over stays. What is not over never leaves.
+type Retention struct {
+	RetainApprovals  Keep `name:"retain-approvals" group:"Retention" placeholder:"DAYS" default:"90d" help:"How long approvals stay after they were decided, withdrawn or ran out, with their receipts and the tries of their callbacks; or forever (default: ${default})."`
+	RetainCodes      Keep `name:"retain-codes" group:"Retention" placeholder:"DAYS" default:"30d" help:"How long the rows of sent codes and phone verifications stay after their end; or forever (default: ${default})."`
+	RetainMessages   Keep `name:"retain-messages" group:"Retention" placeholder:"DAYS" default:"30d" help:"How long it is told what became of a message; or forever (default: ${default})."`
+	RetainActivities Keep `name:"retain-activities" group:"Retention" placeholder:"DAYS" default:"180d" help:"How long activities stay that applications register about their users; or forever (default: ${default})."`
+	RetainAudit      Keep `name:"retain-audit" group:"Retention" placeholder:"DAYS" default:"forever" help:"How long audit records stay. Older ones leave up to a signed checkpoint, so export them first (default: ${default})."`
+}
+
+// Settings are how long what is over stays, for the server.
+func (r Retention) Settings() store.Retention {
+	return store.Retention{
+		Approvals: time.Duration(r.RetainApprovals), Codes: time.Duration(r.RetainCodes), Messages: time.Duration(r.RetainMessages),
+		Activities: time.Duration(r.RetainActivities), Audit: time.Duration(r.RetainAudit),
+	}
 }
 
 // Running says how the process behaves.

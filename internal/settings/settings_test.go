@@ -20,6 +20,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
+
+	"countersign.dev/internal/store"
 )
 
 const goodKey = "8c1f0be2a4d37a5990de61fbc2783415b3e6f7d8a9c0112e3f40516273849dab"
@@ -136,8 +138,30 @@ var wrongValues = []struct{ setting, value, why string }{
 	{"stranger-burst", "0", `"0" is not a whole number from 1 to 1000000`},
 	{"log-level", "loud", `"loud" is not a level: write debug, info, warn or error`},
 	{"log-format", "xml", `"xml" is not a format: write json or text`},
+	{"retain-approvals", "90", `"90" is no number of days: write it like 90d, or forever`},
+	{"retain-codes", "1d", `"1d" is too short: limits and callbacks look back for days, so keep it for 7d at least`},
+	{"retain-messages", "0", `"0" is no number of days: write it like 90d, or forever`},
+	{"retain-activities", "-30d", `"-30d" is too short: limits and callbacks look back for days, so keep it for 7d at least`},
+	{"retain-audit", "never", `"never" is no number of days: write it like 90d, or forever`},
 	{"shutdown-grace", "2", `"2" is not a length of time of at most an hour: write it like 20s or 1m30s`},
 	{"shutdown-patience", "2h", `"2h" is not a length of time of at most an hour: write it like 20s or 1m30s`},
+}
+
+// TestRetention: the settings' defaults are those of the store, and each kind can be kept for ever.
+func TestRetention(t *testing.T) {
+	s, err := parse(t, asFlags(good())...)
+	if err != nil || s.Retention.Settings() != store.DefaultRetention() {
+		t.Errorf("got %+v, %v", s.Retention.Settings(), err)
+	}
+	s, err = parse(t, asFlags(with("retain-approvals", "forever", "retain-codes", "forever", "retain-messages", "forever", "retain-activities", "forever", "retain-audit", "365d"))...)
+	if want := (store.Retention{Audit: 365 * day}); err != nil || s.Retention.Settings() != want {
+		t.Errorf("got %+v, %v", s.Retention.Settings(), err)
+	}
+	for _, e := range s.Effective() {
+		if e.Name == "retain-audit" && e.Value != "365d" || e.Name == "retain-codes" && e.Value != "forever" {
+			t.Errorf("shown as %+v", e)
+		}
+	}
 }
 
 // Every setting refuses a wrong value with its own sentence, wherever it comes from.

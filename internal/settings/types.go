@@ -232,6 +232,38 @@ func (d *Duration) UnmarshalText(text []byte) error {
 
 func (d Duration) String() string { return time.Duration(d).String() }
 
+// Keep is how long something stays, in days. Zero is for ever.
+type Keep time.Duration
+
+const (
+	day     = 24 * time.Hour
+	forever = "forever"
+)
+
+// UnmarshalText takes days like 90d, and forever.
+func (k *Keep) UnmarshalText(text []byte) error {
+	days, found := strings.CutSuffix(string(text), "d")
+	n, err := strconv.Atoi(days)
+	switch {
+	case string(text) == forever:
+		*k = 0
+		return nil
+	case err != nil || !found || n > 36_500:
+		return fmt.Errorf("%q is no number of days: write it like 90d, or forever", text)
+	case time.Duration(n)*day < store.Least:
+		return fmt.Errorf("%q is too short: limits and callbacks look back for days, so keep it for %s at least", text, Keep(store.Least))
+	}
+	*k = Keep(time.Duration(n) * day)
+	return nil
+}
+
+func (k Keep) String() string {
+	if k == 0 {
+		return forever
+	}
+	return fmt.Sprintf("%dd", time.Duration(k)/day)
+}
+
 // Count is a whole number from 1 on.
 type Count int
 

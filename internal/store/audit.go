@@ -121,7 +121,7 @@ func (s *Store) AddCheckpoint(ctx context.Context, c audit.Checkpoint) error {
 // chainBatch is how many links are read at once.
 const chainBatch = 1000
 
-// AuditChain returns the chain as it stands, each checkpoint behind the link that it covers, and those whose link is missing at the end. It
+// AuditChain returns the chain as it stands from its beginning, each checkpoint behind the link that it covers, and those whose link is missing at the end. It
 // ends where the chain ended when it began.
 func (s *Store) AuditChain(ctx context.Context) iter.Seq2[audit.Item, error] {
 	return func(yield func(audit.Item, error) bool) {
@@ -130,12 +130,24 @@ func (s *Store) AuditChain(ctx context.Context) iter.Seq2[audit.Item, error] {
 			yield(audit.Item{}, err)
 			return
 		}
-		points, err := s.checkpoints(ctx)
+		begins, err := s.AuditBeginning(ctx)
 		if err != nil {
 			yield(audit.Item{}, err)
 			return
 		}
-		for last := int64(-1 << 62); ; {
+		last := int64(-1 << 62)
+		if begins.Seq != 0 {
+			if !yield(audit.Item{Beginning: &begins}, nil) {
+				return
+			}
+			last = begins.Seq
+		}
+		points, err := s.checkpoints(ctx, last)
+		if err != nil {
+			yield(audit.Item{}, err)
+			return
+		}
+		for {
 			rows, err := s.query(ctx, `SELECT seq, hash, `+recordColumns+` FROM audit WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`, last, newest, chainBatch)
 			links, err := collect(rows, err, scanLink)
 			if err != nil {
@@ -166,8 +178,8 @@ func (s *Store) AuditChain(ctx context.Context) iter.Seq2[audit.Item, error] {
 	}
 }
 
-func (s *Store) checkpoints(ctx context.Context) ([]audit.Checkpoint, error) {
-	rows, err := s.query(ctx, `SELECT seq, hash, at, signature FROM audit_checkpoints ORDER BY seq`)
+func (s *Store) checkpoints(ctx context.Context, after int64) ([]audit.Checkpoint, error) {
+	rows, err := s.query(ctx, `SELECT seq, hash, at, signature FROM audit_checkpoints WHERE seq > $1 ORDER BY seq`, after)
 	return collect(rows, err, func(r scanner) (c audit.Checkpoint, err error) {
 		var at int64
 		err = r.Scan(&c.Seq, &c.Hash, &at, &c.Signature)

@@ -234,6 +234,9 @@ func (s *Store) EnrollByCode(ctx context.Context, id string, right func(hash str
 			answer = device.ErrLimited.After(locked)
 			return nil
 		}
+		if err := t.noteTry(ctx, budget, in.Now); err != nil {
+			return err
+		}
 		var wrong error
 		matched := false
 		answer = t.savepoint(func() error { // the try stays counted whatever follows (INV-3)

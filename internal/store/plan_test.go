@@ -25,7 +25,7 @@ var scansAllowed = map[string]string{
 	"SCAN setup_links":                                        "one row for each account",
 	"SCAN o":                                                  "the operators, when an account is set up",
 	"SCAN outbox USING INDEX outbox_newest":                   "in the index's order, up to a limit",
-	"SCAN ended":                                              "the approvals that were just found to be over, up to a limit",
+	"SCAN ended":                                              "the rows that were just found to be over, up to a limit",
 	"SCAN held":                                               "the held jobs that were just found to be over, up to a limit",
 	"SCAN due":                                                "the jobs that were just claimed, up to a limit",
 	"SCAN jobs USING INDEX jobs_held":                         "only what is held, which is nearly always nothing",

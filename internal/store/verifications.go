@@ -76,16 +76,15 @@ func (t *tx) recordRefusal(ctx context.Context, s sending.Send, rec audit.Record
 	return t.record(ctx, rec.Refused(refused.Code).Noting(fmt.Sprintf("%s, number %d of this kind today", rec.Note, n)))
 }
 
-// takeNumber takes the row of a number's budget, before any other row of the number, and returns how long the budget stays spent.
+// takeNumber takes the row of a number's budget, before any other row of the number, and returns how long the budget stays spent. It keeps
+// when that was, for [Store.Forget].
 func (t *tx) takeNumber(ctx context.Context, subject string, now time.Time) (time.Duration, error) {
 	var locked int64
-	err := t.queryRow(ctx, `INSERT INTO budgets AS b (subject, wrong, locked_until, level) VALUES ($1, 0, 0, 0)
-		ON CONFLICT (subject) DO UPDATE SET wrong = b.wrong RETURNING locked_until`, subject).Scan(&locked)
+	err := t.queryRow(ctx, `INSERT INTO budgets AS b (subject, wrong, locked_until, level) VALUES ($1, 0, $2, 0)
+		ON CONFLICT (subject) DO UPDATE SET locked_until = CASE WHEN b.locked_until < excluded.locked_until THEN excluded.locked_until ELSE b.locked_until END
+		RETURNING locked_until`, subject, usedAt(now)).Scan(&locked)
 	if err != nil {
 		return 0, fmt.Errorf("take a number's budget: %w", err)
-	}
-	if locked == 0 {
-		return 0, nil
 	}
 	return max(0, fromMS(locked).Sub(now)), nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/sending"
+	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
 )
 
@@ -242,7 +243,7 @@ func testActivities(t *testing.T, f *fixture) {
 	wantErr(t, "the address of somebody who was removed", f.Tenants.SetEmail(t.Context(), p.app, p.user, "x@example.com"), tenant.ErrUser)
 	f.Clock.Advance(tenant.ActivityLife)
 	for range 12 {
-		_, err := f.Store.Forget(t.Context(), f.now(), 10)
+		_, err := f.Store.Forget(t.Context(), f.now(), store.DefaultRetention(), 10)
 		must(t, err)
 	}
 	same(t, "activities after half a year", len(must1(f.Rows(t.Context(), "activities"))), 0)

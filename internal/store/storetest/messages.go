@@ -8,6 +8,7 @@ import (
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
+	"countersign.dev/internal/store"
 )
 
 // This file tests what is kept of messages.
@@ -173,7 +174,7 @@ func testForgetMessages(t *testing.T, f *fixture) {
 	count := func(what, table string, want int) {
 		t.Helper()
 		for range 20 { // in batches
-			_, err := f.Store.Forget(t.Context(), f.now(), 2)
+			_, err := f.Store.Forget(t.Context(), f.now(), store.DefaultRetention(), 2)
 			must(t, err)
 		}
 		rows, err := f.Rows(t.Context(), table)

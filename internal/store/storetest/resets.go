@@ -11,6 +11,7 @@ import (
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reset"
 	"countersign.dev/internal/sending"
+	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
 )
 
@@ -212,7 +213,7 @@ func testResetOfRemoved(t *testing.T, f *fixture) {
 
 	f.allowed(t, "Other")
 	f.Clock.Advance(reset.Open + tenant.ActivityLife + reset.Wait)
-	_, err = f.Store.Forget(t.Context(), f.now(), 1000)
+	_, err = f.Store.Forget(t.Context(), f.now(), store.DefaultRetention(), 1000)
 	must(t, err)
 	rows, err := f.Rows(t.Context(), "resets")
 	must(t, err)

@@ -50,6 +50,7 @@ var suite = []struct {
 	{"Keys", keyTests},
 	{"Messages", messageTests},
 	{"Audit", auditTests},
+	{"Retention", retentionTests},
 	{"Invariants", invariantTests},
 	{"Isolation", isolationTests},
 	{"Histories", historyTests},

@@ -7,6 +7,7 @@ import (
 
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/servertest"
+	"countersign.dev/internal/store"
 )
 
 // testForget: what strangers leave behind goes a day after its end, in bounded writes; what counts stays.
@@ -24,7 +25,7 @@ func testForget(t *testing.T, f *fixture) {
 	}
 	forget := func(what string, want int64) {
 		t.Helper()
-		n, err := f.Store.Forget(t.Context(), f.now(), 10)
+		n, err := f.Store.Forget(t.Context(), f.now(), store.DefaultRetention(), 10)
 		must(t, err)
 		same(t, what, n, want)
 	}
