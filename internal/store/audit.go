@@ -13,15 +13,52 @@ import (
 
 const recordColumns = `id, at, account_id, app_id, actor, action, target, outcome, note`
 
+// chain is the end of the audit record's chain, as the running transaction sees it, where one runs at a time: there a record is linked as it is
+// inserted. Where several run at once they commit records unlinked, and LinkAudit links them.
+type chain struct {
+	alone       bool // one transaction runs at a time
+	known, grew bool // head was read; it is to be kept
+	head        audit.Head
+}
+
 // record writes an audit record in the transaction of what it tells of (INV-10), and a job for each webhook that asked for the event that it is.
 func (t *tx) record(ctx context.Context, r audit.Record) error {
-	err := t.later(ctx, `INSERT INTO audit (id, at, account_id, app_id, actor, action, target, outcome, note)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		r.ID, ms(r.At), r.AccountID, r.AppID, r.Actor, r.Action, r.Target, r.Outcome, r.Note)
+	seq, hash, err := t.link(ctx, r)
+	if err == nil {
+		err = t.later(ctx, `INSERT INTO audit (id, at, account_id, app_id, actor, action, target, outcome, note, seq, hash)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			r.ID, ms(r.At), r.AccountID, r.AppID, r.Actor, r.Action, r.Target, r.Outcome, r.Note, seq, hash)
+	}
 	if err != nil {
 		return fmt.Errorf("write audit record %s: %w", r.Action, err)
 	}
 	return t.tellWebhooks(ctx, r)
+}
+
+// link returns the place of a new record in the chain, or nil where it gets one later.
+func (t *tx) link(ctx context.Context, r audit.Record) (seq any, hash string, err error) {
+	c := &t.chain
+	if !c.alone {
+		return nil, "", nil
+	}
+	if !c.known {
+		err := t.queryRow(ctx, `SELECT seq, hash FROM audit_head WHERE one = 1`).Scan(&c.head.Seq, &c.head.Hash)
+		if err = missing(err, nil); err != nil {
+			return nil, "", err
+		}
+	}
+	c.head, c.known, c.grew = c.head.Next(r), true, true
+	return c.head.Seq, c.head.Hash, nil
+}
+
+// keepHead writes down how far the chain has come: before a commit, and before something else looks for it.
+func (t *tx) keepHead(ctx context.Context) error {
+	if !t.chain.grew {
+		return nil
+	}
+	t.chain.grew = false
+	return t.later(ctx, `INSERT INTO audit_head (one, seq, hash, holder, lease_until) VALUES (1, $1, $2, '', 0)
+		ON CONFLICT (one) DO UPDATE SET seq = $1, hash = $2`, t.chain.head.Seq, t.chain.head.Hash)
 }
 
 // changed records a change, or reports no when there was none.
@@ -83,6 +120,10 @@ func (s *Store) LinkAudit(ctx context.Context, holder string, now, until time.Ti
 	}
 	err = s.write(ctx, func(t *tx) error {
 		head, n = audit.Head{}, 0
+		if err := t.keepHead(ctx); err != nil {
+			return err
+		}
+		t.chain.known = false
 		if err := t.later(ctx, `INSERT INTO audit_head (one, seq, hash, holder, lease_until) VALUES (1, 0, '', '', 0) ON CONFLICT (one) DO NOTHING`); err != nil {
 			return err
 		}

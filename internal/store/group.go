@@ -164,6 +164,8 @@ type tx struct {
 	on   session
 	lost error      // why the transaction is no longer there to be committed; nothing more runs in it
 	told *[]job.Job // of the running closure: what to offer after the commit
+
+	chain chain
 }
 
 // savepoint runs fn so that what it wrote is undone when it fails.
@@ -176,11 +178,13 @@ func (t *tx) savepoint(fn func() error) error {
 	if err := t.control("SAVEPOINT one"); err != nil {
 		return err
 	}
+	before := t.chain
 	err := guarded(fn)
 	if err != nil {
 		if undo := t.control("ROLLBACK TO one"); undo != nil {
 			return errors.Join(err, undo)
 		}
+		t.chain = before
 	}
 	if release := t.control("RELEASE one"); release != nil {
 		return errors.Join(err, release)

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"countersign.dev/internal/audit"
 )
 
 // This file tests group commit through a table of its own. Batches are made by hand: a first write
@@ -420,5 +423,53 @@ func TestGroupRunsAgainWhenAClosureFails(t *testing.T) {
 				t.Errorf("rows %q after %v", got, *second)
 			}
 		})
+	}
+}
+
+// TestChainOfWhatWasUndone: a record that was undone leaves no gap in the chain (T-52), whether it was alone, one of a batch, or behind a
+// savepoint of its own; and those that an earlier version left unlinked are linked between the others.
+func TestChainOfWhatWasUndone(t *testing.T) {
+	s := openScratch(t)
+	refused := errors.New("refused")
+	now := time.UnixMilli(1_700_000_000_000)
+	record := func(x *tx) error { return x.record(context.Background(), audit.New(now, "", "system", "test.done", "")) }
+	fails := func(x *tx) error { return errors.Join(record(x), refused) }
+	inside := func(x *tx) error {
+		_ = x.savepoint(func() error { return fails(x) })
+		return record(x)
+	}
+	unlinked := func(x *tx) error {
+		_, err := x.exec(context.Background(), `INSERT INTO audit (id, at, account_id, app_id, actor, action, target, outcome, note) VALUES ('old', 1, '', '', '', '', '', '', '')`)
+		return err
+	}
+	if err := s.write(t.Context(), record); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.write(t.Context(), fails); !errors.Is(err, refused) {
+		t.Fatal(err)
+	}
+	linked := make(chan error, 1)
+	b := holdUp(s)
+	for _, fn := range []func(*tx) error{record, fails, inside, unlinked} {
+		b.add(t.Context(), fn)
+	}
+	b.run()
+	b = holdUp(s)
+	b.add(t.Context(), record)
+	go func() {
+		_, _, err := s.LinkAudit(t.Context(), "me", now, now.Add(time.Minute), 10, audit.Head.Next)
+		linked <- err
+	}()
+	for len(s.group.queues[0]) < 2 {
+		runtime.Gosched()
+	}
+	b.add(t.Context(), record)
+	b.run()
+	if err := <-linked; err != nil {
+		t.Fatal(err)
+	}
+	report, err := audit.Verify(s.AuditChain(t.Context()), nil)
+	if err != nil || report.Links != 6 || len(report.Faults) > 0 {
+		t.Errorf("%+v, %v", report, err)
 	}
 }

@@ -177,7 +177,7 @@ func (db *sqlite) commit(batch []write) {
 // together runs a batch in one transaction, and again with savepoints when it was regretted.
 func (db *sqlite) together(batch []write, hasty bool) (outcomes []error, err error) {
 	outcomes = make([]error, len(batch))
-	err = db.tx.control("BEGIN IMMEDIATE")
+	err = db.begin()
 	if err == nil {
 		db.writer.begin(hasty)
 		for i := 0; i < len(batch) && db.writer.regret == nil; i++ {
@@ -191,14 +191,27 @@ func (db *sqlite) together(batch []write, hasty bool) (outcomes []error, err err
 			db.tx.abandon()
 			return db.together(batch, false)
 		}
-		if err = db.tx.control("COMMIT"); err != nil {
-			err = fmt.Errorf("commit: %w", err)
-		}
+		err = db.end()
 	}
 	if err != nil {
 		db.tx.abandon()
 	}
 	return outcomes, err
+}
+
+func (db *sqlite) begin() error {
+	db.tx.chain = chain{alone: true}
+	return db.tx.control("BEGIN IMMEDIATE")
+}
+
+func (db *sqlite) end() error {
+	if err := db.tx.keepHead(context.Background()); err != nil {
+		return err
+	}
+	if err := db.tx.control("COMMIT"); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
 }
 
 // commitOne runs a write that has its transaction to itself. If it fails the transaction is undone: there is no savepoint, for which
@@ -207,14 +220,12 @@ func (db *sqlite) commitOne(w write) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	err := db.tx.control("BEGIN IMMEDIATE")
+	err := db.begin()
 	if err == nil {
 		err = guarded(func() error { return w.fn(db.tx) })
 	}
 	if err == nil {
-		if err = db.tx.control("COMMIT"); err != nil {
-			err = fmt.Errorf("commit: %w", err)
-		}
+		err = db.end()
 	}
 	if err != nil {
 		db.tx.abandon()

@@ -38,6 +38,12 @@ func (f *fixture) records(t testing.TB, n int) {
 	}
 }
 
+// unlinked writes a record as a version did that linked nothing at once, or as PostgreSQL's transactions do.
+func (f *fixture) unlinked(t testing.TB, id string) {
+	t.Helper()
+	must(t, f.Exec(t.Context(), `INSERT INTO audit (id, at, account_id, app_id, actor, action, target, outcome, note) VALUES ('`+id+`', 1, '', '', 'system', 'test.done', '', 'ok', '')`))
+}
+
 func testTamperedAudit(t *testing.T, f *fixture) {
 	c := f.chainer("one")
 	key := public(c)
@@ -187,9 +193,9 @@ func testChainers(t *testing.T, f *fixture) {
 		t.Errorf("%+v", report)
 	}
 	// The one that holds the lease dies: nobody links until it ends, then another does.
-	f.records(t, 1)
+	f.unlinked(t, "one")
 	must(t, a.Link(t.Context()))
-	f.records(t, 1)
+	f.unlinked(t, "two")
 	must(t, b.Link(t.Context()))
 	head, err := f.Store.AuditHead(t.Context())
 	must(t, err)
@@ -199,6 +205,17 @@ func testChainers(t *testing.T, f *fixture) {
 	head, err = f.Store.AuditHead(t.Context())
 	must(t, err)
 	same(t, "links after its end", head.Seq, 242)
+	// Those that were linked as they were written and those that were not stand in one chain.
+	for i := range 3 {
+		f.records(t, 2)
+		f.unlinked(t, fmt.Sprint("later ", i))
+		must(t, b.Link(t.Context()))
+	}
+	report, err = audit.Verify(f.Store.AuditChain(t.Context()), public(a))
+	must(t, err)
+	if len(report.Faults) > 0 || report.Links != 251 {
+		t.Errorf("%+v", report)
+	}
 	if _, err := audit.Export(io.Discard, f.Store.AuditChain(t.Context()), public(a), f.now()); err != nil {
 		t.Error(err)
 	}
