@@ -149,6 +149,9 @@ func (t *tx) candidates(ctx context.Context, a otp.Attempt, user *typist) (c otp
 	if err := t.appSecrets(ctx, a, user, &c); err != nil {
 		return c, err
 	}
+	if err := t.arrive(); err != nil || !user.sent {
+		return c, err
+	}
 	rows, err := t.query(ctx, `UPDATE sent_codes SET tries_left = tries_left - CASE WHEN used_at = 0 THEN 1 ELSE 0 END
 		WHERE user_id = $1 AND action = $2 AND created_at > $3 AND expires_at > $4 AND ended_at = 0 AND (tries_left > 0 OR used_at > 0)
 		AND EXISTS (SELECT 1 FROM budgets b WHERE b.subject = $5 AND b.locked_until <= $4)
@@ -166,7 +169,10 @@ func (t *tx) candidates(ctx context.Context, a otp.Attempt, user *typist) (c otp
 }
 
 // typist is the user who types a code.
-type typist struct{ found, confirmed bool }
+type typist struct {
+	found, confirmed bool
+	sent             bool // there may be sent codes to compare with
+}
 
 // appSecrets looks for the user, and adds what their authenticators know where that counts.
 func (t *tx) appSecrets(ctx context.Context, a otp.Attempt, user *typist, c *otp.Candidates) error {
@@ -174,7 +180,7 @@ func (t *tx) appSecrets(ctx context.Context, a otp.Attempt, user *typist, c *otp
 		for rows.Next() {
 			var g otp.AppSecret
 			var created, seen int64
-			if err := rows.Scan(&user.confirmed, &g.GrantID, &g.Sealed, &g.LastStep, &g.Digits, &g.Period, &g.Device.Method, &created, &g.Device.Platform, &seen); err != nil {
+			if err := rows.Scan(&user.confirmed, &user.sent, &g.GrantID, &g.Sealed, &g.LastStep, &g.Digits, &g.Period, &g.Device.Method, &created, &g.Device.Platform, &seen); err != nil {
 				return err
 			}
 			user.found = true
@@ -184,10 +190,11 @@ func (t *tx) appSecrets(ctx context.Context, a otp.Attempt, user *typist, c *otp
 			}
 		}
 		return rows.Err()
-	}, `SELECT u.confirmed_at > 0, COALESCE(g.id, 0), g.secret, COALESCE(g.last_step, 0), COALESCE(g.digits, 0), COALESCE(g.period, 0),
+	}, `SELECT u.confirmed_at > 0, EXISTS (SELECT 1 FROM sent_codes WHERE user_id = $1 AND action = $3 AND created_at > $4),
+			COALESCE(g.id, 0), g.secret, COALESCE(g.last_step, 0), COALESCE(g.digits, 0), COALESCE(g.period, 0),
 			COALESCE(g.method, ''), COALESCE(g.created_at, 0), COALESCE(d.platform, ''), COALESCE(d.seen_at, 0)
 		FROM users u LEFT JOIN grants g ON g.user_id = u.id AND g.removed_at = 0 LEFT JOIN devices d ON d.id = g.device_id
-		WHERE u.id = $1 AND u.app_id = $2 AND u.removed_at = 0`, a.UserID, a.AppID)
+		WHERE u.id = $1 AND u.app_id = $2 AND u.removed_at = 0`, a.UserID, a.AppID, a.Action, ms(a.Now.Add(-otp.SentLife)))
 	if err != nil {
 		return fmt.Errorf("read app secrets: %w", err)
 	}
