@@ -107,9 +107,9 @@ func (s *Store) Failing(fail func(sql string) error) *Store {
 	pass := func(batch []write) {
 		w, fn := batch[0], batch[0].fn
 		w.fn = func(t *tx) error {
-			inner := &tx{on: failing{t.on, fail}}
+			inner := &tx{on: failing{t.on, fail}, chain: t.chain}
 			err := fn(inner)
-			t.lost = inner.lost
+			t.lost, t.chain = inner.lost, inner.chain
 			return err
 		}
 		if err := s.group.enqueue(w); err != nil {

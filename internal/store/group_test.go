@@ -432,7 +432,9 @@ func TestChainOfWhatWasUndone(t *testing.T) {
 	s := openScratch(t)
 	refused := errors.New("refused")
 	now := time.UnixMilli(1_700_000_000_000)
-	record := func(x *tx) error { return x.record(context.Background(), audit.New(now, "", "system", "test.done", "")) }
+	record := func(x *tx) error {
+		return x.record(context.Background(), audit.New(now, "", "system", "test.done", ""))
+	}
 	fails := func(x *tx) error { return errors.Join(record(x), refused) }
 	inside := func(x *tx) error {
 		_ = x.savepoint(func() error { return fails(x) })

@@ -22,11 +22,10 @@ import (
 const groupMax = 128 // closures in one transaction
 
 type sqlite struct {
-	reads, writes *sql.DB
-	conn          *sql.Conn // the writing connection
-	writer        *sqliteWriter
-	tx            *tx
-	beside        bool // another process may be serving it
+	reads  *sql.DB
+	writer *sqliteWriter
+	tx     *tx
+	beside bool // another process may be serving it
 
 	mu       sync.Mutex
 	prepared map[string]*sql.Stmt // of reads; guarded by mu
@@ -66,41 +65,37 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	file.Close()
+	setUp, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, err
+	}
+	setUp.SetMaxOpenConns(1)
+	if !beside {
+		err = migrate(ctx, goose.DialectSQLite3, setUp)
+	}
+	if err == nil {
+		err = (&side{DB: setUp}).usable(ctx)
+	}
+	if err := errors.Join(err, setUp.Close()); err != nil {
+		return nil, err
+	}
 	writing := dsn
 	if cfg.Bulk {
 		writing += bulk
 	}
-	writes, err := sql.Open("sqlite", writing)
+	writer, err := newSQLiteWriter(ctx, writing)
 	if err != nil {
-		return nil, err
-	}
-	writes.SetMaxOpenConns(1)
-	if !beside {
-		err = migrate(ctx, goose.DialectSQLite3, writes)
-	}
-	if err == nil {
-		err = (&side{DB: writes}).usable(ctx)
-	}
-	if err != nil {
-		writes.Close()
-		return nil, err
-	}
-	conn, err := writes.Conn(ctx)
-	if err != nil {
-		writes.Close()
 		return nil, err
 	}
 	reads, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
 	if err != nil {
-		writes.Close()
-		return nil, err
+		return nil, errors.Join(err, writer.close())
 	}
 	// Readers that never pause starve the writer of processor time, so there are few of them.
 	n := max(2, runtime.NumCPU())
 	reads.SetMaxOpenConns(n)
 	reads.SetMaxIdleConns(n)
-	writer := &sqliteWriter{conn: conn, prepared: map[string]*sql.Stmt{}}
-	db := &sqlite{reads: reads, writes: writes, conn: conn, prepared: map[string]*sql.Stmt{}, beside: beside, writer: writer, tx: &tx{on: writer}}
+	db := &sqlite{reads: reads, prepared: map[string]*sql.Stmt{}, beside: beside, writer: writer, tx: &tx{on: writer}}
 	return &Store{engine: db, group: startGroup(1, groupMax, db.commit)}, nil
 }
 
@@ -114,7 +109,6 @@ func (db *sqlite) connections() Connections {
 func (db *sqlite) ping(ctx context.Context) error { return db.reads.PingContext(ctx) }
 
 func (db *sqlite) close() error {
-	db.conn.Close()
 	err := db.reads.Close()
 	// The driver leaves the log beside the file. Folded in, the file alone is the database, for whoever copies the folder.
 	how := "PRAGMA wal_checkpoint(TRUNCATE)"
@@ -122,8 +116,9 @@ func (db *sqlite) close() error {
 		how = "PRAGMA wal_checkpoint(PASSIVE)" // holds nobody up
 	}
 	var busy, pages, folded int // the pragma is a query: executed without reading its row it does nothing
-	fold := db.writes.QueryRow(how).Scan(&busy, &pages, &folded)
-	return errors.Join(err, fold, db.writes.Close())
+	rows, fold := db.writer.query(how, nil)
+	fold = row{rows, fold}.Scan(&busy, &pages, &folded)
+	return errors.Join(err, fold, db.writer.close())
 }
 
 func (db *sqlite) query(ctx context.Context, q string, args []any) (rows, error) {
@@ -232,126 +227,6 @@ func (db *sqlite) commitOne(w write) error {
 	}
 	return err
 }
-
-// sqliteWriter is the writing connection. Statements are prepared once and kept. They pay no heed to their context's
-// end: the transaction is everybody's, and SQLite rolls the whole of it back when one write is interrupted.
-type sqliteWriter struct {
-	conn     *sql.Conn
-	prepared map[string]*sql.Stmt
-
-	hasty   bool  // the transaction runs without savepoints
-	changed int   // grows with each statement that changed something
-	regret  error // why a hasty transaction must run again: nothing more runs in it
-}
-
-// begin is called when a transaction has begun, and with false before it ends.
-func (w *sqliteWriter) begin(hasty bool) { w.hasty, w.regret = hasty, nil }
-
-func (w *sqliteWriter) hastily(fn func() error) (bool, error) {
-	if !w.hasty {
-		return false, nil
-	}
-	before := w.changed
-	err := guarded(fn)
-	if err != nil && w.changed != before {
-		w.failed(err)
-	}
-	return true, err
-}
-
-// failed is told of what went wrong. After some errors SQLite has rolled back by itself, and what ran next would be a transaction of its own.
-func (w *sqliteWriter) failed(err error) error {
-	if err != nil && w.hasty && w.regret == nil {
-		w.regret = err
-	}
-	return err
-}
-
-func (w *sqliteWriter) prepare(q string) (*sql.Stmt, error) {
-	if stmt := w.prepared[q]; stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := w.conn.PrepareContext(context.Background(), withoutLocks(q))
-	if err != nil {
-		return nil, fmt.Errorf("prepare %.60q: %w", q, err)
-	}
-	w.prepared[q] = stmt
-	return stmt, nil
-}
-
-func (w *sqliteWriter) query(q string, args []any) (rows, error) {
-	if w.regret != nil {
-		return nil, w.regret
-	}
-	stmt, err := w.prepare(q)
-	if err != nil {
-		return nil, w.failed(err)
-	}
-	r, err := stmt.QueryContext(context.Background(), args...)
-	if err != nil {
-		return nil, w.failed(err)
-	}
-	return &sqliteRows{r, w, !isRead(q)}, nil
-}
-
-func isRead(q string) bool { return strings.HasPrefix(q, "SELECT") }
-
-// sqliteRows are rows that the writing connection reads, or has changed.
-type sqliteRows struct {
-	*sql.Rows
-	on      *sqliteWriter
-	changes bool
-}
-
-func (r *sqliteRows) Next() bool {
-	more := r.Rows.Next()
-	if more && r.changes {
-		r.on.changed++
-	}
-	return more
-}
-
-func (r *sqliteRows) Err() error   { return r.on.failed(r.Rows.Err()) }
-func (r *sqliteRows) Close() error { return r.on.failed(r.Rows.Close()) }
-
-func (w *sqliteWriter) exec(q string, args []any) (int64, error) {
-	if w.regret != nil {
-		return 0, w.regret
-	}
-	stmt, err := w.prepare(q)
-	if err != nil {
-		return 0, w.failed(err)
-	}
-	res, err := stmt.ExecContext(context.Background(), args...)
-	if err != nil {
-		return 0, w.failed(err)
-	}
-	n, err := res.RowsAffected()
-	if !isRead(q) { // of which SQLite tells what the statement before it changed
-		w.changed += int(n)
-	}
-	return n, err
-}
-
-func (w *sqliteWriter) later(q string, args []any, read func(rows) error) error {
-	if read == nil {
-		_, err := w.exec(q, args)
-		return err
-	}
-	r, err := w.query(q, args)
-	if err != nil {
-		return err
-	}
-	return errors.Join(read(r), r.Close())
-}
-
-func (w *sqliteWriter) arrive() error { return nil }
-
-// hold and lock need nothing: there is one writer.
-func (w *sqliteWriter) hold(string) error        { return nil }
-func (w *sqliteWriter) lock(string, []any) error { return nil }
-
-func (w *sqliteWriter) control(q string) error { return w.later(q, nil, nil) }
 
 var locks = regexp.MustCompile(` FOR (NO KEY )?(UPDATE|SHARE)( OF \w+)?( SKIP LOCKED)?`)
 
