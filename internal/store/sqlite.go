@@ -50,6 +50,9 @@ func OpenSQLite(ctx context.Context, path string) (*Store, error) {
 // folded into the file when each of them was written several times.
 const bulk = "&_pragma=cache_size(-64000)&_pragma=wal_autocheckpoint(16000)"
 
+// reading are the settings of connections that only read: what they remember of the file is worthless after the next commit, so it is little.
+const reading = "&_pragma=query_only(1)&_pragma=cache_size(-4000)"
+
 func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 	path, beside := cfg.URL, cfg.Beside
 	dsn, err := sqliteAddress(path)
@@ -87,12 +90,12 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	reads, err := sql.Open("sqlite", dsn+"&_pragma=query_only(1)")
+	reads, err := sql.Open("sqlite", dsn+reading)
 	if err != nil {
 		return nil, errors.Join(err, writer.close())
 	}
-	// Readers that never pause starve the writer of processor time, so there are few of them.
-	n := max(2, runtime.NumCPU())
+	// Enough that a request seldom waits for a reader, few enough that readers which never pause do not starve the writer of processor time.
+	n := max(4, 2*runtime.NumCPU())
 	reads.SetMaxOpenConns(n)
 	reads.SetMaxIdleConns(n)
 	db := &sqlite{reads: reads, prepared: map[string]*sql.Stmt{}, beside: beside, writer: writer, tx: &tx{on: writer}}
