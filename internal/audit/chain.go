@@ -15,7 +15,8 @@ import (
 
 // This file owns the chain (T-52): each link carries the hash of the one before, and signed checkpoints say how far it had come.
 //
-// Records commit unchained with the change that they tell of; one chainer links them within a second. So what is in the chain cannot be
+// A record commits with the change that it tells of. Where the database runs one transaction at a time it is linked there and then, where it runs
+// several, one chainer links what they left within a second. So what is in the chain cannot be
 // changed, removed, moved or repeated unseen, but for the last minute before the next checkpoint: until then whoever can write to the database
 // can build the end of the chain anew. Whoever also deletes the checkpoints can build all of it anew: a running chainer signs nothing that does
 // not hold what it signed before, but one that starts knows no more than the database. So checkpoints are also logged, and whoever keeps the
