@@ -125,7 +125,8 @@ func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec aud
 		if left := fromMS(stopped).Sub(c.Now); left > 0 {
 			return approval.ErrReported.After(left)
 		}
-		if err := t.mayAsk(ctx, c, fromMS(lastApproved)); err != nil {
+		subscribed, err := t.mayAsk(ctx, c, fromMS(lastApproved))
+		if err != nil {
 			return err
 		}
 		logos, err := json.Marshal(c.Logos)
@@ -141,8 +142,10 @@ func (s *Store) CreateApproval(ctx context.Context, c approval.Creation, rec aud
 			nullText(c.IdempotencyHash), c.RequestHash, c.Content.Context.Address, c.Content.Context.Browser, c.Content.Context.Origin, c.Trace); err != nil {
 			return fmt.Errorf("insert approval: %w", err)
 		}
-		if jobs, err = t.insertPushes(ctx, c.UserID, c.Push); err != nil {
-			return err
+		if subscribed {
+			if jobs, err = t.insertPushes(ctx, c.UserID, c.Push); err != nil {
+				return err
+			}
 		}
 		return t.record(ctx, rec)
 	})
@@ -172,45 +175,43 @@ func (t *tx) firstOf(ctx context.Context, c approval.Creation) (*approval.Approv
 	return &first.Approval, nil
 }
 
-// mayAsk asks for a device and for room below the application's limits. The user's row is held.
-func (t *tx) mayAsk(ctx context.Context, c approval.Creation, lastApproved time.Time) error {
-	var one int
-	if err := t.queryRow(ctx, `SELECT 1 FROM grants WHERE user_id = $1 AND removed_at = 0 LIMIT 1`, c.UserID).Scan(&one); err != nil {
-		return missing(err, approval.ErrNoDevice)
-	}
-	var waiting int
-	if err := t.queryRow(ctx, `SELECT COUNT(*) FROM approvals WHERE user_id = $1 AND status = 'pending' AND (expires_at = 0 OR expires_at > $2)`,
-		c.UserID, ms(c.Now)).Scan(&waiting); err != nil {
-		return err
-	}
-	if waiting >= c.Settings.WaitingMax {
-		return approval.ErrWaiting.After(10 * time.Second)
-	}
-	for _, limit := range []struct {
-		max    int
+// mayAsk asks for a device and for room below the application's limits, and reports whether a device of the user has a push subscription. It
+// is one statement, after the user's row was taken: what others did who held it is seen.
+func (t *tx) mayAsk(ctx context.Context, c approval.Creation, lastApproved time.Time) (subscribed bool, err error) {
+	type limit struct {
 		window time.Duration
-	}{{c.Settings.UnapprovedBurst, 5 * time.Minute}, {c.Settings.UnapprovedHour, time.Hour}} {
-		if limit.max == 0 {
-			continue
-		}
-		since := c.Now.Add(-limit.window)
-		if lastApproved.After(since) {
-			since = lastApproved
-		}
-		var asked int
-		var oldest int64
-		if err := t.queryRow(ctx, `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM approvals WHERE user_id = $1 AND created_at > $2 AND status <> 'approved'`,
-			c.UserID, ms(since)).Scan(&asked, &oldest); err != nil {
-			return err
-		}
-		if asked >= limit.max {
-			return approval.ErrFlood.After(fromMS(oldest).Add(limit.window).Sub(c.Now))
+		max    int
+		asked  int   // without an approval
+		oldest int64 // of these
+	}
+	burst, hour := limit{window: 5 * time.Minute, max: c.Settings.UnapprovedBurst}, limit{window: time.Hour, max: c.Settings.UnapprovedHour}
+	since := func(l limit) int64 { return max(ms(c.Now.Add(-l.window)), ms(lastApproved)) }
+	var granted bool
+	var waiting int
+	if err := t.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM grants WHERE user_id = $1 AND removed_at = 0),
+			EXISTS (SELECT 1 FROM grants g JOIN push_subscriptions s ON s.device_id = g.device_id WHERE g.user_id = $1 AND g.removed_at = 0),
+			(SELECT COUNT(*) FROM approvals w WHERE w.user_id = $1 AND w.status = 'pending' AND (w.expires_at = 0 OR w.expires_at > $2)),
+			COUNT(CASE WHEN created_at > $3 THEN 1 END), COALESCE(MIN(CASE WHEN created_at > $3 THEN created_at END), 0),
+			COUNT(*), COALESCE(MIN(created_at), 0)
+		FROM approvals WHERE user_id = $1 AND created_at > $4 AND status <> 'approved'`, c.UserID, ms(c.Now), since(burst), since(hour)).
+		Scan(&granted, &subscribed, &waiting, &burst.asked, &burst.oldest, &hour.asked, &hour.oldest); err != nil {
+		return false, err
+	}
+	switch {
+	case !granted:
+		return false, approval.ErrNoDevice
+	case waiting >= c.Settings.WaitingMax:
+		return false, approval.ErrWaiting.After(10 * time.Second)
+	}
+	for _, l := range []limit{burst, hour} {
+		if l.max > 0 && l.asked >= l.max {
+			return false, approval.ErrFlood.After(fromMS(l.oldest).Add(l.window).Sub(c.Now))
 		}
 	}
 	if c.Settings.UnapprovedWaits {
-		return t.waited(ctx, c, lastApproved, waiting)
+		err = t.waited(ctx, c, lastApproved, waiting)
 	}
-	return nil
+	return subscribed, err
 }
 
 // waited asks whether the person has had peace for long enough after the requests that they denied or let expire since they last approved one.
