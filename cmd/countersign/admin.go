@@ -22,6 +22,7 @@ import (
 	"countersign.dev/internal/server"
 	"countersign.dev/internal/settings"
 	"countersign.dev/internal/store"
+	"countersign.dev/internal/transfer"
 )
 
 // administer opens the way to the installation, does what do does, and closes it: through the process that has the SQLite
@@ -49,7 +50,11 @@ func administer(ctx context.Context, s *settings.Storage, console settings.URL, 
 	if err != nil {
 		return fmt.Errorf("cannot use the database %s: %w", s.Database, err)
 	}
-	err = do(admin.Local(&admin.Admin{Tenants: local.Tenants, Operators: local.Operators, Push: local.Push, Users: local.Users, Account: local.Account}))
+	client := admin.Local(&admin.Admin{Tenants: local.Tenants, Operators: local.Operators, Push: local.Push, Users: local.Users, Account: local.Account})
+	if !s.Database.Postgres() {
+		client.Batch = transfer.BatchMax
+	}
+	err = do(client)
 	return errors.Join(err, local.Stop(ctx))
 }
 

@@ -59,8 +59,8 @@ func (*usersImport) Help() string {
     countersign users import "Example Shop" users.csv --dry-run
     countersign users import "Example Shop" users.csv
 
-1000 users at a time are added, in one transaction and with one audit record. While serve runs on SQLite, it is sent each batch and adds
-it between other work, so a long import needs no pause of the service; on PostgreSQL the command writes to the database itself.
+10,000 users at a time are added, in one transaction and with one audit record. While serve runs on SQLite, it is sent 1000 at a time and adds
+them between other work, so a long import needs no pause of the service; on PostgreSQL the command writes 1000 at a time to the database itself.
 
 Nothing needs to be cleaned up after an interruption or kill -9: the same command goes on. A user who is there already and is the same is counted and
 passed over; one who is there but differs is refused. Each refused row is in the report with its line and the reason, never with its secret.
@@ -95,7 +95,7 @@ func (c *usersImport) Run(ctx context.Context, out *output, users *usersCmd) (er
 	shown := newProgress(out, users, size)
 	var total transfer.Progress
 	err = administer(ctx, &users.Storage, "", out.Err, func(client *admin.Client) error {
-		total, err = transfer.Import(ctx, reader, c.DryRun, func(rows []transfer.Row) (done transfer.Imported, err error) {
+		total, err = transfer.Import(ctx, reader, client.Batch, c.DryRun, func(rows []transfer.Row) (done transfer.Imported, err error) {
 			err = client.Do(ctx, admin.Request{Act: "users.import", App: c.App, Rows: rows, DryRun: c.DryRun}, &done)
 			return done, err
 		}, refused.add, shown.tell)

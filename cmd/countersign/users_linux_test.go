@@ -17,7 +17,7 @@ import (
 
 // A real import is killed with SIGKILL between batches, again and again; the same command goes on, and adds everyone once. The bounds on time and memory are far from what a quiet machine needs: BenchmarkUsersImport measures.
 func TestUsersImportKilled(t *testing.T) {
-	const users, kills = 20_000, 4
+	const users, kills = 6 * transfer.BatchMax, 4
 	o := newOffice(t)
 	o.run(0, "app", "create", "Shop")
 	file := filepath.Join(o.dir, "users.csv")
@@ -59,10 +59,10 @@ func TestUsersImportKilled(t *testing.T) {
 	}
 	took := time.Since(began)
 	var told transfer.Progress
-	if err := json.Unmarshal(out.Bytes(), &told); err != nil || told.Added+told.Same != users || told.Refused != 0 || told.Same == 0 || told.Same%transfer.BatchSize != 0 {
+	if err := json.Unmarshal(out.Bytes(), &told); err != nil || told.Added+told.Same != users || told.Refused != 0 || told.Same == 0 || told.Same%transfer.BatchMax != 0 {
 		t.Errorf("%+v, %v: want whole batches of before, and the rest", told, err)
 	}
-	has(t, o.run(0, "users", "-q", "export", "Shop", filepath.Join(o.dir, "out.csv")), "20000 users written")
+	has(t, o.run(0, "users", "-q", "export", "Shop", filepath.Join(o.dir, "out.csv")), "60000 users written")
 	if took > 2*time.Minute {
 		t.Errorf("the rest took %v", took)
 	}

@@ -136,13 +136,13 @@ func TestDryRunFindsRepeats(t *testing.T) {
 	o := newOffice(t)
 	o.run(0, "app", "create", "Shop")
 	file := filepath.Join(o.dir, "users.csv")
-	writeUsers(t, file, 2*transfer.BatchSize)
+	writeUsers(t, file, 2*transfer.BatchMax)
 	text := strings.Split(o.read(file), "\n")
 	o.write("users.csv", strings.Join(append(text[:len(text)-1], text[1], "77"+text[2][strings.Index(text[2], ","):]), "\n"))
-	has(t, o.run(1, "users", "-q", "import", "Shop", file, "--dry-run"), "2 of 2002 rows were refused")
-	has(t, o.read(file+".refused.csv"), "2002,1000003,authy-id-taken", "2003,77,phone-taken")
+	has(t, o.run(1, "users", "-q", "import", "Shop", file, "--dry-run"), "2 of 20002 rows were refused")
+	has(t, o.read(file+".refused.csv"), "20002,1000003,authy-id-taken", "20003,77,phone-taken")
 	o.run(1, "users", "-q", "import", "Shop", file)
-	has(t, o.run(0, "users", "-q", "export", "Shop", filepath.Join(o.dir, "out.csv")), "2000 users written")
+	has(t, o.run(0, "users", "-q", "export", "Shop", filepath.Join(o.dir, "out.csv")), "20000 users written")
 }
 
 // The help says what a file has to look like, so that nobody has to look elsewhere.

@@ -321,19 +321,16 @@ func view(app tenant.Application) Application {
 
 // Client asks for acts.
 type Client struct {
-	ask func(ctx context.Context, request []byte) (answer []byte, err error)
+	ask   func(ctx context.Context, r Request) (answer []byte, err error)
+	Batch int // how many users it is sent at a time
 }
 
 // Local returns a client that does everything in this process.
-func Local(a *Admin) *Client { return &Client{a.answer} }
+func Local(a *Admin) *Client { return &Client{ask: a.reply, Batch: transfer.BatchSize} }
 
 // Do asks for an act and reads its result into result. Refusals are *fault.Error.
 func (c *Client) Do(ctx context.Context, r Request, result any) error {
-	request, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	text, err := c.ask(ctx, request)
+	text, err := c.ask(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -353,18 +350,19 @@ type answer struct {
 	Refused *fault.Error    `json:"refused,omitempty"`
 }
 
-// answer does what the request asks. An error is one that nobody meant to report.
+// answer does what a request from another process asks. An error is one that nobody meant to report.
 func (a *Admin) answer(ctx context.Context, request []byte) ([]byte, error) {
 	var r Request
 	decoder := json.NewDecoder(bytes.NewReader(request))
 	decoder.DisallowUnknownFields()
-	var result any
-	err := decoder.Decode(&r)
-	if err != nil {
-		err = errInput
-	} else {
-		result, err = a.do(ctx, r)
+	if decoder.Decode(&r) != nil {
+		return json.Marshal(answer{Refused: errInput})
 	}
+	return a.reply(ctx, r)
+}
+
+func (a *Admin) reply(ctx context.Context, r Request) ([]byte, error) {
+	result, err := a.do(ctx, r)
 	var out answer
 	if refused, ok := errors.AsType[*fault.Error](err); ok {
 		out.Refused = refused

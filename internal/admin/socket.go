@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"countersign.dev/internal/transfer"
 )
 
 // This file owns the socket: HTTP, because it brings lengths, time limits and a clean stop.
@@ -101,12 +104,16 @@ func Dial(ctx context.Context, dir string) (*Client, error) {
 	}
 	conn.Close()
 	client := &http.Client{Transport: &http.Transport{DialContext: connect, DisableKeepAlives: true}, Timeout: time.Minute}
-	return &Client{func(ctx context.Context, request []byte) ([]byte, error) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://countersign/", bytes.NewReader(request))
+	return &Client{Batch: transfer.BatchSize, ask: func(ctx context.Context, r Request) ([]byte, error) {
+		body, err := json.Marshal(r)
 		if err != nil {
 			return nil, err
 		}
-		res, err := client.Do(r)
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://countersign/", bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		res, err := client.Do(request)
 		if err != nil {
 			return nil, fmt.Errorf("ask the running countersign: %w", err)
 		}

@@ -47,8 +47,9 @@ func OpenSQLite(ctx context.Context, path string) (*Store, error) {
 }
 
 // bulk are the settings of Config.Bulk: room for all pages of the indexes of a million users, which an import touches at random, and a log that is
-// folded into the file when each of them was written several times.
-const bulk = "&_pragma=cache_size(-64000)&_pragma=wal_autocheckpoint(16000)"
+// folded into the file when each of them was written several times. They are not part of the address, because the driver sorts what stands there:
+// of two values the one with the higher first digit would count.
+var bulk = []string{`PRAGMA cache_size = -96000`, `PRAGMA wal_autocheckpoint = 64000`}
 
 // reading are the settings of connections that only read: what they remember of the file is worthless after the next commit, so it is little.
 const reading = "&_pragma=query_only(1)&_pragma=cache_size(-4000)"
@@ -82,13 +83,17 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 	if err := errors.Join(err, setUp.Close()); err != nil {
 		return nil, err
 	}
-	writing := dsn
-	if cfg.Bulk {
-		writing += bulk
-	}
-	writer, err := newSQLiteWriter(ctx, writing)
+	writer, err := newSQLiteWriter(ctx, dsn)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Bulk {
+		for _, pragma := range bulk {
+			err = errors.Join(err, writer.control(pragma))
+		}
+		if err != nil {
+			return nil, errors.Join(err, writer.close())
+		}
 	}
 	reads, err := sql.Open("sqlite", dsn+reading)
 	if err != nil {

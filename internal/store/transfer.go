@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,16 +43,26 @@ func (s *Store) ImportUsers(ctx context.Context, users []transfer.NewUser, dry b
 
 // addUsers inserts users, with their addresses and secrets, and says which.
 func (t *tx) addUsers(ctx context.Context, users []transfer.NewUser, added []bool, record func(added, secrets int) audit.Record) error {
+	places := make(map[string]int, len(users))
+	var first, last string
 	for i, u := range users {
-		err := t.ask(ctx, func(r rows) error { added[i] = r.Next(); return r.Err() },
-			`INSERT INTO users (id, app_id, authy_id, country_code, phone, email, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
-			ON CONFLICT DO NOTHING RETURNING id`, u.ID, u.AppID, u.AuthyID, u.CountryCode, u.Phone, u.Email, ms(u.CreatedAt))
-		if err != nil {
+		places[u.ID], first, last = i, min(cmp.Or(first, u.ID), u.ID), max(last, u.ID)
+		// Without RETURNING, for which SQLite keeps a copy of every page that each statement changes: the ids are new, so that those that
+		// are there afterwards were added.
+		if err := t.later(ctx, `INSERT INTO users (id, app_id, authy_id, country_code, phone, email, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT DO NOTHING`, u.ID, u.AppID, u.AuthyID, u.CountryCode, u.Phone, u.Email, ms(u.CreatedAt)); err != nil {
 			return fmt.Errorf("insert user: %w", err)
 		}
 	}
-	if err := t.arrive(); err != nil {
+	there, err := t.query(ctx, `SELECT id FROM users WHERE id >= $1 AND id <= $2`, first, last)
+	ids, err := collect(there, err, scanText)
+	if err != nil {
 		return fmt.Errorf("insert users: %w", err)
+	}
+	for _, id := range ids {
+		if i, ours := places[id]; ours {
+			added[i] = true
+		}
 	}
 	n := 0
 	var withSecret []transfer.NewUser

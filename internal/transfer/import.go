@@ -26,9 +26,9 @@ type batch struct {
 	err     error // why there are no more; nil: there are
 }
 
-// Import reads the whole file. Send takes in a batch; refuse is told of each row that was not taken, by line within a batch; tell is called after
+// Import reads the whole file. Send takes in a batch of at most size; refuse is told of each row that was not taken, by line within a batch; tell is called after
 // each batch.
-func Import(ctx context.Context, from *Reader, dry bool, send func([]Row) (Imported, error), refuse func(Refusal) error, tell func(Progress)) (Progress, error) {
+func Import(ctx context.Context, from *Reader, size int, dry bool, send func([]Row) (Imported, error), refuse func(Refusal) error, tell func(Progress)) (Progress, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	batches := make(chan batch, 1)
@@ -36,7 +36,7 @@ func Import(ctx context.Context, from *Reader, dry bool, send func([]Row) (Impor
 	if dry {
 		again = &repeats{ids: map[int64]bool{}, phones: map[int64]bool{}}
 	}
-	go from.batches(ctx, again, batches)
+	go from.batches(ctx, size, again, batches)
 	var p Progress
 	for b := range batches {
 		var done Imported
@@ -67,11 +67,11 @@ func Import(ctx context.Context, from *Reader, dry bool, send func([]Row) (Impor
 }
 
 // batches reads until the file or ctx ends.
-func (d *Reader) batches(ctx context.Context, again *repeats, to chan<- batch) {
+func (d *Reader) batches(ctx context.Context, size int, again *repeats, to chan<- batch) {
 	defer close(to)
 	for {
-		b := batch{rows: make([]Row, 0, BatchSize)}
-		for b.err == nil && len(b.rows) < BatchSize && len(b.refused) < BatchSize {
+		b := batch{rows: make([]Row, 0, size)}
+		for b.err == nil && len(b.rows) < size && len(b.refused) < size {
 			row, refused, err := d.Next()
 			if err == nil && refused == nil {
 				refused = again.refuse(row)

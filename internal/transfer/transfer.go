@@ -23,8 +23,13 @@ import (
 	"countersign.dev/internal/tenant"
 )
 
-// BatchSize is how many users travel and commit together. A server that runs meanwhile waits for a batch at most.
-const BatchSize = 1000
+// How many users travel and commit together.
+const (
+	BatchSize = 1000 // where a server runs meanwhile: it waits for a batch at most
+	// BatchMax is for a SQLite file that nobody else uses. The indexes of ids and numbers are touched at random, so that a thousand users change nearly
+	// as many pages of each as ten thousand do.
+	BatchMax = 10_000
+)
 
 // Errors that this package reports.
 var (
@@ -106,7 +111,7 @@ type Service struct {
 // Import takes one batch in, in one transaction and with one audit record. With dry it only says what would become of it.
 func (s *Service) Import(ctx context.Context, app tenant.Application, rows []Row, dry bool, actor string) (Imported, error) {
 	var done Imported
-	if len(rows) > BatchSize {
+	if len(rows) > BatchMax {
 		return done, ErrBatch
 	}
 	now := s.Now()

@@ -186,7 +186,7 @@ func testExport(t *testing.T, f *fixture) {
 		want = append(want, transfer.Row{AuthyID: int64(100 + 7*i), CountryCode: 1, Phone: "+1202555" + string([]byte{byte('0' + i/1000), byte('0' + i/100%10), byte('0' + i/10%10), byte('0' + i%10)})})
 	}
 	want[3].Secret, want[7].Email = &importedSecret, "hal@example.com"
-	_, err := f.users().Import(t.Context(), app, want, false, commandLine)
+	_, err := f.users().Import(t.Context(), app, make([]transfer.Row, transfer.BatchMax+1), false, commandLine)
 	wantErr(t, "more than a batch", err, transfer.ErrBatch)
 	f.imported(t, app, want[:transfer.BatchSize], false, transfer.BatchSize, 0)
 	f.imported(t, app, want[transfer.BatchSize:], false, 5, 0)
