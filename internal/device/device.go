@@ -129,7 +129,6 @@ type StoredEnrollment struct {
 	ID, AccountID, Phone, CodeHash string
 	TriesLeft                      int
 	CreatedAt, ExpiresAt           time.Time
-	Send                           sending.Send // what the limits of sending look at, but for the application
 }
 
 // StoredGrant is a grant that is about to be kept.
@@ -162,10 +161,12 @@ type Store interface {
 	Register(ctx context.Context, r Registering, user, ticket audit.Record) error
 	Registration(ctx context.Context, appID, customID string) (Registered, error) // ErrRegistration
 
-	// StartEnrollment keeps the enrollment, and the job only when the number belongs to a user of the account and an application of such
-	// users may send there (T-30). Nothing tells the difference (INV-9).
+	// StartEnrollment keeps the enrollment and its job. Whose the number is it does not look at, so that nothing tells (INV-9).
 	// It reports ErrLimited when the number had MaxCodes in CodesWindow, or MaxCodesDay in a day.
-	StartEnrollment(ctx context.Context, e StoredEnrollment, message job.Job, rec audit.Record) (offered []job.Job, err error)
+	StartEnrollment(ctx context.Context, e StoredEnrollment, look job.Job, rec audit.Record) error
+	// SendEnrollment ends an enrollment's job. It keeps and returns the message in its place when the number belongs to a user of the account, an application
+	// of such users may send there (T-30), and the code can still be used.
+	SendEnrollment(ctx context.Context, look job.Job, send sending.Send) (message []job.Job, err error)
 
 	// EnrollByTicket spends the ticket and the challenge and makes the device (if its key is new), the grant and the session.
 	EnrollByTicket(ctx context.Context, hash string, in Enrolling) (Device, []Grant, error) // ErrTicket, ErrNotSignedIn for a used challenge

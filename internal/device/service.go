@@ -14,6 +14,7 @@ import (
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/ident"
+	"countersign.dev/internal/job"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/sending"
@@ -47,8 +48,8 @@ func (s *Service) LookTicket(ctx context.Context, typed string) (TicketInfo, err
 	return s.Store.Ticket(ctx, s.ticketHash(ticket), s.Now())
 }
 
-// StartPhone begins the proof of a phone number. The answer is the same whether the number is known or not (INV-9);
-// only a known one is sent a code.
+// StartPhone begins the proof of a phone number. The answer is the same whether the number is known or not, and so is the work until then (INV-9):
+// SendCode looks afterwards, and only a known one is sent a code.
 func (s *Service) StartPhone(ctx context.Context, phone string) (Enrollment, error) {
 	number, _, ok := tenant.ParseE164(phone)
 	if !ok {
@@ -63,17 +64,27 @@ func (s *Service) StartPhone(ctx context.Context, phone string) (Enrollment, err
 		ID: rand.Text(), AccountID: s.AccountID, Phone: number, TriesLeft: codeTries, CreatedAt: now, ExpiresAt: now.Add(EnrollmentLife),
 	}
 	e.CodeHash = s.codeHash(e.ID, code)
-	e.Send = sending.Send{ID: e.ID, AccountID: s.AccountID, To: number, Channel: sending.SMS, At: now, Alert: s.Alert}
 	rec := audit.New(now, "", "person", "enrollment.started", "enrollment").Noting("…" + number[len(number)-2:])
 	out := otp.Outgoing{Channel: otp.SMS, Address: number, Code: code, Host: s.host(), ExpiresAt: e.ExpiresAt}
-	message := s.NewMessage(out, now)
-	message.Trace = trace.Parent(ctx)
-	offered, err := s.Store.StartEnrollment(ctx, e, message, rec)
-	if err != nil {
+	look := s.NewMessage(out, now)
+	look.Kind, look.Ref, look.Trace = job.Enrollment, e.ID, trace.Parent(ctx)
+	if err := s.Store.StartEnrollment(ctx, e, look, rec); err != nil {
 		return Enrollment{}, err
 	}
-	s.Offer(offered...)
+	s.Offer(look)
 	return Enrollment{ID: e.ID, ExpiresAt: e.ExpiresAt}, nil
+}
+
+// SendCode is the handler of jobs of the kind job.Enrollment.
+func (s *Service) SendCode(ctx context.Context, look job.Job) error {
+	message, err := s.Store.SendEnrollment(ctx, look, sending.Send{
+		ID: look.Ref, AccountID: s.AccountID, Channel: sending.SMS, At: s.Now(), Alert: s.Alert,
+	})
+	if err != nil {
+		return err
+	}
+	s.Offer(message...)
+	return nil
 }
 
 // host is the authenticator's host name as a text message can name it: browsers know no port there, and fill in nothing without https.

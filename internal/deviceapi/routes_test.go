@@ -347,6 +347,6 @@ func (b brokenDevices) EnrollByTicket(context.Context, string, device.Enrolling)
 	return device.Device{}, nil, b.err
 }
 
-func (b brokenDevices) StartEnrollment(context.Context, device.StoredEnrollment, job.Job, audit.Record) ([]job.Job, error) {
-	return nil, b.err
+func (b brokenDevices) StartEnrollment(context.Context, device.StoredEnrollment, job.Job, audit.Record) error {
+	return b.err
 }

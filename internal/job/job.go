@@ -18,11 +18,12 @@ import (
 type Kind string
 
 const (
-	Callback Kind = "callback" // Ref: the approval's uuid
-	Push     Kind = "push"     // Ref: the approval's uuid; Payload: the device's id
-	Message  Kind = "message"  // Ref: channel and masked address; Payload: a sealed message.Message
-	Report   Kind = "report"   // Ref: the message's id; asks its gateway what became of it
-	Webhook  Kind = "webhook"  // Ref: the audit record's id; AppID: the webhook's
+	Callback   Kind = "callback"   // Ref: the approval's uuid
+	Push       Kind = "push"       // Ref: the approval's uuid; Payload: the device's id
+	Message    Kind = "message"    // Ref: channel and masked address; Payload: a sealed message.Message
+	Report     Kind = "report"     // Ref: the message's id; asks its gateway what became of it
+	Webhook    Kind = "webhook"    // Ref: the audit record's id; AppID: the webhook's
+	Enrollment Kind = "enrollment" // Ref: the enrolment's id; becomes a Message, with its Payload, if somebody has the number
 )
 
 // Job is one piece of durable work.

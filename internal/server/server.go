@@ -187,19 +187,21 @@ func (s *Server) build(ctx context.Context) error {
 	events := &webhook.Worker{
 		Service: s.Webhooks, Reports: s.reports, Client: client, Claims: authyapi.EventClaims, Mail: messages.WebhookPausedJob, Log: cfg.Log,
 	}
+	devices := &device.Service{
+		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID, Keys: s.Tenants.AcceptedKeys,
+		NewMessage: messages.CodeJob, CanSend: messages.CanSend, Alert: messages.SendingPausedJob,
+	}
 	s.jobs = job.NewRunner(db, map[job.Kind]job.Handler{
 		job.Callback: worker.Deliver, job.Message: messages.Deliver, job.Report: messages.Follow, job.Push: s.Push.Deliver, job.Webhook: events.Deliver,
+		job.Enrollment: devices.SendCode,
 	}, now, cfg.Log)
+	devices.Offer = s.jobs.Offer
 	worker.Offer, s.callbacks = s.jobs.Offer, worker
 	s.jobs.Trace(cfg.Tracer)
 
 	s.Tenants.Offer, s.Webhooks.Offer = s.jobs.Offer, s.jobs.Offer
 	db.Offering(s.jobs.Offer)
 	worker.Key, worker.Secrets = s.Tenants.OpenKey, s.Tenants.OpenWebhookKeys
-	devices := &device.Service{
-		Store: db, Ring: ring, Live: hub, Now: now, Origin: cfg.AuthenticatorURL, AccountID: s.Account.ID, Keys: s.Tenants.AcceptedKeys,
-		NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer,
-	}
 	s.approvals = &approval.Service{
 		Store: db, Ring: ring, Live: hub, Meter: s.meter, Now: now, Origin: cfg.AuthenticatorURL, Logo: logos.Digest, Offer: s.jobs.Offer,
 	}
@@ -207,7 +209,7 @@ func (s *Server) build(ctx context.Context) error {
 		s.approvals.NewPush = notify.JobFor
 	}
 	codes := &otp.Service{Store: db, Ring: ring, Meter: s.meter, Now: now, NewMessage: messages.CodeJob, Alert: messages.SendingPausedJob, Offer: s.jobs.Offer}
-	devices.CanSend, codes.CanSend = messages.CanSend, messages.CanSend
+	codes.CanSend = messages.CanSend
 	s.metrics = s.newMetrics()
 	s.observe(worker, codes, messages)
 	s.mount(devices, codes, messages)

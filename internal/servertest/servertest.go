@@ -182,6 +182,9 @@ func (s *Server) Delivered(t testing.TB, to string) message.Message {
 // Outbox sends the messages that wait and returns all to that address, newest first; to "" means to anybody.
 func (s *Server) Outbox(t testing.TB, to string) []message.Message {
 	t.Helper()
+	for _, j := range s.Jobs.take(job.Enrollment) {
+		must(t, s.Devices.SendCode(t.Context(), j))
+	}
 	for _, j := range s.Jobs.take(job.Message) {
 		must(t, s.Messages.Deliver(t.Context(), j))
 	}

@@ -10,6 +10,7 @@ import (
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
 )
 
@@ -92,10 +93,9 @@ func (s *Store) Ticket(ctx context.Context, hash string, now time.Time) (i devic
 	return i, missing(err, device.ErrTicket)
 }
 
-// StartEnrollment keeps an enrolment for any number, and the message job only for a known one.
-func (s *Store) StartEnrollment(ctx context.Context, e device.StoredEnrollment, message job.Job, rec audit.Record) (offered []job.Job, err error) {
-	err = s.writeFor(ctx, "account:"+e.AccountID, func(t *tx) error {
-		offered = nil
+// StartEnrollment keeps an enrolment, and the job that looks whether somebody has its number. Nothing here depends on that (INV-9).
+func (s *Store) StartEnrollment(ctx context.Context, e device.StoredEnrollment, look job.Job, rec audit.Record) error {
+	return s.writeFor(ctx, "phone:"+e.Phone, func(t *tx) error {
 		if err := t.hold("enrolment of " + e.Phone); err != nil {
 			return err
 		}
@@ -110,30 +110,48 @@ func (s *Store) StartEnrollment(ctx context.Context, e device.StoredEnrollment, 
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`, e.ID, e.AccountID, e.Phone, e.CodeHash, e.TriesLeft, ms(e.CreatedAt), ms(e.ExpiresAt)); err != nil {
 			return fmt.Errorf("insert enrollment: %w", err)
 		}
-		users, err := t.usersOfPhone(ctx, e.AccountID, e.Phone)
-		if err != nil {
+		if err := t.insertJob(ctx, look); err != nil {
 			return err
-		}
-		may, err := t.maySendTo(ctx, users, e)
-		if err != nil {
-			return err
-		}
-		if may {
-			if err := t.insertJob(ctx, message); err != nil {
-				return err
-			}
-			offered = []job.Job{message}
 		}
 		return t.record(ctx, rec)
 	})
-	return offered, err
+}
+
+// SendEnrollment ends an enrolment's job, and keeps the message in its place when its number may be sent the code.
+func (s *Store) SendEnrollment(ctx context.Context, look job.Job, send sending.Send) (message []job.Job, err error) {
+	err = s.writeFor(ctx, "account:"+send.AccountID, func(t *tx) error {
+		message = nil
+		n, err := t.exec(ctx, `DELETE FROM jobs WHERE id = $1 AND kind = $2`, look.ID, string(job.Enrollment))
+		if err != nil {
+			return fmt.Errorf("end enrollment job: %w", err)
+		}
+		if n == 0 { // somebody else has done it
+			return nil
+		}
+		err = t.queryRow(ctx, `SELECT phone FROM enrollments WHERE id = $1 AND used_at = 0 AND expires_at > $2`, look.Ref, ms(send.At)).Scan(&send.To)
+		if err != nil {
+			return missing(err, nil) // a newer code took its place, or it is too late
+		}
+		users, err := t.usersOfPhone(ctx, send.AccountID, send.To)
+		if err != nil {
+			return err
+		}
+		may, err := t.maySendTo(ctx, users, send)
+		if err != nil || !may {
+			return err
+		}
+		m := look
+		m.Kind, m.Ref, m.Attempts, m.RunAt = job.Message, send.Channel+" "+tenant.MaskAddress(send.To), 1, send.At.Add(job.Lease)
+		message = []job.Job{m}
+		return t.insertJob(ctx, m)
+	})
+	return message, err
 }
 
 // maySendTo asks whether one of the applications of these users may send a code to their number, and counts it there. The person is told
 // nothing of a refusal, because nobody else could be refused (INV-9).
-func (t *tx) maySendTo(ctx context.Context, users []phoneUser, e device.StoredEnrollment) (bool, error) {
+func (t *tx) maySendTo(ctx context.Context, users []phoneUser, s sending.Send) (bool, error) {
 	for _, u := range users {
-		s := e.Send
 		s.AppID, s.AppName, s.Limits = u.appID, u.appName, u.settings.Sending
 		refused, err := t.admit(ctx, s)
 		if err != nil {

@@ -182,7 +182,7 @@ func sealedColumns() []sealed {
 		{
 			name: "jobs.payload", // of messages; other jobs carry an id
 			read: func(ctx context.Context, s *Store, after any, limit int) ([]seal.Value, error) {
-				rows, err := s.query(ctx, `SELECT id, payload FROM jobs WHERE id > $1 AND kind = 'message' ORDER BY id LIMIT $2`, from(after, ""), limit)
+				rows, err := s.query(ctx, `SELECT id, payload FROM jobs WHERE id > $1 AND kind IN ('message', 'enrollment') ORDER BY id LIMIT $2`, from(after, ""), limit)
 				return values[string](rows, err)
 			},
 			swap: func(ctx context.Context, t *tx, fresh, old seal.Value) (int64, error) {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"countersign.dev/client/receipt"
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/device"
@@ -659,11 +661,19 @@ func testINV8(t *testing.T, f *fixture) {
 	}
 }
 
-// testINV9: to whoever sets up a phone by a number, one that somebody has and one that nobody has answer alike, step by step.
+// testINV9: to whoever sets up a phone by a number, one that somebody has, one that nobody has, and one that nobody can have answer alike, step by step,
+// after the same statements, which is what time could tell.
 func testINV9(t *testing.T, f *fixture) {
 	f.User(t, f.App(t, "Bank"), "ana@example.com", number[2:])
+	f.User(t, f.App(t, "Shop"), "ana@example.com", number[2:])
 	key := servertest.NewKey(t)
-	journey := func(number string) (steps []string) {
+	var steps []string
+	f.Devices.Store = f.Failing(func(statement string) error {
+		steps = append(steps, statement)
+		return nil
+	})
+	journey := func(number string) []string {
+		steps = nil
 		note := func(e device.Enrollment, err error) {
 			steps = append(steps, fmt.Sprintf("%d letters until %v, %v", len(e.ID), e.ExpiresAt, err))
 		}
@@ -682,10 +692,13 @@ func testINV9(t *testing.T, f *fixture) {
 		}
 		return steps
 	}
-	known, unknown := journey(number), journey("+12025550177")
-	for i := range known {
-		same(t, fmt.Sprint("step ", i), unknown[i], known[i])
+	known := journey(number)
+	for _, other := range []string{"+12025550177", "+10005550123"} {
+		if diff := cmp.Diff(known, journey(other)); diff != "" {
+			t.Errorf("a known number and %s differ (-known +other):\n%s", other, diff)
+		}
 	}
+	same(t, "texts", len(f.Outbox(t, "")), 1) // the newest code of the one number that somebody has
 }
 
 // testINV12: whoever was answered sees what was written, over another connection, whatever else is under way; what was refused is not there.

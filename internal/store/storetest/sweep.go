@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/job"
 	"countersign.dev/internal/servertest"
 	"countersign.dev/internal/store"
 )
@@ -22,6 +23,9 @@ func testForget(t *testing.T, f *fixture) {
 	for i := range 25 {
 		_, err := f.Devices.StartPhone(t.Context(), fmt.Sprintf("+120255501%02d", i))
 		must(t, err)
+	}
+	for _, j := range f.Jobs.Offered(job.Enrollment) {
+		must(t, f.Devices.SendCode(t.Context(), j))
 	}
 	forget := func(what string, want int64) {
 		t.Helper()
