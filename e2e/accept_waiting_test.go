@@ -118,11 +118,14 @@ func TestAcceptWaiting(t *testing.T) {
 		other.state("denied")
 		ana.logOut(desk)
 	})
-	w.line("PU17", "on the phone itself", func(t *testing.T) {
+	w.line("PU17", "on the phone itself", func(*testing.T) {
 		page := hand.another("Ana hand page")
 		ana.logIn(page)
 		request := ana.request(page)
 		number := strings.TrimSpace(page.see(testid("match-number"), ""))
+		is(page, "more in the link than the request", `(() => { const to = new URL(document.querySelector('[data-testid="open-authenticator"]').href); return to.search + to.hash; })()`, "")
+		page.click(testid("open-authenticator"))
+		page.see("[role=status]", "The number is copied")
 		hand.open(w.d.AuthenticatorURL + "/approvals/" + request) // where the link of the page leads
 		hand.attribute(testid("request-state"), "data-state", "pending")
 		hand.fill(testid("match"), number)
@@ -257,8 +260,7 @@ func TestAcceptTime(t *testing.T) {
 		desk.fill(named("recovery"), ana.codes[0])
 		desk.leave(func() { desk.click(submit("/login/verify/recovery")) })
 		desk.see(testid("alarm"), "you said that it was not you", "Change the password")
-		desk.open(w.d.LoginURL + "/mailbox")
-		desk.see("main", "not you")
+		ana.mailed("You said that a request was not yours")
 	})
 }
 

@@ -130,6 +130,11 @@
     form.dataset.sent = "yes";
     setTimeout(() => form.querySelectorAll("button").forEach((b) => { b.disabled = true; })); // after the form was read
   }));
+  // Whoever opens the authenticator on this same device need not remember the number (PU17). It goes by the clipboard and never in an address: an address
+  // that brings the number along could come from somebody else, who logs in elsewhere and wants a yes from here.
+  each("[data-carry]", (link) => link.addEventListener("click", () => {
+    navigator.clipboard?.writeText(link.dataset.carry).then(() => say("copied"), () => {});
+  }));
   // A page out of the back-forward cache shows an old state with dead buttons.
   addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
 
