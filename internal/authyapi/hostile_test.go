@@ -190,7 +190,7 @@ func (brokenResets) AskReset(context.Context, reset.Reset, audit.Record) (reset.
 	return reset.Reset{}, errDisk
 }
 
-func (brokenResets) EndReset(context.Context, reset.Reset, string, time.Time, audit.Record) error {
+func (brokenResets) EndReset(context.Context, reset.Reset, string, string, time.Time, audit.Record) error {
 	return errDisk
 }
 

@@ -20,6 +20,7 @@ import (
 	"countersign.dev/internal/device"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/notify"
+	"countersign.dev/internal/reset"
 	"countersign.dev/internal/web"
 )
 
@@ -27,6 +28,7 @@ import (
 type API struct {
 	Devices   *device.Service
 	Approvals *approval.Service
+	Resets    *reset.Service
 	Push      *notify.Service
 	Live      *live.Hub
 	Streams   *web.Streams // nil: each stream waits in its handler

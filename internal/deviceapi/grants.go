@@ -29,8 +29,21 @@ func viewGrant(g device.Grant) grantView {
 	return grantView{g.ID, application{g.AppID, g.Application}, g.Account, g.Digits, int64(g.Period), g.CreatedAt.Unix()}
 }
 
+// resetView tells that somebody wants the grant's account to begin anew, without this device.
+type resetView struct {
+	Grant       int64  `json:"grant"`
+	Application string `json:"application"`
+	Account     string `json:"account"`
+	AskedAt     int64  `json:"asked_at"`
+	DueAt       int64  `json:"due_at"` // 0 before an operator allowed it
+}
+
 func (s *surface) listGrants(w http.ResponseWriter, r *http.Request, d device.Device) error {
 	grants, err := s.Devices.Store.Grants(r.Context(), d.ID)
+	if err != nil {
+		return err
+	}
+	resets, err := s.Resets.Beside(r.Context(), d)
 	if err != nil {
 		return err
 	}
@@ -41,13 +54,33 @@ func (s *surface) listGrants(w http.ResponseWriter, r *http.Request, d device.De
 	}
 	out := struct {
 		Grants     []grantView `json:"grants"`
+		Resets     []resetView `json:"resets"`
 		Device     self        `json:"device"`
 		ServerTime int64       `json:"server_time"` // Unix milliseconds
-	}{[]grantView{}, self{d.ID, d.Name, d.Platform}, s.Now().UnixMilli()}
+	}{[]grantView{}, []resetView{}, self{d.ID, d.Name, d.Platform}, s.Now().UnixMilli()}
 	for _, g := range grants {
 		out.Grants = append(out.Grants, viewGrant(g))
 	}
+	for _, b := range resets {
+		shown := resetView{Grant: b.GrantID, Application: b.Application, Account: b.Account, AskedAt: b.AskedAt.Unix()}
+		if !b.DueAt.IsZero() {
+			shown.DueAt = b.DueAt.Unix()
+		}
+		out.Resets = append(out.Resets, shown)
+	}
 	return web.JSON(w, http.StatusOK, out)
+}
+
+func (s *surface) stopReset(w http.ResponseWriter, r *http.Request, d device.Device) error {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return device.ErrGrant
+	}
+	if err := s.Resets.StopFrom(r.Context(), d, id); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 func (s *surface) removeGrant(w http.ResponseWriter, r *http.Request, d device.Device) error {

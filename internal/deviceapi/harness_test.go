@@ -51,7 +51,7 @@ func newBench(t testing.TB, change ...func(*deviceapi.API)) *bench {
 	streams := web.NewStreams(0, slog.New(slog.DiscardHandler))
 	api := deviceapi.API{
 		Streams: streams,
-		Devices: b.Devices, Approvals: b.Approvals, Push: b.Push, Live: b.Live, Logos: b.Store.Logo, App: app,
+		Devices: b.Devices, Approvals: b.Approvals, Resets: b.Resets, Push: b.Push, Live: b.Live, Logos: b.Store.Logo, App: app,
 		Shared:    fstest.MapFS{"tokens.css": {Data: []byte(":root{}")}},
 		PublicURL: servertest.Origin, Now: b.Clock.Now, Logger: slog.New(slog.NewJSONHandler(b.log, nil)),
 	}

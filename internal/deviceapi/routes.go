@@ -39,6 +39,7 @@ func (s *surface) routes() []Route {
 		s.public("DELETE", "/device/v1/sessions", s.signOut),
 		s.toDevice("GET", "/device/v1/grants", s.listGrants),
 		s.toDevice("DELETE", "/device/v1/grants/{id}", s.removeGrant),
+		s.toDevice("DELETE", "/device/v1/grants/{id}/reset", s.stopReset),
 		s.toDevice("GET", "/device/v1/devices", s.listDevices),
 		s.toDevice("GET", "/device/v1/approvals", s.listApprovals),
 		s.toDevice("GET", "/device/v1/approvals/{uuid}", s.showApproval),

@@ -1,8 +1,9 @@
 // Package reset owns the way back for people who have lost everything: the phone, its number, the recovery codes.
 //
 // The application asks, because it knows that the password was right. An operator makes sure who it is, by means of their own, and allows it. Then
-// everybody hears of it whom we can reach under an address of that user, and for two days whoever is still signed in can stop it. Only after that the
-// application may finish: devices, secrets and codes of the user end, and one ticket makes a new device, all in one transaction.
+// everybody hears of it whom we can reach under an address of that user, and for two days whoever is still signed in can stop it, as can every device that
+// acts for the user, from the moment it was asked for. Only after that the application may finish: devices, secrets and codes of the user end, and one ticket
+// makes a new device, all in one transaction. An application that lost the answer finishes again, as long as no device was added.
 //
 //	asked ──▶ allowed ──(two days)──▶ due ──▶ finished
 //	  └──────────┴─────────────────────┴────▶ stopped, refused, lapsed
@@ -38,6 +39,8 @@ var (
 const (
 	Wait = 48 * time.Hour     // between the operator's yes and the new start, where the application has no other setting
 	Open = 7 * 24 * time.Hour // before an operator decides, and again after it is due
+
+	Again = 24 * time.Hour // after it was finished, while the answer may have been lost
 )
 
 // State is where a reset stands.
@@ -70,6 +73,13 @@ func (r Reset) At(now time.Time) State {
 	return Due
 }
 
+// Beside is a reset as a device sees it that acts for the user.
+type Beside struct {
+	Reset
+	GrantID              int64
+	Application, Account string
+}
+
 // Announcement is what tells people of a reset that was allowed.
 type Announcement struct {
 	Mails []job.Job
@@ -88,10 +98,14 @@ type Store interface {
 	AskReset(ctx context.Context, r Reset, rec audit.Record) (Reset, error)                       // tenant.ErrUser
 	ResetOf(ctx context.Context, userID string, now time.Time) (Reset, error)                     // ErrNone
 	Emails(ctx context.Context, userID string) ([]string, error)                                  // all addresses that were ever the user's
-	EndReset(ctx context.Context, r Reset, outcome string, now time.Time, rec audit.Record) error // ErrNone
+	// EndReset ends the reset of r's user. deviceID is who says so, "" for the application or an operator; it must act for the user.
+	EndReset(ctx context.Context, r Reset, outcome, deviceID string, now time.Time, rec audit.Record) error // ErrNone
+	// ResetsBeside returns the resets that are under way for the users that a device acts for.
+	ResetsBeside(ctx context.Context, deviceID string, now time.Time) ([]Beside, error)
 	// AllowReset allows r, which is new when nobody asked, and sends the announcement with it. A text that the limits of sending refuse is left out.
 	AllowReset(ctx context.Context, r Reset, a Announcement, rec audit.Record) (sent []job.Job, err error) // ErrAllowed
-	// FinishReset ends everything that could act for the user, and keeps the ticket.
+	// FinishReset ends everything that could act for the user, and keeps the ticket. So it does for a reset that was finished within Again, while
+	// the user has no device.
 	FinishReset(ctx context.Context, ticket device.StoredTicket, now time.Time, rec audit.Record) (tenant.Removed, error) // ErrNotDue
 }
 
@@ -112,7 +126,24 @@ type Service struct {
 // Ask notes that the user has nothing left but the password. Asking again changes nothing.
 func (s *Service) Ask(ctx context.Context, app tenant.Application, u tenant.User) (Reset, error) {
 	rec := audit.New(s.Now(), app.ID, "app:"+app.ID, "reset.asked", "user:"+u.ID)
-	return s.Store.AskReset(ctx, s.newReset(app, u), rec)
+	r, err := s.Store.AskReset(ctx, s.newReset(app, u), rec)
+	if err == nil {
+		s.tellDevices(ctx, u.ID)
+	}
+	return r, err
+}
+
+// tellDevices makes the user's devices look at how things stand. It is a hint: one that misses it looks when it is opened.
+func (s *Service) tellDevices(ctx context.Context, userID string) {
+	grants, err := s.Devices.Store.GrantsOfUser(ctx, userID)
+	if err != nil {
+		return
+	}
+	var topics []live.Topic
+	for _, g := range grants {
+		topics = append(topics, live.DeviceTopic(g.Device.ID))
+	}
+	s.Live.Wake(topics...)
 }
 
 func (s *Service) newReset(app tenant.Application, u tenant.User) Reset {
@@ -144,6 +175,7 @@ func (s *Service) Allow(ctx context.Context, app tenant.Application, u tenant.Us
 		return Reset{}, err
 	}
 	s.Offer(sent...)
+	s.tellDevices(ctx, u.ID)
 	return r, nil
 }
 
@@ -179,6 +211,32 @@ func (s *Service) Stop(ctx context.Context, app tenant.Application, u tenant.Use
 	return s.end(ctx, app, u, "stopped", "app:"+app.ID)
 }
 
+// Beside returns the resets that are under way for the users that a device acts for.
+func (s *Service) Beside(ctx context.Context, d device.Device) ([]Beside, error) {
+	return s.Store.ResetsBeside(ctx, d.ID, s.Now())
+}
+
+// StopFrom ends the reset of the user of a grant, at the word of the device that has it: whoever holds it has not lost everything.
+func (s *Service) StopFrom(ctx context.Context, d device.Device, grantID int64) error {
+	resets, err := s.Beside(ctx, d)
+	if err != nil {
+		return err
+	}
+	for _, r := range resets {
+		if r.GrantID != grantID {
+			continue
+		}
+		now := s.Now()
+		rec := audit.New(now, r.AppID, "device:"+d.ID, "reset.stopped", "user:"+r.UserID)
+		if err := s.Store.EndReset(ctx, r.Reset, "stopped", d.ID, now, rec); err != nil {
+			return err
+		}
+		s.tellDevices(ctx, r.UserID)
+		return nil
+	}
+	return ErrNone
+}
+
 // Refuse ends a reset at an operator's word.
 func (s *Service) Refuse(ctx context.Context, app tenant.Application, u tenant.User, actor string) error {
 	return s.end(ctx, app, u, "refused", actor)
@@ -187,7 +245,11 @@ func (s *Service) Refuse(ctx context.Context, app tenant.Application, u tenant.U
 func (s *Service) end(ctx context.Context, app tenant.Application, u tenant.User, outcome, actor string) error {
 	now := s.Now()
 	rec := audit.New(now, app.ID, actor, "reset."+outcome, "user:"+u.ID)
-	return s.Store.EndReset(ctx, Reset{AppID: app.ID, UserID: u.ID}, outcome, now, rec)
+	if err := s.Store.EndReset(ctx, Reset{AppID: app.ID, UserID: u.ID}, outcome, "", now, rec); err != nil {
+		return err
+	}
+	s.tellDevices(ctx, u.ID)
+	return nil
 }
 
 // Finish is the new start: nothing of before acts for the user any more, and the ticket makes the first new device.

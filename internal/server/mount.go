@@ -24,7 +24,7 @@ func (s *Server) mount(devices *device.Service, codes *otp.Service, messages *me
 	api.Reports, api.Webhooks, api.URL = s.reports, s.Webhooks, cfg.APIURL
 	s.API = web.Log(cfg.Log, cfg.Now, api.Refuse, api.Handler())
 	s.Authenticator = (&deviceapi.API{
-		Devices: devices, Approvals: s.approvals, Push: s.Push, Live: s.live, Streams: s.streams, Logos: s.db.Logo, App: ui.Authenticator(), Shared: ui.Shared(),
+		Devices: devices, Approvals: s.approvals, Resets: resets, Push: s.Push, Live: s.live, Streams: s.streams, Logos: s.db.Logo, App: ui.Authenticator(), Shared: ui.Shared(),
 		PublicURL: cfg.AuthenticatorURL, Now: cfg.Now, Logger: cfg.Log,
 		Proxies: cfg.Proxies, StrangerRate: cfg.StrangerRate, StrangerBurst: cfg.StrangerBurst,
 	}).Handler()

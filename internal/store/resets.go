@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -162,11 +164,25 @@ func (s *Store) KeepNotice(ctx context.Context, send sending.Send, message job.J
 	return err
 }
 
-// EndReset ends the reset of r's user, or reports reset.ErrNone.
-func (s *Store) EndReset(ctx context.Context, r reset.Reset, outcome string, now time.Time, rec audit.Record) error {
+// ResetsBeside returns the resets that are under way for the users that a device acts for.
+func (s *Store) ResetsBeside(ctx context.Context, deviceID string, now time.Time) ([]reset.Beside, error) {
+	rows, err := s.query(ctx, `SELECT `+resetColumns+`, g.id, a.name, u.email FROM grants g JOIN resets r ON r.user_id = g.user_id AND r.ended_at = 0
+		JOIN users u ON u.id = g.user_id JOIN applications a ON a.id = g.app_id
+		WHERE g.device_id = $1 AND g.removed_at = 0 AND r.lapses_at > $2 ORDER BY g.id`, deviceID, ms(now))
+	return collect(rows, err, func(r scanner) (b reset.Beside, err error) {
+		var at resetTimes
+		err = r.Scan(append(at.into(&b.Reset), &b.GrantID, &b.Application, &b.Account)...)
+		at.set(&b.Reset)
+		return b, err
+	})
+}
+
+// EndReset ends the reset of r's user, or reports reset.ErrNone. A device that says so must still act for the user.
+func (s *Store) EndReset(ctx context.Context, r reset.Reset, outcome, deviceID string, now time.Time, rec audit.Record) error {
 	return s.writeFor(ctx, r.UserID, func(t *tx) error {
-		n, err := t.exec(ctx, `UPDATE resets SET ended_at = $1, outcome = $2 WHERE user_id = $3 AND app_id = $4 AND ended_at = 0 AND lapses_at > $1`,
-			ms(now), outcome, r.UserID, r.AppID)
+		n, err := t.exec(ctx, `UPDATE resets SET ended_at = $1, outcome = $2 WHERE user_id = $3 AND app_id = $4 AND ended_at = 0 AND lapses_at > $1
+			AND ($5 = '' OR EXISTS (SELECT 1 FROM grants g WHERE g.device_id = $5 AND g.user_id = resets.user_id AND g.removed_at = 0))`,
+			ms(now), outcome, r.UserID, r.AppID, deviceID)
 		if err != nil {
 			return fmt.Errorf("end reset: %w", err)
 		}
@@ -177,7 +193,8 @@ func (s *Store) EndReset(ctx context.Context, r reset.Reset, outcome string, now
 	})
 }
 
-// FinishReset uses a reset up that is due: everything that could act for the user ends, and the ticket is kept. The budget stays (INV-4).
+// FinishReset uses a reset up that is due: everything that could act for the user ends, and the ticket is kept. The budget stays (INV-4). One that was
+// finished a while ago, and of which no device came, gives another ticket: who asked may never have had the answer.
 func (s *Store) FinishReset(ctx context.Context, k device.StoredTicket, now time.Time, rec audit.Record) (gone tenant.Removed, err error) {
 	err = s.writeFor(ctx, k.UserID, func(t *tx) error {
 		gone = tenant.Removed{UserID: k.UserID}
@@ -190,7 +207,9 @@ func (s *Store) FinishReset(ctx context.Context, k device.StoredTicket, now time
 			return fmt.Errorf("finish reset: %w", err)
 		}
 		if n == 0 {
-			return t.notFinished(ctx, k.UserID, now)
+			if err := t.finishedBefore(ctx, k, now); err != nil {
+				return err
+			}
 		}
 		if err := t.endFactors(ctx, &gone, now); err != nil {
 			return err
@@ -201,6 +220,19 @@ func (s *Store) FinishReset(ctx context.Context, k device.StoredTicket, now time
 		return t.record(ctx, rec)
 	})
 	return gone, err
+}
+
+// finishedBefore is nil when the user's reset was finished within reset.Again, no newer one is under way, and no device was added since. The caller holds
+// the user's row, as who adds a device does. Otherwise it says why nothing can be finished.
+func (t *tx) finishedBefore(ctx context.Context, k device.StoredTicket, now time.Time) error {
+	var one int
+	err := t.queryRow(ctx, `SELECT 1 FROM resets r WHERE r.user_id = $1 AND r.app_id = $2 AND r.outcome = 'finished' AND r.ended_at > $3
+		AND NOT EXISTS (SELECT 1 FROM resets newer WHERE newer.user_id = r.user_id AND newer.ended_at = 0)
+		AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.user_id = r.user_id AND g.removed_at = 0) LIMIT 1`, k.UserID, k.AppID, ms(now.Add(-reset.Again))).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return t.notFinished(ctx, k.UserID, now)
+	}
+	return err
 }
 
 // notFinished says why a reset cannot be finished.

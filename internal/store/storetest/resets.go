@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"countersign.dev/internal/approval"
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/device"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reset"
 	"countersign.dev/internal/sending"
@@ -21,7 +24,9 @@ var resetTests = []test{
 	{"RE5 asked, allowed, due, finished", testReset},
 	{"RE5 nothing before its time", testResetTimes},
 	{"RE5 everybody hears of it", testResetAnnounced},
-	{"INV-1 a reset is finished once", testINV1Reset},
+	{"RE5 a lost answer is had again", testResetAgain},
+	{"RE5 a device stops it", testResetFromDevice},
+	{"INV-1 a reset is stopped or finished, and makes one device", testINV1Reset},
 	{"INV-4 a reset buys no new tries", testINV4Reset},
 	{"INV-11 resets of another application", testINV11Reset},
 	{"a reset goes with its user", testResetOfRemoved},
@@ -153,14 +158,103 @@ func testResetAnnounced(t *testing.T, f *fixture) {
 func testINV1Reset(t *testing.T, f *fixture) {
 	p := f.allowed(t, "Bank")
 	f.Clock.Advance(reset.Wait)
-	counts := tally(together(32, func(i int) error {
+	var mu sync.Mutex
+	var stopped int
+	var tickets []string
+	for _, err := range together(32, func(i int) error {
 		if i%8 == 0 {
-			return f.Resets.Stop(context.Background(), p.app, p.user)
+			err := f.Resets.Stop(context.Background(), p.app, p.user)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				stopped++
+			}
+			return nil
 		}
-		_, err := f.Resets.Finish(context.Background(), p.app, p.user)
-		return err
-	}))
-	same(t, "one wins", counts[""], 1)
+		ticket, err := f.Resets.Finish(context.Background(), p.app, p.user)
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			tickets = append(tickets, ticket.Words)
+		}
+		return nil
+	}) {
+		must(t, err)
+	}
+	usable := 0
+	for _, words := range tickets {
+		if _, err := f.Devices.LookTicket(t.Context(), words); err == nil {
+			usable++
+		}
+	}
+	same(t, "stopped, or a ticket that is good", stopped+usable, 1)
+}
+
+// Whoever finished and never heard of it finishes again; the first ticket is void then. Not once there is a device, or a newer reset, or much later.
+func testResetAgain(t *testing.T, f *fixture) {
+	p := f.allowed(t, "Bank")
+	f.Clock.Advance(reset.Wait)
+	finish := func() (words string, err error) {
+		ticket, err := f.Resets.Finish(t.Context(), p.app, p.user)
+		return ticket.Words, err
+	}
+	lost, err := finish()
+	must(t, err)
+	f.Clock.Advance(reset.Again - time.Second)
+	again, err := finish()
+	must(t, err)
+	_, err = f.Devices.LookTicket(t.Context(), lost)
+	wantErr(t, "the first ticket", err, device.ErrTicket)
+	_, err = f.Resets.Ask(t.Context(), p.app, p.user)
+	must(t, err)
+	_, err = finish()
+	wantErr(t, "while a newer one is under way", err, reset.ErrNotDue)
+	must(t, f.Resets.Stop(t.Context(), p.app, p.user))
+	_, err = f.Devices.LookTicket(t.Context(), again)
+	must(t, err)
+	p.phone.Enroll(t, p.app, p.user)
+	_, err = finish()
+	wantErr(t, "with a device", err, reset.ErrNone)
+
+	q := f.allowed(t, "Other")
+	f.Clock.Advance(reset.Wait)
+	_, err = f.Resets.Finish(t.Context(), q.app, q.user)
+	must(t, err)
+	f.Clock.Advance(reset.Again)
+	_, err = f.Resets.Finish(t.Context(), q.app, q.user)
+	wantErr(t, "much later", err, reset.ErrNone)
+}
+
+// A device that is still there is told, and stops it, whether it is allowed already or not; a device of somebody else, or one that was removed, does not.
+func testResetFromDevice(t *testing.T, f *fixture) {
+	p, q := f.person(t, "Bank"), f.person(t, "Other")
+	beside := func(p person) []reset.Beside {
+		t.Helper()
+		list, err := f.Resets.Beside(t.Context(), p.phone.Device)
+		must(t, err)
+		return list
+	}
+	same(t, "before anything is asked", len(beside(p)), 0)
+	_, err := f.Resets.Ask(t.Context(), p.app, p.user)
+	must(t, err)
+	same(t, "told to somebody else", len(beside(q)), 0)
+	told := beside(p)
+	same(t, "told", len(told), 1)
+	same(t, "of", told[0].Application+" "+told[0].Account, "Bank bank@example.com")
+	wantErr(t, "by somebody else", f.Resets.StopFrom(t.Context(), q.phone.Device, told[0].GrantID), reset.ErrNone)
+	wantErr(t, "by a foreign device in the statement", f.Store.EndReset(t.Context(), told[0].Reset, "stopped", q.phone.Device.ID, f.now(), audit.Record{}), reset.ErrNone)
+	must(t, f.Resets.StopFrom(t.Context(), p.phone.Device, told[0].GrantID))
+	wantErr(t, "twice", f.Resets.StopFrom(t.Context(), p.phone.Device, told[0].GrantID), reset.ErrNone)
+	_, err = f.Resets.Of(t.Context(), p.user)
+	wantErr(t, "outcome", err, reset.ErrNone)
+
+	_, err = f.Resets.Allow(t.Context(), p.app, p.user, sure, "operator:o1")
+	must(t, err)
+	f.Clock.Advance(reset.Wait)
+	same(t, "when it is due", beside(p)[0].At(f.now()), reset.Due)
+	must(t, f.Devices.RemoveGrant(t.Context(), p.phone.Device, told[0].GrantID))
+	wantErr(t, "by a device that was removed", f.Resets.StopFrom(t.Context(), p.phone.Device, told[0].GrantID), reset.ErrNone)
+	same(t, "state", f.resetState(t, p.user), reset.Due)
 }
 
 func testINV4Reset(t *testing.T, f *fixture) {
