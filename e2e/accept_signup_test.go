@@ -17,42 +17,65 @@ func TestAcceptSignUp(t *testing.T) {
 	ana := w.person("Ana")
 	desk := ana.desk
 	at := func(path string) string { return w.d.LoginURL + path }
-	send := func(name, email, phone, password string) {
+	send := func(name, phone, password string) {
 		desk.t.Helper()
-		for field, text := range map[string]string{"name": name, "email": email, "phone": phone, "password": password} {
+		for field, text := range map[string]string{"name": name, "phone": phone, "password": password} {
 			desk.fill(named(field), text)
 		}
-		desk.leave(func() { desk.click(submit("/signup")) })
+		desk.leave(func() { desk.click(submit("/signup/details")) })
+	}
+	tied := func(field string) {
+		desk.t.Helper()
+		is(desk, "message tied to "+field, `document.getElementById(document.getElementById("`+field+`").getAttribute("aria-describedby")).innerText.length > 5`, true)
+		becomes(desk, "what has the focus", `document.activeElement.id`, "problems")
 	}
 
 	w.line("SU1", "sent empty", func(*testing.T) {
 		desk.open(at("/signup"))
 		desk.fill(named("email"), "not an address")
 		desk.leave(func() { desk.click(submit("/signup")) })
-		for _, field := range []string{"name", "email", "phone"} {
-			is(desk, "message tied to "+field, `document.getElementById(document.getElementById("`+field+`").getAttribute("aria-describedby")).innerText.length > 5`, true)
-		}
-		desk.see("#password-error", "Choose a password")
-		becomes(desk, "what has the focus", `document.activeElement.id`, "problems")
+		tied("email")
 		is(desk, "the address that was typed", `document.getElementById("email").value`, "not an address")
+		ana.askForAccount()
+		desk.open(ana.mailedLink("Open your account"))
+		is(desk, "the address that the link confirms", `document.getElementById("email").value`, ana.email)
+		desk.fill(named("name"), "Ana")
+		desk.fill(named("password"), "short")
+		desk.leave(func() { desk.click(submit("/signup/details")) })
+		tied("phone")
+		is(desk, "the name that was typed", `document.getElementById("name").value`, "Ana")
+		is(desk, "password given back", `document.getElementById("password").value`, "")
 	})
 	w.line("SU2", "malformed values", func(*testing.T) {
-		send("Ana", "ana@", "12", "short")
-		desk.see("#email-error", "e-mail address")
+		send("", "12", "short")
+		desk.see("#name-error", "your name")
 		desk.see("#phone-error", "phone number")
 		desk.see("#password-error", "8")
-		is(desk, "password given back", `document.getElementById("password").value`, "")
-		send("Ana", "ana@example.com", "12", "password1")
+		send("Ana", "12", "password1")
 		desk.see("#password-error", "easy to guess")
 	})
 	w.line("SU9", "approval service down", func(*testing.T) {
 		s.down.Store(true)
-		send(ana.name, ana.email, "+1 (201) "+ana.number[3:6]+"-"+ana.number[6:], ana.password)
+		send(ana.name, "+1 (201) "+ana.number[3:6]+"-"+ana.number[6:], ana.password)
 		desk.stand(at("/enrol"))
 		desk.see("[role=alert]", "Your account is kept")
 		s.down.Store(false)
-		desk.leave(func() { desk.click(submit("/enrol")) })
+		desk.leave(func() { desk.click(testid("text-again")) })
+		ana.proveNumber()
 		desk.see(testid("ticket-link"), "open the authenticator")
+	})
+	w.line("SU3", "an address in use", func(t *testing.T) {
+		other := w.tab("Somebody else")
+		pages := map[string]bool{}
+		for _, email := range []string{strings.ToUpper(ana.email), "nobody" + ana.email} {
+			other.open(at("/signup"))
+			other.fill(named("email"), email)
+			other.leave(func() { other.click(submit("/signup")) })
+			pages[strings.ReplaceAll(other.see("main", "Look into your mail"), email, "")] = true
+		}
+		if len(pages) != 1 {
+			t.Errorf("the pages differ: %v", pages)
+		}
 	})
 	w.line("SU4", "not protected yet", func(t *testing.T) {
 		desk.see("h1", "Protect your account")

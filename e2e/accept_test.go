@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -138,6 +140,8 @@ type sample struct {
 	noStreams atomic.Bool  // nothing of a stream reaches browsers
 	streams   atomic.Int64 // that are open
 	app       atomic.Pointer[login.App]
+	mu        sync.Mutex // guards sent
+	sent      []message  // newest first
 	config    login.Config
 }
 
@@ -185,7 +189,7 @@ func (w *walk) withSample(limits secondfactor.Limits) *sample {
 	}
 	s.config = login.Config{
 		PublicURL: "http://localhost:" + port, Provider: provider, APIKeys: []string{w.d.APIKey}, DB: filepath.Join(w.t.TempDir(), "login.db"),
-		AuthenticatorURL: w.d.AuthenticatorURL, Mailbox: true, Limits: limits, Clock: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) },
+		AuthenticatorURL: w.d.AuthenticatorURL, Mail: s.mail, Limits: limits, Clock: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) },
 	}
 	s.open(w.t)
 	w.t.Cleanup(func() {
@@ -198,7 +202,26 @@ func (w *walk) withSample(limits secondfactor.Limits) *sample {
 	})
 	w.d = w.d.in(w.t)
 	w.d.LoginURL = s.config.PublicURL
+	w.d.mails = s.mails
 	return s
+}
+
+func (s *sample) mail(_ context.Context, m login.Mail) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = append([]message{{To: m.To, Subject: m.Subject, Body: m.Text}}, s.sent...)
+	return nil
+}
+
+func (s *sample) mails(to string) (found []message, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.sent {
+		if m.To == to {
+			found = append(found, m)
+		}
+	}
+	return found, nil
 }
 
 // open opens the application on its database.

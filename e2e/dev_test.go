@@ -77,6 +77,9 @@ type dev struct {
 	program []string // what is run, before the arguments
 	args    []string
 
+	mails func(to string) ([]message, error)              // of the sample application, newest first; nil: they are in the outbox
+	texts func(t *testing.T, number string) (code string) // of the next text message to an American number; nil: it is in the outbox
+
 	cmd    *exec.Cmd
 	stderr *lockedBuffer // of all processes of this folder, one after the other
 	exited chan struct{} // closed when the process is gone

@@ -199,13 +199,20 @@ func TestIntegrateWithNode(t *testing.T) {
 			commands, shown = append(commands, b.text), append(shown, page[i+1].text)
 		}
 	}
-	if len(commands) != 4 {
-		t.Fatalf("the page has %d commands, and this test knows of 4", len(commands))
+	if len(commands) != 5 {
+		t.Fatalf("the page has %d commands, and this test knows of 5", len(commands))
 	}
-	signup := site.run(commands[0])
-	if !like(shown[0], signup) {
-		t.Fatalf("sign-up prints %s", signup)
+	if got := site.run(commands[0]); !like(shown[0], got) {
+		t.Fatalf("sign-up prints %s", got)
 	}
+	if got := site.run("code=000000\n" + commands[1]); !strings.Contains(got, "not right") {
+		t.Errorf("a wrong code at sign-up: %s", got)
+	}
+	signup := site.run("code=" + d.sentCode("2025550123", 1) + "\n" + commands[1])
+	if !like(shown[1], signup) {
+		t.Fatalf("the proved number prints %s", signup)
+	}
+	commands, shown = commands[1:], shown[1:]
 	d.device(phone, 0, "enroll", "--ticket", strings.Split(signup, `"`)[3])
 	if got := site.run(commands[1]); !like(shown[1], got) {
 		t.Fatalf("the log-in prints %s", got)
@@ -256,7 +263,7 @@ func TestIntegrateWithNode(t *testing.T) {
 	if got := site.run("post /login/sms '{}'"); !like(`{"sent":true}`, got) {
 		t.Errorf("a text message: %s", got)
 	}
-	code = d.sentCode("2025550123", 1)
+	code = d.sentCode("2025550123", 2)
 	if got := site.run("post /login/code '{\"token\":\"" + code + "\"}'\nget /account"); !like(shown[3], got) {
 		t.Errorf("a right code: %s", got)
 	}

@@ -36,19 +36,84 @@ func enrolled(t *testing.T, d *dev, name string) *person {
 	return p
 }
 
-// signUp fills in the form, up to the page that asks for the second factor.
+// signUp proves address and number, up to the page that asks for the second factor.
 func (p *person) signUp() {
 	p.desk.t.Helper()
-	p.desk.open(p.d.LoginURL + "/")
-	p.desk.click(`a[href="/signup"]`)
-	p.desk.stand(p.d.LoginURL + "/signup")
-	p.desk.fill(named("name"), p.name)
+	p.askForAccount()
+	p.desk.open(p.mailedLink("Open your account"))
+	p.fillIn()
+	p.desk.click(submit("/signup/details"))
+	p.proveNumber()
+}
+
+// askForAccount gives the address, up to the page that says to look into the mail.
+func (p *person) askForAccount() {
+	p.desk.t.Helper()
+	p.desk.open(p.d.LoginURL + "/signup")
 	p.desk.fill(named("email"), p.email)
+	p.desk.leave(func() { p.desk.click(submit("/signup")) })
+	p.desk.see("main", "Look into your mail", p.email)
+}
+
+// fillIn fills in the form that the mail's link leads to.
+func (p *person) fillIn() {
+	p.desk.t.Helper()
+	p.desk.fill(named("name"), p.name)
 	p.desk.fill(named("country_code"), "1")
 	p.desk.fill(named("phone"), p.number)
 	p.desk.fill(named("password"), p.password)
-	p.desk.click(submit("/signup"))
+}
+
+// proveNumber types the first text message's code.
+func (p *person) proveNumber() {
+	p.desk.t.Helper()
 	p.desk.stand(p.d.LoginURL + "/enrol")
+	p.desk.fill(named("code"), p.firstText())
+	p.desk.leave(func() { p.desk.click(submit("/enrol/number")) })
+	p.desk.see("main", "With the authenticator")
+}
+
+// firstText is the code of the first text message to the person's number.
+func (p *person) firstText() string {
+	p.desk.t.Helper()
+	if p.d.texts != nil {
+		return p.d.texts(p.desk.t, p.number)
+	}
+	return p.d.sentCode(p.number, 1)
+}
+
+// mailedLink is the link in the newest mail to a person about this.
+func (p *person) mailedLink(subject string) string {
+	p.desk.t.Helper()
+	text := p.mailed(subject)
+	at := strings.Index(text, p.d.LoginURL)
+	if at < 0 {
+		p.desk.t.Fatalf("no link in %q", text)
+	}
+	return strings.Fields(text[at:])[0]
+}
+
+// mailed waits for a mail to a person about this, and returns its text.
+func (p *person) mailed(subject string) (text string) {
+	p.desk.t.Helper()
+	eventually(p.desk.t, waitWithin, "a mail to "+p.email+" about "+subject, func() error {
+		list := p.d.outbox
+		if p.d.mails != nil {
+			list = p.d.mails
+		}
+		mails, err := list(p.email)
+		if err != nil {
+			return err
+		}
+		for _, m := range mails {
+			if strings.Contains(m.Subject, subject) {
+				text = m.Body
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %d about something else", len(mails))
+	})
+	return text
 }
 
 // enrolByTicket follows the link of the sign-up page on the phone, and approves the first request there.

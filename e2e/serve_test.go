@@ -18,10 +18,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/mail"
 	"net/url"
 	"os"
 	"os/exec"
@@ -377,7 +379,7 @@ func (s *site) sample() {
 	if out, err := build.CombinedOutput(); err != nil {
 		s.t.Fatalf("build the sample: %v\n%s", err, out)
 	}
-	s.run("login", environment("AUTHY_API_KEY="+s.APIKey, "AUTHY_API_URL="+s.APIURL, "AUTHENTICATOR_URL="+s.AuthenticatorURL,
+	sample := s.run("login", environment("AUTHY_API_KEY="+s.APIKey, "AUTHY_API_URL="+s.APIURL, "AUTHENTICATOR_URL="+s.AuthenticatorURL,
 		"PUBLIC_URL="+s.LoginURL, "ADDR="+s.login, "DATA="+filepath.Join(s.dir, "login.db")), program)
 	eventually(s.t, startWithin, "the sample application", func() error {
 		answer, err := http.Get(s.LoginURL + "/")
@@ -387,7 +389,30 @@ func (s *site) sample() {
 		answer.Body.Close()
 		return want("status", answer.StatusCode, http.StatusOK)
 	})
+	s.dev.mails = func(to string) ([]message, error) { return printedMails(sample.output.String(), to) }
 }
+
+// printedMails are the mails to an address that the sample application printed because it has no mail server, newest first.
+func printedMails(output, to string) (found []message, err error) {
+	_, mails, _ := strings.Cut(output, mailPrinted)
+	for text := range strings.SplitSeq(mails, mailPrinted) {
+		m, err := mail.ReadMessage(strings.NewReader(text))
+		if err != nil {
+			return nil, err
+		}
+		body, err := io.ReadAll(m.Body)
+		if err != nil {
+			return nil, err
+		}
+		if m.Header.Get("To") == to {
+			found = append([]message{{To: to, Subject: m.Header.Get("Subject"), Body: string(body)}}, found...)
+		}
+	}
+	return found, nil
+}
+
+// mailPrinted stands before each of them.
+const mailPrinted = "A mail that would be sent if SMTP_ADDR were set:\n"
 
 // TestServeWalk: the walk of `dev`, on a deployment: two nodes on PostgreSQL, nginx with a certificate in front of both, a message centre
 // and a mail server that carry the codes, a push service of the company's own, and the sample application with nothing but its key and addresses.
@@ -403,6 +428,7 @@ func TestServeWalk(t *testing.T) {
 	}
 	s.proxy()
 	s.sample()
+	s.dev.texts = func(t *testing.T, number string) string { return textedCode(t, centre, number) }
 	walkLogIn(t, s.dev)
 	walkAppCode(t, s.dev)
 	walkSentCodes(t, s.dev, centre)

@@ -54,7 +54,8 @@ Countersign is running.
   Data folder          %s
 
 Next:
-  1. Open %s/signup and sign up.
+  1. Open %s/signup and sign up. The mail and the text message
+     lie in the outbox.
   2. Put the authenticator into a second browser profile, or on the terminal with
      countersign device enroll: follow the link that the sign-up page shows
      (or open %s and type its words).

@@ -3,6 +3,7 @@
 package login_test
 
 import (
+	"context"
 	"html"
 	"log/slog"
 	"net/http"
@@ -29,8 +30,9 @@ type bank struct {
 	app      *login.App
 	log      *safeBuffer
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards later and mails
 	later time.Duration
+	mails []login.Mail // newest last
 }
 
 type safeBuffer struct {
@@ -58,7 +60,7 @@ func newBankWith(t *testing.T, set func(*login.Config)) *bank {
 	config := login.Config{
 		PublicURL: publicURL, Provider: b.provider.Client(t), APIKeys: []string{secondfactortest.APIKey},
 		DB: filepath.Join(t.TempDir(), "bank #1?.db"), AuthenticatorURL: secondfactortest.Origin,
-		Mailbox: true, Clock: b.now,
+		Mail: b.mail, Clock: b.now,
 		Logger: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	set(&config)
@@ -85,6 +87,53 @@ func (b *bank) pass(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.later += d
+}
+
+func (b *bank) mail(_ context.Context, m login.Mail) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mails = append(b.mails, m)
+	return nil
+}
+
+// mailed returns the newest mail whose subject contains a text.
+func (b *bank) mailed(subject string) login.Mail {
+	b.t.Helper()
+	mails := b.mailsAbout(subject)
+	if len(mails) == 0 {
+		b.t.Fatalf("no mail about %q", subject)
+	}
+	return mails[len(mails)-1]
+}
+
+// mailedTo returns the newest mail to an address.
+func (b *bank) mailedTo(email string) (found login.Mail) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.mails {
+		if m.To == email {
+			found = m
+		}
+	}
+	return found
+}
+
+func (b *bank) mailsAbout(subject string) (found []login.Mail) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.mails {
+		if strings.Contains(m.Subject, subject) {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// link returns the path and query of the first link in a mail.
+func link(m login.Mail) string {
+	_, rest, _ := strings.Cut(m.Text, publicURL)
+	path, _, _ := strings.Cut(rest, "\n")
+	return path
 }
 
 // browser keeps cookies.
@@ -150,8 +199,26 @@ func (p page) expect(t *testing.T, code int, location string, says ...string) pa
 	return p
 }
 
+// signup confirms the address, opens the account, and proves the number.
 func (b *browser) signup(email string) page {
-	return b.post("/signup", "name", "Ana", "email", email, "country_code", "1", "phone", "(202) 555-0123", "password", password)
+	b.bank.t.Helper()
+	b.openAccount(email).expect(b.bank.t, 303, "/enrol")
+	return b.proveNumber("1", "2025550123")
+}
+
+// openAccount confirms the address and opens the account. Its number is not proved yet.
+func (b *browser) openAccount(email string) page {
+	b.bank.t.Helper()
+	b.post("/signup", "email", email).expect(b.bank.t, 200, "", "Look into your mail")
+	_, token, _ := strings.Cut(link(b.bank.mailedTo(email)), "token=")
+	return b.post("/signup/details", "token", token, "name", "Ana", "country_code", "1", "phone", "(202) 555-0123", "password", password)
+}
+
+func (b *browser) proveNumber(countryCode, phone string) page {
+	b.bank.t.Helper()
+	code, _ := b.bank.provider.Texted(countryCode, phone)
+	b.get("/enrol").expect(b.bank.t, 200, "", "We sent a code to +"+countryCode+" "+phone)
+	return b.post("/enrol/number", "code", code)
 }
 
 func (b *browser) login(email string) page {

@@ -26,20 +26,30 @@ type enrolPage struct {
 	Countries    []country
 	Unreachable  bool   // the provider did not answer
 	BadPhone     string // what is wrong with the number
+	Proving      bool   // a code is to show that the number is theirs, before anything else
+	Texted       bool   // it is on its way
+	NotTexted    string // why it could not be sent
+	BadCode      string // what is wrong with the one that was typed
 	Registered   bool   // the provider knows the number
 	Ready        bool   // a device is there already; it can be asked
-	Shared       bool   // the number must be confirmed, because it is not new here
 	Words        []string
 	Link         string
 	QR           template.HTML
 	Minutes      int // the ticket is good for
 }
 
-// startEnrolment begins to set up the factor, or begins again. What does not work out is shown by the page, with a way to try again;
-// the account is kept in any case.
+// startEnrolment begins to set up the factor, or begins again: with the proof of the number, and after that with a ticket for a device. What does
+// not work out is shown by the page, with a way to try again; the account is kept in any case.
 func (a *App) startEnrolment(w http.ResponseWriter, r *http.Request, u user, next string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
 	defer cancel()
+	if !u.Proved {
+		if !a.texted(u) {
+			_ = a.textCode(ctx, r, u) // the page says that none is on its way
+		}
+		a.guard.Enrol(w, r, person(u), next)
+		return
+	}
 	if u.AuthyID == 0 {
 		id, err := a.config.Provider.AddUser(ctx, client.NewUser{Email: u.Email, CountryCode: u.CountryCode, Phone: u.Phone})
 		if err == nil {
@@ -60,14 +70,10 @@ func (a *App) startEnrolment(w http.ResponseWriter, r *http.Request, u user, nex
 	a.guard.Enrol(w, r, person(u), next)
 }
 
-// makeTicket gets a ticket by which one device can be added, unless it has one that will do. A ticket proves no phone number, so it is
-// made only while this account is the only one with the number and no device acts for it yet: otherwise somebody could put a device of theirs
-// beside another person's, just by signing up with that person's number.
+// makeTicket gets a ticket by which one device can be added, unless there is one already, which can be asked. A ticket proves no phone number,
+// so it is made only after the number is proved: otherwise somebody could put a device of theirs beside another person's, just by signing up with that
+// person's number.
 func (a *App) makeTicket(ctx context.Context, u user) error {
-	claimed, err := a.users.claimed(ctx, u)
-	if err != nil || claimed {
-		return err
-	}
 	status, err := a.config.Provider.User(ctx, u.AuthyID)
 	if err != nil || len(status.Devices) > 0 {
 		return err
@@ -141,21 +147,23 @@ func (a *App) renderEnrol(w http.ResponseWriter, r *http.Request, u user, page e
 			a.fail(w, r, err)
 			return
 		}
+	} else if !u.Proved {
+		page.Proving, page.Texted = true, a.texted(u)
 	} else if page.Registered {
-		var err error
-		if page.Shared, err = a.users.claimed(r.Context(), u); err != nil {
-			a.fail(w, r, err)
-			return
-		}
 		has, err := a.hasDevice(r.Context(), u)
-		// A device behind a shared number may be somebody else's: then only a text message says whose the number is.
-		page.Ready, page.Unreachable = has && !page.Shared, err != nil
+		page.Ready, page.Unreachable = has, err != nil
 	} else {
 		page.Unreachable = true
 	}
 	code := http.StatusOK
-	if page.BadPhone != "" {
+	if page.BadPhone != "" || page.BadCode != "" || page.NotTexted != "" {
 		code = http.StatusUnprocessableEntity
+	}
+	if page.Proving && !page.Texted && page.NotTexted == "" {
+		page.NotTexted = "We could not send a code to " + page.Phone + ". Your account is kept. Check the number, and try again."
+		if !u.TextedAt.IsZero() {
+			page.NotTexted = "The code that we sent to " + page.Phone + " has run out."
+		}
 	}
 	a.render(w, r, code, "enrol", page)
 }
@@ -168,7 +176,7 @@ func (a *App) hasDevice(ctx context.Context, u user) (bool, error) {
 	return err == nil && len(status.Devices) > 0, err
 }
 
-// enrolAgain tries again: with a new ticket, and with another number if one was typed.
+// enrolAgain tries again: with a new code or a new ticket, and with another number if one was typed.
 func (a *App) enrolAgain(w http.ResponseWriter, r *http.Request, who secondfactor.Enrolling) {
 	u, ok := a.enrolling(w, r, who)
 	if !ok {
@@ -192,8 +200,15 @@ func (a *App) enrolAgain(w http.ResponseWriter, r *http.Request, who secondfacto
 			a.fail(w, r, err)
 			return
 		}
-		u.CountryCode, u.Phone, u.AuthyID = code, phone, 0
+		u.CountryCode, u.Phone, u.AuthyID, u.Proved, u.TextedAt = code, phone, 0, false, time.Time{}
 		a.forgetTicket(u.ID)
+	}
+	if !u.Proved {
+		if err := a.textCode(r.Context(), r, u); err != nil {
+			a.renderEnrol(w, r, u, enrolPage{NotTexted: whyNotTexted(err)})
+			return
+		}
+		u.TextedAt = a.config.Clock()
 	}
 	a.startEnrolment(w, r, u, "/account")
 }

@@ -15,5 +15,5 @@ func (a *App) Patterns() (patterns []string) {
 
 // PasswordLinks is how many links by mail are kept.
 func (a *App) PasswordLinks() (n int, err error) {
-	return n, a.users.db.QueryRow(`SELECT count(*) FROM resets`).Scan(&n)
+	return n, a.users.db.QueryRow(`SELECT count(*) FROM links`).Scan(&n)
 }

@@ -3,6 +3,7 @@
 package login_test
 
 import (
+	"maps"
 	"net/url"
 	"regexp"
 	"strings"
@@ -68,23 +69,93 @@ func quickest(t *testing.T) (known, unknown time.Duration) {
 	return known, unknown
 }
 
-// D19, D28: an address in use gets a neutral answer, whatever its letter case, also when two sign up at once.
+// SU3, D19: whether an address has an account is told to whoever reads its mail, and to nobody else.
+func TestSU3_SameNextPage(t *testing.T) {
+	bank := newBank(t)
+	bank.browser().open("ana@example.com")
+	ask := func(email string) string {
+		b := bank.browser()
+		got := b.post("/signup", "email", email).expect(t, 200, "", "Look into your mail")
+		if len(b.cookies) != 0 {
+			t.Errorf("%s leaves cookies", email)
+		}
+		return strings.ReplaceAll(got.body, email, "")
+	}
+	bank.pass(2 * time.Minute) // the sign-up of before is no reason to keep quiet
+	known, unknown := ask("Ana@EXAMPLE.com"), ask("nobody@example.com")
+	if known != unknown {
+		t.Errorf("the page for a known address is\n%s\nand for an unknown one\n%s", known, unknown)
+	}
+	if note := bank.mailedTo("ana@example.com"); !strings.Contains(note.Subject, "You have an account already") || strings.Contains(note.Text, "token=") {
+		t.Errorf("the owner was sent %+v", note)
+	}
+	if mail := bank.mailedTo("nobody@example.com"); !strings.Contains(mail.Subject, "Open your account") || !strings.Contains(mail.Text, "/signup/details?token=") {
+		t.Errorf("the new address was sent %+v", mail)
+	}
+	// Asking again at once mails neither again.
+	ask("ana@example.com")
+	ask("nobody@example.com")
+	if n := len(bank.mailsAbout("You have an account already")) + len(bank.mailsAbout("Open your account")); n != 3 {
+		t.Errorf("%d mails, want one for each of three sign-ups", n)
+	}
+}
+
+// SU3: a link opens one account, for its address and its purpose, for half an hour.
+func TestSU3_LinkIsUsedOnce(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.post("/signup", "email", "ana@example.com")
+	path := link(bank.mailedTo("ana@example.com"))
+	_, token, _ := strings.Cut(path, "token=")
+	open := func(token string) page {
+		return bank.browser().post("/signup/details", "token", token, "email", "eve@example.com", "name", "Ana", "country_code", "1", "phone", "2025550123", "password", password)
+	}
+	for _, bad := range []string{"", "x", token + "x", strings.ToLower(token)} {
+		bank.browser().get("/signup/details?token="+bad).expect(t, 410, "", "Ask for a new one")
+		open(bad).expect(t, 410, "")
+	}
+	bank.browser().post("/reset", "token", token, "password", password).expect(t, 410, "") // it sets no password
+	for range 2 {
+		b.get(path).expect(t, 200, "", `value="ana@example.com"`) // looking uses nothing up
+	}
+	open(token).expect(t, 303, "/enrol")
+	open(token).expect(t, 410, "", "used before")
+	b.get(path).expect(t, 410, "")
+	b.login("ana@example.com").expect(t, 303, "/enrol")
+	b.login("eve@example.com").expect(t, 401, "") // the form does not choose the address
+
+	b.post("/forgot", "email", "ana@example.com")
+	_, token, _ = strings.Cut(link(bank.mailed("A new password")), "token=")
+	open(token).expect(t, 410, "") // one for a password opens no account
+
+	b.post("/signup", "email", "bob@example.com")
+	_, token, _ = strings.Cut(link(bank.mailedTo("bob@example.com")), "token=")
+	bank.pass(31 * time.Minute)
+	open(token).expect(t, 410, "", "run out")
+}
+
+// D28: one account for an address, whatever its letter case, however many links there are and whoever follows them at once.
 func TestD28_OneAccountPerAddress(t *testing.T) {
 	bank := newBank(t)
-	bank.browser().signup("ana@example.com").expect(t, 303, "/enrol")
-	got := bank.browser().signup("Ana@EXAMPLE.com").expect(t, 422, "", "could not open an account with these details")
-	for _, word := range []string{"exists", "in use", "taken", "already registered"} {
-		if strings.Contains(got.body, word) {
-			t.Errorf("the answer says %q", word)
-		}
+	var tokens []string
+	for _, email := range []string{"bob@example.com", "Bob@EXAMPLE.com"} {
+		bank.browser().post("/signup", "email", email).expect(t, 200, "")
+		_, token, _ := strings.Cut(link(bank.mailedTo(email)), "token=")
+		tokens = append(tokens, token)
+		bank.pass(2 * time.Minute)
 	}
 	var all sync.WaitGroup
 	made := make(chan int, 10)
-	for range 10 {
+	for i := range 10 {
 		b := bank.browser()
 		all.Go(func() {
-			if b.signup("bob@example.com").code == 303 {
+			got := b.post("/signup/details", "token", tokens[i%2], "name", "Bob", "country_code", "1", "phone", "2025550123", "password", password)
+			switch got.code {
+			case 303:
 				made <- 1
+			case 409, 410:
+			default:
+				t.Errorf("answered %d", got.code)
 			}
 		})
 	}
@@ -94,16 +165,34 @@ func TestD28_OneAccountPerAddress(t *testing.T) {
 	}
 }
 
-// SU1, SU2: each field has its own message, values stay, the password does not come back.
+// SU1, SU2: each field has its own message, values stay, the password does not come back, and the link stays good.
 func TestSU1_SignupErrors(t *testing.T) {
 	bank := newBank(t)
-	good := map[string]string{"name": "Ana", "email": "ana@example.com", "country_code": "1", "phone": "2025550123", "password": password}
+	for _, email := range []string{"", "ana", "Ana <ana@example.com>", "ana@example.com\r\nBcc: x@example.com", strings.Repeat("x", 250) + "@example.com"} {
+		b := bank.browser()
+		b.post("/signup", "email", email).expect(t, 422, "", "Enter an e-mail address", "email-error", `aria-invalid="true"`, `role="alert"`)
+		if len(b.cookies) != 0 {
+			t.Error("cookies after a refused sign-up")
+		}
+	}
+	bank.browser().post("/signup", "email", " ana@example.com ").expect(t, 200, "", "ana@example.com")
+	_, token, _ := strings.Cut(link(bank.mailed("Open your account")), "token=")
+	good := map[string]string{"token": token, "name": "Ana", "country_code": "1", "phone": "2025550123", "password": password}
+	send := func(form map[string]string) page {
+		values := url.Values{}
+		for name, value := range form {
+			values.Set(name, value)
+		}
+		b := bank.browser()
+		got := b.send("POST", "/signup/details", values.Encode())
+		if got.code == 422 && len(b.cookies) != 0 {
+			t.Error("cookies after a refused sign-up")
+		}
+		return got
+	}
 	for _, c := range []struct{ field, value, says string }{
 		{"name", "", "Tell us your name."},
 		{"name", strings.Repeat("x", 101), "at most 100"},
-		{"email", "ana", "Enter an e-mail address"},
-		{"email", "Ana <ana@example.com>", "Enter an e-mail address"},
-		{"email", "ana@example.com\r\nBcc: x@example.com", "Enter an e-mail address"},
 		{"phone", "12", "Enter a phone number"},
 		{"phone", "", "Enter a phone number"},
 		{"country_code", "", "Enter a phone number"},
@@ -113,25 +202,18 @@ func TestSU1_SignupErrors(t *testing.T) {
 		{"password", "Password123", "easy to guess"},
 		{"password", "ana@example.com", "easy to guess"},
 	} {
-		form := url.Values{}
-		for name, value := range good {
-			form.Set(name, value)
-		}
-		form.Set(c.field, c.value)
-		b := bank.browser()
-		got := b.send("POST", "/signup", form.Encode()).expect(t, 422, "", c.says, `aria-invalid="true"`, `role="alert"`, `value="2025550123"`[:7])
+		form := maps.Clone(good)
+		form[c.field] = c.value
+		got := send(form).expect(t, 422, "", c.says, `aria-invalid="true"`, `role="alert"`, `value="ana@example.com"`)
 		if strings.Contains(got.body, password) || c.field == "password" && c.value != "" && c.value != "ana@example.com" && strings.Contains(got.body, `"`+c.value+`"`) {
 			t.Error("the password comes back")
 		}
 		if c.field != "name" && !strings.Contains(got.body, `value="Ana"`) {
 			t.Error("the name is lost")
 		}
-		if len(b.cookies) != 0 {
-			t.Error("cookies after a refused sign-up")
-		}
 	}
-	empty := bank.browser().send("POST", "/signup", "")
-	empty.expect(t, 422, "", "name-error", "email-error", "phone-error", "password-error")
+	send(map[string]string{"token": token}).expect(t, 422, "", "name-error", "phone-error", "password-error")
+	send(good).expect(t, 303, "/enrol")
 }
 
 func TestSU2_Phones(t *testing.T) {
@@ -189,7 +271,7 @@ func TestD16_OwnForms(t *testing.T) {
 	b := bank.browser()
 	b.open("ana@example.com")
 	b.origin = "cross-site"
-	for _, path := range []string{"/signup", "/login", "/enrol", "/transfer", "/logout"} {
+	for _, path := range []string{"/signup", "/signup/details", "/login", "/enrol", "/enrol/number", "/transfer", "/logout"} {
 		if got := b.post(path); got.code != 403 || got.header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%s answered %d to another site", path, got.code)
 		}
@@ -230,7 +312,7 @@ func FuzzForms(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		b := newBank(t).browser()
-		for _, path := range []string{"/signup", "/login", "/transfer", "/enrol"} {
+		for _, path := range []string{"/signup", "/signup/details", "/login", "/transfer", "/enrol", "/enrol/number"} {
 			if got := b.send("POST", path, body); got.code >= 500 || strings.ContainsAny(got.location, "\r\n") {
 				t.Errorf("%s answered %d to %q", path, got.code, body)
 			}

@@ -4,7 +4,8 @@
 // # What to read, in this order
 //
 //	login.go      this page: settings, routes, and how the second step is plugged in
-//	signup.go     an account is made; nobody is signed in yet
+//	signup.go     an address is confirmed, then the account is made; nobody is signed in yet
+//	number.go     the phone number is proved by a text message
 //	enrol.go      the second factor is set up, proved once, and only then switched on
 //	codes.go      the recovery codes are shown and saved; now the account is open
 //	signin.go     the password, and what comes after it
@@ -13,7 +14,7 @@
 //	security.go   what protects the account, seen and changed
 //	lost.go       the last way back, through the provider's operators
 //	reset.go      the forgotten password: by mail, and never around the second factor
-//	mail.go       what the owner of an account is told
+//	mail.go       what the owner of an account is told;  link.go: links by mail
 //	users.go      the tables;  password.go, waits.go, phone.go, qr.go, page.go: one small thing each
 //
 // # One log-in
@@ -31,11 +32,9 @@
 //
 //   - Serve it by https and say so in PublicURL: then cookies get the __Host- prefix and Secure. Behind a proxy set
 //     secondfactor.Config.Address (see secondfactor.ForwardedBy).
-//   - Give it a way to send mail (Config.Mail), and leave Config.Mailbox off.
-//   - Confirm e-mail addresses before an account is of use. Here the address is believed, and its owner is told.
-//   - Limit sign-ups and password resets per address. Here wrong passwords wait per account, and the work of hashing is bounded.
-//   - Prove the phone number by a text message before an authenticator is set up. Here a number that is already known is the only one that
-//     must be proved, so somebody may still be the first to claim a number that is not theirs.
+//   - Give it a way to send mail (Config.Mail) that puts it into a queue, so that no answer waits for it and none takes longer because somebody has an account.
+//   - Limit sign-ups and password resets per network address. Here an address gets one mail of a kind a minute, wrong passwords wait per account, the
+//     provider limits texts by number and by network address, and the work of hashing is bounded.
 //   - Decide who helps people who lost phone and recovery codes, and how they make sure who it is: an operator of the provider's console allows a new
 //     start, which waits two days there. Here the page sends people to a counter that is not there.
 //   - Pin device keys at enrolment (secondfactor.Person.Keys) if the provider is not to be trusted with your people's decisions.
@@ -59,7 +58,7 @@ import (
 	"countersign.dev/secondfactor"
 )
 
-// Config is what the application needs. PublicURL, Provider and DB must be given.
+// Config is what the application needs. PublicURL, Provider, DB and Mail must be given.
 type Config struct {
 	PublicURL        string         // where browsers reach it, such as http://localhost:8300
 	Provider         *client.Client // the provider, called with the application's API key
@@ -68,8 +67,7 @@ type Config struct {
 	AuthenticatorURL string         // of the authenticator, for links to it on the waiting page; "" for none
 	Name             string         // of the bank; default Owlgate
 
-	Mail    func(context.Context, Mail) error // sends a mail; without it none are sent
-	Mailbox bool                              // development only: shows the last mails to everybody at /mailbox
+	Mail func(context.Context, Mail) error // sends a mail; without a way to do so nobody can sign up
 
 	Limits secondfactor.Limits // zero values mean the defaults
 	Clock  func() time.Time    // default time.Now
@@ -84,7 +82,6 @@ type App struct {
 	pages   *template.Template
 	hashing *hashing
 	waits   waits
-	mails   mailbox
 	handler http.Handler
 
 	mu      sync.Mutex // guards tickets
@@ -98,6 +95,8 @@ func New(c Config) (*App, error) {
 		return nil, errors.New("login: Provider is nil")
 	case c.DB == "":
 		return nil, errors.New("login: DB is empty")
+	case c.Mail == nil:
+		return nil, errors.New("login: Mail is nil, and sign-up confirms addresses by mail")
 	}
 	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
 	if c.Name == "" {
@@ -157,19 +156,21 @@ func (a *App) pageRoutes() []route {
 		{"GET /{$}", anybody(a.home)},
 		{"GET /signup", anybody(a.showSignup)},
 		{"POST /signup", anybody(a.signup)},
+		{"GET /signup/details", anybody(a.showDetails)},
+		{"POST /signup/details", anybody(a.openAccount)},
 		{"GET /login", anybody(a.showLogin)},
 		{"POST /login", anybody(a.login)},
 		{"GET /forgot", anybody(a.showForgot)},
 		{"POST /forgot", anybody(a.forgot)},
 		{"GET /reset", anybody(a.showReset)},
 		{"POST /reset", anybody(a.reset)},
-		{"GET /mailbox", anybody(a.showMailbox)},
 		{"GET /assets/{name}", anybody(a.serveAsset)},
 		{"GET /", anybody(a.notFound)},
 
 		// Whoever gave the password and has no factor yet.
 		{"GET /enrol", a.guard.RequireEnrolling(a.showEnrol)},
 		{"POST /enrol", a.guard.RequireEnrolling(a.enrolAgain)},
+		{"POST /enrol/number", a.guard.RequireEnrolling(a.proveNumber)},
 		{"GET /enrol/status", a.guard.RequireEnrolling(a.enrolStatus)},
 
 		// Whoever gave the password and waits for the second factor.

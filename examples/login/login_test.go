@@ -141,12 +141,25 @@ func TestD11_OpenEnrolmentEndsWhenTheAccountIsProtected(t *testing.T) {
 	}
 }
 
-// SU9: the provider is down during sign-up.
+// SU9: the provider is down during sign-up, at each of its steps.
 func TestD11_RegistrationFailureIsShownAndRetried(t *testing.T) {
 	bank := newBank(t)
 	b := bank.browser()
+	bank.provider.Refuse("start", "60000")
+	b.openAccount("ana@example.com").expect(t, 303, "/enrol")
+	b.get("/enrol").expect(t, 200, "", "could not send a code to +1 2025550123", "Your account is kept", "try again")
+	b.post("/enrol").expect(t, 422, "", "could not reach the approval service")
+	bank.provider.Refuse("start", "60003")
+	b.post("/enrol").expect(t, 422, "", "Wait a minute")
+	bank.provider.Refuse("start", "60033")
+	b.post("/enrol").expect(t, 422, "", "cannot get text messages")
+	bank.provider.Refuse("start", "")
+	b.post("/enrol").expect(t, 303, "/enrol")
+	bank.provider.Refuse("check", "60000")
+	b.proveNumber("1", "2025550123").expect(t, 422, "", "did not answer")
+	bank.provider.Refuse("check", "")
 	bank.provider.Refuse("add", "60003")
-	b.signup("ana@example.com").expect(t, 303, "/enrol")
+	b.proveNumber("1", "2025550123").expect(t, 303, "/enrol")
 	b.get("/enrol").expect(t, 200, "", "could not register", "Your account is kept", "Try again")
 	if strings.Contains(b.get("/enrol").body, "/authy/send_token") {
 		t.Error("a text message is offered without a registered number")
@@ -159,8 +172,51 @@ func TestD11_RegistrationFailureIsShownAndRetried(t *testing.T) {
 	b.post("/enrol").expect(t, 303, "/enrol")
 	b.get("/enrol").expect(t, 200, "", "ticket-words")
 	b.post("/enrol", "country_code", "1", "phone", "12").expect(t, 422, "", "Enter a phone number")
+	// Another number is to be proved again.
 	b.post("/enrol", "country_code", "44", "phone", "07400 123456").expect(t, 303, "/enrol")
+	if strings.Contains(b.get("/enrol").body, "ticket-words") {
+		t.Error("a number that nobody proved gets a ticket")
+	}
+	b.proveNumber("44", "7400123456").expect(t, 303, "/enrol")
 	b.get("/enrol").expect(t, 200, "", "+44 7400123456", "ticket-words")
+}
+
+// SU5: a wrong code, one that ran out, one asked for again; and log-in in between.
+func TestSU5_NumberIsProvedFirst(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.openAccount("ana@example.com").expect(t, 303, "/enrol")
+	page := b.get("/enrol").expect(t, 200, "", "We sent a code to +1 2025550123", "That is not my number", `autocomplete="one-time-code"`)
+	for _, early := range []string{"ticket-words", "/login/verify/push", "/authy/send_token"} {
+		if strings.Contains(page.body, early) {
+			t.Errorf("the page offers %s before the number is proved", early)
+		}
+	}
+	for _, wrong := range []string{"", "000000", "abc", strings.Repeat("1", 100)} {
+		b.post("/enrol/number", "code", wrong).expect(t, 422, "", "The code is not right", `aria-describedby="code-error"`)
+	}
+	// Leaving and coming back sends no second text while the first is good.
+	b = bank.browser()
+	b.login("ana@example.com").expect(t, 303, "/enrol")
+	if _, sent := bank.provider.Texted("1", "2025550123"); sent != 1 {
+		t.Errorf("%d codes were sent", sent)
+	}
+	old, _ := bank.provider.Texted("1", "2025550123")
+	b.post("/enrol").expect(t, 303, "/enrol") // "Send another code"
+	b.post("/enrol/number", "code", old).expect(t, 422, "", "not right")
+	bank.pass(11 * time.Minute)
+	b.get("/enrol").expect(t, 200, "", "has run out")
+	b.login("ana@example.com").expect(t, 303, "/enrol")
+	code, sent := bank.provider.Texted("1", "2025550123")
+	if sent != 3 {
+		t.Errorf("%d codes were sent", sent)
+	}
+	b.post("/enrol/number", "code", code[:3]+" "+code[3:]).expect(t, 303, "/enrol")
+	b.post("/enrol/number", "code", code).expect(t, 303, "/enrol") // done already
+	b.get("/enrol").expect(t, 200, "", "With the authenticator")
+	if b.signedIn() {
+		t.Error("the number alone signs in")
+	}
 }
 
 func TestTicketRunsOut(t *testing.T) {
@@ -172,20 +228,31 @@ func TestTicketRunsOut(t *testing.T) {
 	b.get("/enrol/status").expect(t, 200, "", `"ticket":false`)
 }
 
-// SU10, D13, T-22: a second account with the same number gets no ticket, so nobody adds a device beside another person's.
-func TestD13_SharedNumberGetsNoTicket(t *testing.T) {
+// SU3, SU10, D13, T-22: whoever signs up with somebody else's number learns nothing about it, adds no device and rings no phone. Whoever proves it has
+// an account of the same standing: both work.
+func TestD13_ForeignNumber(t *testing.T) {
 	bank := newBank(t)
-	ana, eve := bank.browser(), bank.browser()
+	ana, eve, nobody := bank.browser(), bank.browser(), bank.browser()
 	ana.open("ana@example.com")
-	tickets := bank.provider.Calls("ticket")
-	eve.signup("eve@example.com").expect(t, 303, "/enrol")
-	eve.get("/enrol").expect(t, 200, "", "confirm your number with a text message")
-	if page := eve.get("/enrol").body; strings.Contains(page, "/login/verify/push") || strings.Contains(page, "data-watch") {
-		t.Error("the page offers a device that may be somebody else's")
+	tickets, added, asked := bank.provider.Calls("ticket"), bank.provider.Calls("add"), bank.provider.Count()
+	pages := map[string]string{}
+	for b, c := range map[*browser]struct{ email, phone string }{eve: {"eve@example.com", "2025550123"}, nobody: {"nob@example.com", "2025550188"}} {
+		b.post("/signup", "email", c.email)
+		_, token, _ := strings.Cut(link(bank.mailedTo(c.email)), "token=")
+		b.post("/signup/details", "token", token, "name", "Eve", "country_code", "1", "phone", c.phone, "password", password).expect(t, 303, "/enrol")
+		b.post("/login/verify/push")
+		b.post("/authy/send_token", "force", "true")
+		b.login(c.email)
+		pages[c.email] = strings.NewReplacer(c.email, "", c.phone, "").Replace(b.get("/enrol").body + b.get("/enrol/status").body)
 	}
-	if bank.provider.Calls("ticket") != tickets || strings.Contains(eve.get("/enrol").body, "ticket-words") {
-		t.Error("a ticket for somebody else's number")
+	if pages["eve@example.com"] != pages["nob@example.com"] {
+		t.Errorf("a known number looks like this:\n%s\nand an unknown one like this:\n%s", pages["eve@example.com"], pages["nob@example.com"])
 	}
+	if _, texts := bank.provider.Sent(ana.authyID()); bank.provider.Calls("ticket") != tickets || bank.provider.Calls("add") != added || bank.provider.Count() != asked || texts != 0 {
+		t.Error("something was done for a number that nobody proved")
+	}
+	eve.proveNumber("1", "2025550123").expect(t, 303, "/enrol")
+	eve.get("/enrol").expect(t, 200, "", "There is a device for", "Ask my device")
 	eve.post("/login/verify/push")
 	eve.approve().expect(t, 303, "/account")
 	eve.saveCodes()
@@ -250,8 +317,7 @@ func TestD26_NothingSecretIsLogged(t *testing.T) {
 		t.Fatal("not signed in")
 	}
 	b.post("/forgot", "email", "ana@example.com")
-	_, rest, _ := strings.Cut(b.get("/mailbox").body, "/reset?token=")
-	token, _, _ := strings.Cut(rest, "\n")
+	_, token, _ := strings.Cut(link(bank.mailed("A new password")), "token=")
 	for _, secret := range []string{codes[0], token, code, "5550123", "555-0123", "202 555", password, "lusab-", "argon2id", secondfactortest.APIKey, b.cookies["countersign_login"]} {
 		if strings.Contains(bank.log.String(), secret) {
 			t.Errorf("%q is in the log", secret)

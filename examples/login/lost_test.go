@@ -55,6 +55,7 @@ func TestRE5_EverythingLost(t *testing.T) {
 	// AC4: the number may be lost as well.
 	b.login("ana@example.com").expect(t, 303, "/enrol")
 	b.post("/enrol", "country_code", "1", "phone", "202-555-0144").expect(t, 303, "/enrol")
+	b.proveNumber("1", "2025550144").expect(t, 303, "/enrol")
 	fresh := bank.provider.AddUser("any", "1", "2025550144")
 	bank.provider.AddDevice(fresh)
 	b.post("/login/verify/push").expect(t, 303, "/login/verify")

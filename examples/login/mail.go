@@ -6,52 +6,16 @@ import (
 	"cmp"
 	"context"
 	"net/http"
-	"slices"
-	"sync"
-	"time"
 
 	"countersign.dev/secondfactor"
 )
 
 // Mail is a message to the owner of an account.
-type Mail struct {
-	To, Subject, Text string
-	At                time.Time
-}
-
-// mailbox keeps the last mails in memory, for a page that everybody may read: for development only.
-type mailbox struct {
-	mu    sync.Mutex // guards mails
-	mails []Mail     // newest first
-}
-
-func (m *mailbox) put(mail Mail) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.mails = append([]Mail{mail}, m.mails[:min(len(m.mails), 19)]...)
-}
-
-func (a *App) showMailbox(w http.ResponseWriter, r *http.Request) {
-	if !a.config.Mailbox {
-		a.notFound(w, r)
-		return
-	}
-	a.mails.mu.Lock()
-	mails := slices.Clone(a.mails.mails)
-	a.mails.mu.Unlock()
-	a.render(w, r, http.StatusOK, "mailbox", mails)
-}
+type Mail struct{ To, Subject, Text string }
 
 // send sends a mail. That one cannot be sent stops nothing that was done already; the log has it, without its text.
 func (a *App) send(ctx context.Context, to, subject, text string) {
-	mail := Mail{To: to, Subject: a.config.Name + ": " + subject, Text: text, At: a.config.Clock().UTC()}
-	if a.config.Mailbox {
-		a.mails.put(mail)
-	}
-	if a.config.Mail == nil {
-		return
-	}
-	if err := a.config.Mail(ctx, mail); err != nil {
+	if err := a.config.Mail(ctx, Mail{To: to, Subject: a.config.Name + ": " + subject, Text: text}); err != nil {
 		a.config.Logger.ErrorContext(ctx, "mail not sent", "subject", subject, "error", err)
 	}
 }

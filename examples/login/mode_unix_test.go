@@ -5,6 +5,7 @@
 package login_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,6 +19,7 @@ func TestDatabaseIsForItsOwnerOnly(t *testing.T) {
 	folder := t.TempDir()
 	app, err := login.New(login.Config{
 		PublicURL: "http://bank.test", Provider: secondfactortest.New().Client(t), DB: filepath.Join(folder, "login.db"),
+		Mail: func(context.Context, login.Mail) error { return nil },
 	})
 	if err != nil {
 		t.Fatal(err)

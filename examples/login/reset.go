@@ -5,19 +5,9 @@ package login
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"database/sql"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"net/http"
-	"time"
-)
-
-const (
-	resetLife  = 30 * time.Minute
-	resetPause = time.Minute // between two mails to one account
+	"strings"
 )
 
 // forgotPage is the form that asks for the address, and the answer to it.
@@ -37,30 +27,28 @@ func (a *App) forgot(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	u, err := a.users.byEmail(r.Context(), form.Get("email"))
-	if err == nil {
-		err = a.mailReset(r.Context(), u)
+	email := strings.TrimSpace(form.Get("email"))
+	if soundEmail(email) {
+		if err := a.mailReset(r.Context(), email); err != nil && !errors.Is(err, errNotFound) && !errors.Is(err, errMoved) {
+			a.fail(w, r, err)
+			return
+		}
 	}
-	if err != nil && !errors.Is(err, errNotFound) && !errors.Is(err, errMoved) {
-		a.fail(w, r, err)
-		return
-	}
-	a.render(w, r, http.StatusOK, "forgot", forgotPage{Email: form.Get("email"), Sent: true})
+	a.render(w, r, http.StatusOK, "forgot", forgotPage{Email: email, Sent: true})
 }
 
-func (a *App) mailReset(ctx context.Context, u user) error {
-	token := rand.Text() // 128 bits; only its hash is kept
-	if err := a.users.addReset(ctx, u.ID, resetHash(token), a.config.Clock()); err != nil {
+func (a *App) mailReset(ctx context.Context, email string) error {
+	token, err := a.users.newLink(ctx, forPassword, email, a.config.Clock())
+	if err != nil {
+		return err
+	}
+	u, err := a.users.byEmail(ctx, email)
+	if err != nil {
 		return err
 	}
 	a.send(ctx, u.Email, "A new password", "Choose a new password here, within half an hour:\n"+a.config.PublicURL+"/reset?token="+token+
 		"\n\nAfterwards you log in with it, and with your second factor as ever. If you did not ask for this, do nothing.")
 	return nil
-}
-
-func resetHash(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // showReset shows the form. Whether the link is good is said when it is used.
@@ -81,14 +69,10 @@ func (a *App) reset(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := context.WithoutCancel(r.Context())
-	id, err := a.users.useReset(ctx, resetHash(page.Token), a.config.Clock())
-	if errors.Is(err, errNotFound) {
-		a.problem(w, r, http.StatusGone, "This link has run out, or it was used before. Ask for a new one.", "")
-		return
-	}
+	email, err := useLink(ctx, a.users.db, forPassword, page.Token, a.config.Clock())
 	var u user
 	if err == nil {
-		u, err = a.users.byID(ctx, id)
+		u, err = a.users.byEmail(ctx, email)
 	}
 	if err == nil {
 		err = a.setPassword(ctx, u, form.Get("password"))
@@ -97,32 +81,9 @@ func (a *App) reset(w http.ResponseWriter, r *http.Request) {
 		err = errors.Join(a.guard.Reset(ctx, u.ID), a.tell(ctx, u, a.origin(r), "The password was reset by mail", "All browsers were signed out, and none is trusted any more."))
 	}
 	if err != nil {
-		a.fail(w, r, err)
+		a.failLink(w, r, err)
 		return
 	}
 	a.waits.forget(u.Email)
 	http.Redirect(w, r, "/login?notice=reset", http.StatusSeeOther)
-}
-
-// addReset notes a link, unless one was made a moment ago. Links that nobody can use any more go with it, so that the table does not grow.
-func (s *users) addReset(ctx context.Context, userID, hash string, now time.Time) error {
-	if _, err := s.db.ExecContext(ctx, `DELETE FROM resets WHERE created_at <= $1`, now.Add(-resetLife).Unix()); err != nil {
-		return fmt.Errorf("remove old resets: %w", err)
-	}
-	result, err := s.db.ExecContext(ctx, `
-		INSERT INTO resets (hash, user_id, created_at) SELECT $1, $2, $3
-		WHERE NOT EXISTS (SELECT 1 FROM resets WHERE user_id = $2 AND created_at > $4)`, hash, userID, now.Unix(), now.Add(-resetPause).Unix())
-	return oneRow(result, err, errMoved, "add reset")
-}
-
-// useReset uses a link up, once. It returns whose it is.
-func (s *users) useReset(ctx context.Context, hash string, now time.Time) (userID string, err error) {
-	err = s.db.QueryRowContext(ctx, `UPDATE resets SET used = 1 WHERE hash = $1 AND used = 0 AND created_at > $2 RETURNING user_id`,
-		hash, now.Add(-resetLife).Unix()).Scan(&userID)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", errNotFound
-	} else if err != nil {
-		return "", fmt.Errorf("use reset: %w", err)
-	}
-	return userID, nil
 }

@@ -185,6 +185,13 @@ func (a *App) phoneChanged(ctx context.Context, u user, done secondfactor.Comple
 	if err := a.users.changePhone(ctx, u.ID, done.AuthyID, done.Method); err != nil {
 		return err
 	}
+	now, err := a.users.byID(ctx, u.ID)
+	if err == nil {
+		err = a.users.proveNumber(ctx, now, a.config.Clock()) // by the text that was just typed
+	}
+	if err != nil {
+		return err
+	}
 	a.tellNumber(ctx, u)
 	a.leaveProvider(ctx, u)
 	return a.tell(ctx, u, done.Origin, "The phone number was changed", "Devices of the old number are void, and no browser is trusted any more.")

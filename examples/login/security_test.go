@@ -9,22 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"countersign.dev/examples/login"
 	"countersign.dev/secondfactor"
 	"countersign.dev/secondfactor/secondfactortest"
 )
-
-// mailed returns the newest mail whose subject contains a text.
-func (b *bank) mailed(subject string) string {
-	b.t.Helper()
-	for article := range strings.SplitSeq(b.browser().get("/mailbox").body, "<article") {
-		if head, _, _ := strings.Cut(article, "</h2>"); strings.Contains(head, subject) {
-			return article
-		}
-	}
-	b.t.Fatalf("no mail about %q", subject)
-	return ""
-}
 
 // confirm proves the factor once more for a page that wants it.
 func (b *browser) confirm(path string) page {
@@ -300,12 +287,10 @@ func TestD10_ResetSignsNobodyIn(t *testing.T) {
 		t.Error("the answer tells whether there is an account")
 	}
 	mailThief.post("/forgot", "email", "ana@example.com") // within a minute: no second mail
-	mail := bank.mailed("A new password")
-	if n := strings.Count(bank.browser().get("/mailbox").body, "/reset?token="); n != 1 {
+	if n := len(bank.mailsAbout("A new password")); n != 1 {
 		t.Errorf("%d links within a minute", n)
 	}
-	_, rest, _ := strings.Cut(mail, "/reset?token=")
-	token, _, _ := strings.Cut(rest, "\n")
+	_, token, _ := strings.Cut(link(bank.mailed("A new password")), "token=")
 	mailThief.get("/reset?token="+token).expect(t, 200, "", token)
 	mailThief.post("/reset", "token", token, "password", "short").expect(t, 422, "", "at least 8")
 	mailThief.post("/reset", "token", token, "password", "new horse battery").expect(t, 303, "/login?notice=reset")
@@ -328,8 +313,7 @@ func TestResetLinkRunsOut(t *testing.T) {
 	b := bank.browser()
 	b.open("ana@example.com")
 	b.post("/forgot", "email", "ana@example.com")
-	_, rest, _ := strings.Cut(bank.mailed("A new password"), "/reset?token=")
-	token, _, _ := strings.Cut(rest, "\n")
+	_, token, _ := strings.Cut(link(bank.mailed("A new password")), "token=")
 	bank.pass(31 * time.Minute)
 	b.post("/reset", "token", token, "password", "new horse battery").expect(t, 410, "")
 	b.post("/reset", "password", "new horse battery").expect(t, 410, "")
@@ -356,8 +340,7 @@ func TestD10_ChangedPasswordVoidsLinks(t *testing.T) {
 	b, mailThief := bank.browser(), bank.browser()
 	b.open("ana@example.com")
 	mailThief.post("/forgot", "email", "ana@example.com")
-	_, rest, _ := strings.Cut(bank.mailed("A new password"), "/reset?token=")
-	token, _, _ := strings.Cut(rest, "\n")
+	_, token, _ := strings.Cut(link(bank.mailed("A new password")), "token=")
 	b.post("/security/password", "old", password, "password", "new horse battery").expect(t, 303, "/security?notice=password")
 	mailThief.post("/reset", "token", token, "password", "third horse battery").expect(t, 410, "", "used before")
 }
@@ -387,11 +370,6 @@ func TestPW3_WrongPasswordsWait(t *testing.T) {
 	b.signup("bob@example.com").expect(t, 303, "/enrol")                                 // another person at the same address
 }
 
-func TestMailboxIsOffUnlessAskedFor(t *testing.T) {
-	bank := newBankWith(t, func(c *login.Config) { c.Mailbox = false })
-	bank.browser().get("/mailbox").expect(t, 404, "")
-}
-
 // T-21, T-23: every page is in one class, and every way to a session or away from a factor passes its gate. A new page fails here until
 // somebody has thought about it.
 func TestT21_EveryPageHasItsGate(t *testing.T) {
@@ -403,10 +381,10 @@ func TestT21_EveryPageHasItsGate(t *testing.T) {
 		confirmed = "factor proved a moment ago"
 	)
 	classes := map[string]string{
-		"GET /{$}": anybody, "GET /signup": anybody, "POST /signup": anybody, "GET /login": anybody, "POST /login": anybody,
-		"GET /forgot": anybody, "POST /forgot": anybody, "GET /reset": anybody, "POST /reset": anybody, "GET /mailbox": anybody,
+		"GET /{$}": anybody, "GET /signup": anybody, "POST /signup": anybody, "GET /signup/details": anybody, "POST /signup/details": anybody, "GET /login": anybody, "POST /login": anybody,
+		"GET /forgot": anybody, "POST /forgot": anybody, "GET /reset": anybody, "POST /reset": anybody,
 		"GET /assets/{name}": anybody, "GET /": anybody,
-		"GET /enrol": enrolling, "POST /enrol": enrolling, "GET /enrol/status": enrolling,
+		"GET /enrol": enrolling, "POST /enrol": enrolling, "POST /enrol/number": enrolling, "GET /enrol/status": enrolling,
 		"GET /lost": waiting, "POST /lost": waiting, "POST /lost/finish": waiting,
 		"GET /account": member, "POST /transfer": member, "GET /transfers/{id}": member, "GET /security": member,
 		"POST /security/trusted": member, "POST /security/sessions": member, "POST /security/reset/stop": member,

@@ -57,14 +57,23 @@ CREATE TABLE IF NOT EXISTS events (
 	origin  TEXT    NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_user ON events (user_id, id);
-CREATE TABLE IF NOT EXISTS resets (
-	hash       TEXT    PRIMARY KEY,
-	user_id    TEXT    NOT NULL REFERENCES users (id),
-	created_at INTEGER NOT NULL,
-	used       INTEGER NOT NULL DEFAULT 0
+CREATE TABLE IF NOT EXISTS links (
+	hash         TEXT    PRIMARY KEY,
+	purpose      TEXT    NOT NULL,
+	email        TEXT    NOT NULL,
+	email_folded TEXT    NOT NULL,
+	created_at   INTEGER NOT NULL,
+	used         INTEGER NOT NULL DEFAULT 0
 );
-CREATE INDEX IF NOT EXISTS resets_user ON resets (user_id, created_at);
-CREATE INDEX IF NOT EXISTS resets_created ON resets (created_at);
+CREATE INDEX IF NOT EXISTS links_email ON links (email_folded, purpose, created_at);
+CREATE INDEX IF NOT EXISTS links_created ON links (created_at);
+CREATE TABLE IF NOT EXISTS numbers (              -- a code was texted to it for an account, and came back or did not yet
+	user_id      TEXT    PRIMARY KEY REFERENCES users (id),
+	country_code TEXT    NOT NULL,
+	phone        TEXT    NOT NULL,
+	texted_at    INTEGER NOT NULL,
+	proved       INTEGER NOT NULL DEFAULT 0
+);
 `
 
 var (
@@ -80,6 +89,8 @@ type users struct{ db *sql.DB }
 type user struct {
 	ID, Name, Email, Password string
 	CountryCode, Phone        string              // calling code and national number, digits only
+	TextedAt                  time.Time           // when a code was sent to this number to prove it, zero for never
+	Proved                    bool                // the code came back: the number is theirs
 	AuthyID                   int64               // 0 until the provider has registered the number
 	Protected                 bool                // the second factor was proved once
 	Method                    secondfactor.Method // that worked last
@@ -94,9 +105,9 @@ func (u user) MaskedPhone() string {
 	return "+" + u.CountryCode + " " + strings.Repeat("•", hidden) + u.Phone[hidden:]
 }
 
-// ShownPhone is the whole number while it was only just typed, so that a slip is noticed, and masked once the account was ever protected.
+// ShownPhone is the whole number while it was only just typed, so that a slip is noticed, and masked once the account was protected with it.
 func (u user) ShownPhone() string {
-	if u.Stamp > 1 || u.Protected {
+	if u.Protected || u.Stamp > 1 && u.Proved {
 		return u.MaskedPhone()
 	}
 	return "+" + u.CountryCode + " " + u.Phone
@@ -132,12 +143,19 @@ func openUsers(path string) (*users, error) {
 // fold is the form in which addresses are compared: letter case and spaces around are no difference.
 func fold(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
 
-const userColumns = `id, name, email, password, country_code, phone, authy_id, protected, method, codes_saved, stamp, alarm_at`
+// What was proved of another number than the account's counts for nothing.
+const selectUser = `SELECT u.id, u.name, u.email, u.password, u.country_code, u.phone, u.authy_id, u.protected, u.method, u.codes_saved, u.stamp, u.alarm_at,
+	coalesce(n.texted_at, 0), coalesce(n.proved, 0)
+	FROM users u LEFT JOIN numbers n ON n.user_id = u.id AND n.country_code = u.country_code AND n.phone = u.phone WHERE `
 
 func (s *users) one(ctx context.Context, where string, arg any) (user, error) {
 	var u user
-	err := s.db.QueryRowContext(ctx, `SELECT `+userColumns+` FROM users WHERE `+where, arg).
-		Scan(&u.ID, &u.Name, &u.Email, &u.Password, &u.CountryCode, &u.Phone, &u.AuthyID, &u.Protected, &u.Method, &u.CodesSaved, &u.Stamp, &u.AlarmAt)
+	var texted int64
+	err := s.db.QueryRowContext(ctx, selectUser+where, arg).Scan(&u.ID, &u.Name, &u.Email, &u.Password, &u.CountryCode, &u.Phone, &u.AuthyID, &u.Protected,
+		&u.Method, &u.CodesSaved, &u.Stamp, &u.AlarmAt, &texted, &u.Proved)
+	if texted != 0 {
+		u.TextedAt = time.Unix(texted, 0)
+	}
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return user{}, errNotFound
@@ -148,18 +166,11 @@ func (s *users) one(ctx context.Context, where string, arg any) (user, error) {
 }
 
 func (s *users) byEmail(ctx context.Context, email string) (user, error) {
-	return s.one(ctx, `email_folded = $1`, fold(email))
+	return s.one(ctx, `u.email_folded = $1`, fold(email))
 }
 
-func (s *users) byID(ctx context.Context, id string) (user, error) { return s.one(ctx, `id = $1`, id) }
-
-// add inserts an account, or returns errTaken.
-func (s *users) add(ctx context.Context, u user, now time.Time) error {
-	result, err := s.db.ExecContext(ctx, `
-		INSERT INTO users (id, name, email, email_folded, password, country_code, phone, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (email_folded) DO NOTHING`,
-		u.ID, u.Name, u.Email, fold(u.Email), u.Password, u.CountryCode, u.Phone, now.Unix())
-	return oneRow(result, err, errTaken, "add user")
+func (s *users) byID(ctx context.Context, id string) (user, error) {
+	return s.one(ctx, `u.id = $1`, id)
 }
 
 // oneRow turns a conditional write that found nothing to do into an error of its own.
@@ -189,20 +200,10 @@ func (s *users) setPhone(ctx context.Context, id, countryCode, phone string) err
 	return oneRow(result, err, errMoved, "set phone")
 }
 
-// claimed reports whether another account names the same number, proved or not, and so has the same provider id.
-func (s *users) claimed(ctx context.Context, u user) (bool, error) {
-	return s.others(ctx, u, `SELECT count(*) FROM users WHERE authy_id = $1 AND id <> $2`)
-}
-
-// shared reports whether another account has proved the same number: then its devices are the business of both. Whoever only names the number,
-// as everybody can, must not keep its owner from removing a stolen device.
+// shared reports whether another account has proved the same number: then its devices are the business of both.
 func (s *users) shared(ctx context.Context, u user) (bool, error) {
-	return s.others(ctx, u, `SELECT count(*) FROM users WHERE authy_id = $1 AND id <> $2 AND protected = 1`)
-}
-
-func (s *users) others(ctx context.Context, u user, query string) (bool, error) {
 	var n int
-	if err := s.db.QueryRowContext(ctx, query, u.AuthyID, u.ID).Scan(&n); err != nil {
+	if err := s.db.QueryRowContext(ctx, `SELECT count(*) FROM users WHERE authy_id = $1 AND id <> $2 AND protected = 1`, u.AuthyID, u.ID).Scan(&n); err != nil {
 		return false, fmt.Errorf("count accounts: %w", err)
 	}
 	return n > 0, nil
@@ -249,8 +250,8 @@ func (s *users) factorChanged(ctx context.Context, id string) error {
 
 // setPassword ends the alarm as well: whoever knew the old one knows nothing now. Links by mail that would set another one are void first.
 func (s *users) setPassword(ctx context.Context, id, hash string) error {
-	if _, err := s.db.ExecContext(ctx, `UPDATE resets SET used = 1 WHERE user_id = $1`, id); err != nil {
-		return fmt.Errorf("void resets: %w", err)
+	if _, err := s.db.ExecContext(ctx, `UPDATE links SET used = 1 WHERE email_folded = (SELECT email_folded FROM users WHERE id = $1)`, id); err != nil {
+		return fmt.Errorf("void links: %w", err)
 	}
 	result, err := s.db.ExecContext(ctx, `UPDATE users SET password = $1, alarm_at = 0, stamp = stamp + 1 WHERE id = $2`, hash, id)
 	return oneRow(result, err, errMoved, "set password")

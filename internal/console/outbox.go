@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 
 	"countersign.dev/internal/fault"
@@ -59,6 +60,23 @@ func (c *console) outboxPage(w http.ResponseWriter, r *http.Request) error {
 	return c.render(w, http.StatusOK, "outbox", view{
 		Title: "Outbox", Nav: "outbox", Operator: ses.Operator, Page: outbox{To: to, Rows: rows, Max: message.OutboxSize},
 	})
+}
+
+// piece is a part of a message: words, or an address that people may follow.
+type piece struct{ Text, Link string }
+
+var addressInText = regexp.MustCompile(`https?://[^\s<>"]+`)
+
+// pieces cuts a message at its addresses. Whoever tries a log-in out follows them here, as in their mail.
+func pieces(body string) (all []piece) {
+	for {
+		at := addressInText.FindStringIndex(body)
+		if at == nil {
+			return append(all, piece{Text: body})
+		}
+		all = append(all, piece{Text: body[:at[0]]}, piece{Text: body[at[0]:at[1]], Link: body[at[0]:at[1]]})
+		body = body[at[1]:]
+	}
 }
 
 // outboxEvents tells the page that there is something new.

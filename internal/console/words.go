@@ -23,7 +23,7 @@ import (
 var words = template.FuncMap{
 	"status": status, "reason": reason, "delivery": delivery, "telling": telling, "told": told, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel, "messageStatus": messageStatus,
 	"life": life, "waiting": waiting, "resetState": resetState, "took": took, "target": target, "iso": iso, "plainTime": plainTime, "digitsUpTo": func() []int { return []int{2, 3, 4, 5, 6} },
-	"switches": switches, "refusedWhy": refusedWhy, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
+	"switches": switches, "refusedWhy": refusedWhy, "pieces": pieces, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
 	"holdHours": func() int { return int(tenant.HoldFor.Hours()) }, "strikesMax": func() int { return tenant.StrikesToDisable },
 }
 

@@ -17,6 +17,7 @@ import (
 	"countersign.dev/client"
 	"countersign.dev/examples/login"
 	"countersign.dev/internal/egress"
+	"countersign.dev/internal/message"
 	"countersign.dev/internal/notify"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/server"
@@ -84,7 +85,7 @@ func Run(ctx context.Context, cfg Config, ready func(Ready) error) (err error) {
 		return errors.Join(err, s.Stop(ctx))
 	}
 	r.APIKey = key
-	sample, err := newSample(cfg, f, r)
+	sample, err := newSample(cfg, f, r, s.Messages)
 	if err != nil {
 		return errors.Join(err, s.Stop(ctx))
 	}
@@ -208,13 +209,14 @@ func callSample(ctx context.Context, f *folder, app tenant.Application, s *serve
 	return f.keep(k)
 }
 
-func newSample(cfg Config, f *folder, r Ready) (*login.App, error) {
+func newSample(cfg Config, f *folder, r Ready, outbox *message.Service) (*login.App, error) {
 	provider, err := client.New(client.Config{BaseURL: r.APIURL, APIKey: r.APIKey})
 	if err != nil {
 		return nil, err
 	}
 	app, err := login.New(login.Config{
-		PublicURL: r.LoginURL, Provider: provider, APIKeys: []string{r.APIKey}, DB: f.path(fileSample), AuthenticatorURL: r.AuthenticatorURL, Name: appName, Mailbox: true,
+		PublicURL: r.LoginURL, Provider: provider, APIKeys: []string{r.APIKey}, DB: f.path(fileSample), AuthenticatorURL: r.AuthenticatorURL, Name: appName,
+		Mail:  func(ctx context.Context, m login.Mail) error { return outbox.Keep(ctx, m.To, m.Subject, m.Text) },
 		Clock: cfg.Now, Logger: cfg.Log,
 	})
 	if err != nil {

@@ -95,9 +95,9 @@ type Text struct {
 // Store is what this package needs to keep. The conditions stand inside its statements: of two who decide at once, one does.
 type Store interface {
 	// AskReset keeps r, or returns the one that is under way.
-	AskReset(ctx context.Context, r Reset, rec audit.Record) (Reset, error)                       // tenant.ErrUser
-	ResetOf(ctx context.Context, userID string, now time.Time) (Reset, error)                     // ErrNone
-	Emails(ctx context.Context, userID string) ([]string, error)                                  // all addresses that were ever the user's
+	AskReset(ctx context.Context, r Reset, rec audit.Record) (Reset, error)   // tenant.ErrUser
+	ResetOf(ctx context.Context, userID string, now time.Time) (Reset, error) // ErrNone
+	Emails(ctx context.Context, userID string) ([]string, error)              // all addresses that were ever the user's
 	// EndReset ends the reset of r's user. deviceID is who says so, "" for the application or an operator; it must act for the user.
 	EndReset(ctx context.Context, r Reset, outcome, deviceID string, now time.Time, rec audit.Record) error // ErrNone
 	// ResetsBeside returns the resets that are under way for the users that a device acts for.

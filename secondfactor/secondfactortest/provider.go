@@ -47,6 +47,7 @@ type Provider struct {
 	match     string
 	notMe     time.Duration // how long approvals are refused, 0 for not at all
 	calls     map[string]int
+	numbers   map[string]*number // by country code, a space and the number
 }
 
 type user struct {
@@ -59,6 +60,12 @@ type user struct {
 	sent                      int
 	used                      map[string]bool
 	reset                     *reset // nil when none is under way
+}
+
+// number is one that was to be proved.
+type number struct {
+	code string // that was texted; "" once it came back
+	sent int
 }
 
 // reset is one that was asked for, and is due when an operator allowed it.
@@ -97,7 +104,7 @@ type Approval struct {
 func New() *Provider {
 	return &Provider{
 		now: time.Now, users: map[int64]*user{}, approvals: map[string]*Approval{}, changed: make(chan struct{}),
-		keys: map[string]string{}, refuse: map[string]string{}, calls: map[string]int{},
+		keys: map[string]string{}, refuse: map[string]string{}, calls: map[string]int{}, numbers: map[string]*number{},
 	}
 }
 
@@ -219,6 +226,16 @@ func (p *Provider) Sent(authyID int64) (code string, count int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.users[authyID].code, p.users[authyID].sent
+}
+
+// Texted returns the code that was last sent to prove a number, and how many were.
+func (p *Provider) Texted(countryCode, phone string) (code string, count int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.numbers[countryCode+" "+phone]; n != nil {
+		return n.code, n.sent
+	}
+	return "", 0
 }
 
 // Last returns the newest approval of all users. It fails the test when there is none.

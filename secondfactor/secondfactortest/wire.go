@@ -66,6 +66,8 @@ func (p *Provider) routes() *http.ServeMux {
 	on("verify", "GET /protected/json/verify/{code}/{id}", p.verify)
 	on("sms", "GET /protected/json/sms/{id}", p.sms)
 	on("call", "GET /protected/json/call/{id}", p.sms)
+	on("start", "POST /protected/json/phones/verification/start", p.startVerification)
+	on("check", "GET /protected/json/phones/verification/check", p.checkVerification)
 	on("create", "POST /onetouch/json/users/{id}/approval_requests", p.create)
 	on("ticket", "POST /onetouch/json/users/{id}/enrollment_tickets", p.ticket)
 	on("notice", "POST /onetouch/json/users/{id}/notices", p.notice)
@@ -199,6 +201,41 @@ func (p *Provider) sms(w http.ResponseWriter, r *http.Request) {
 	u.sent++
 	u.code, u.action = strconv.Itoa(1_000_000+u.sent), r.FormValue("action")
 	write(w, 200, map[string]any{"success": true, "message": "SMS token was sent", "cellphone": "+1-XXX-XXX-XX23"})
+}
+
+func (p *Provider) startVerification(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Phone   string `json:"phone_number"`
+		Country string `json:"country_code"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Phone == "" || body.Country == "" {
+		refuse(w, 400, "60033", "Phone number is invalid")
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.numbers[body.Country+" "+body.Phone]
+	if n == nil {
+		n = &number{}
+		p.numbers[body.Country+" "+body.Phone] = n
+	}
+	n.sent++
+	n.code = strconv.Itoa(100_000 + n.sent)
+	write(w, 200, map[string]any{"uuid": newUUID(), "seconds_to_expire": 600, "message": "Text message sent.", "success": true})
+}
+
+func (p *Provider) checkVerification(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch n := p.numbers[r.FormValue("country_code")+" "+r.FormValue("phone_number")]; {
+	case n == nil || n.code == "":
+		refuse(w, 404, "60023", "No pending verifications found.")
+	case n.code != r.FormValue("verification_code"):
+		refuse(w, 401, "60022", "Verification code is incorrect")
+	default:
+		n.code = ""
+		write(w, 200, map[string]any{"message": "Verification code is correct.", "success": true})
+	}
 }
 
 func (p *Provider) ticket(w http.ResponseWriter, r *http.Request) {

@@ -6,6 +6,8 @@
 //	PUBLIC_URL         where browsers reach this application; default http://localhost:8300
 //	ADDR               where to listen; default localhost:8300
 //	DATA               the SQLite file; default login.db
+//	SMTP_ADDR          the mail server, such as mail.example.com:25; without one mails are printed here, for who tries this out
+//	SMTP_FROM          the sender; default bank@example.com
 package main
 
 import (
@@ -13,10 +15,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
+	"net/smtp"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -53,13 +58,25 @@ func run(ctx context.Context) error {
 	public := env("PUBLIC_URL", "http://localhost:8300")
 	app, err := login.New(login.Config{
 		PublicURL: public, Provider: provider, APIKeys: []string{key}, DB: env("DATA", "login.db"),
-		AuthenticatorURL: env("AUTHENTICATOR_URL", "http://localhost:8302"),
-		Logger:           slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		AuthenticatorURL: env("AUTHENTICATOR_URL", "http://localhost:8302"), Mail: sendMail,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
 		return err
 	}
 	return serve(ctx, app, public)
+}
+
+// sendMail hands a mail to the mail server, or prints it. Addresses and subjects are one line each, which the application has checked.
+func sendMail(_ context.Context, m login.Mail) error {
+	server, from := env("SMTP_ADDR", ""), env("SMTP_FROM", "bank@example.com")
+	text := fmt.Sprintf("From: %s\r\nTo: %s\r\nSubject: %s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s\r\n",
+		from, m.To, mime.QEncoding.Encode("utf-8", m.Subject), strings.ReplaceAll(m.Text, "\n", "\r\n"))
+	if server == "" {
+		_, err := fmt.Printf("A mail that would be sent if SMTP_ADDR were set:\n%s\n", text)
+		return err
+	}
+	return smtp.SendMail(server, nil, from, []string{m.To}, []byte(text))
 }
 
 // serve runs until the context ends, and then lets open requests finish.
