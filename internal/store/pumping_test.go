@@ -1,3 +1,5 @@
+//go:build !race
+
 package store_test
 
 import (
@@ -17,7 +19,8 @@ import (
 )
 
 // This file simulates SMS pumping (T-30) in virtual time over the real store: somebody makes an application send messages to numbers
-// that earn them money, while its people go on logging in.
+// that earn them money, while its people go on logging in. It is about numbers and goes on for a day, so it runs without the race detector, which
+// watches the same statements in the conformance suite; script/test fuzz runs it.
 
 // pumping is one way to do it: the numbers that are tried in one step, and the address they are asked for from.
 type pumping struct {

@@ -275,18 +275,22 @@ func testINV3Enrolment(t *testing.T, f *fixture) {
 }
 
 // testINV4Codes: 1,000 new codes, each with a guess, over 33 hours: the budget allows five guesses after each wait of 15
-// minutes, 30 minutes, … 24 hours, whatever was sent meanwhile.
+// minutes, 30 minutes, … 24 hours, whatever was sent meanwhile. On PostgreSQL, where each takes a dozen round trips, every fourth of them.
 func testINV4Codes(t *testing.T, f *fixture) {
 	p := f.person(t, "Bank")
 	n := f.counted()
-	for range 1000 {
+	codes, pause := 1000, 2*time.Minute
+	if !f.Store.OneProcess() {
+		codes, pause = codes/4, pause*4
+	}
+	for range codes {
 		if _, err := f.Codes.Send(t.Context(), p.app, p.user, otp.Request{Channel: otp.SMS, Force: true}); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.verify(p, wrong); !errors.Is(err, otp.ErrWrong) && !errors.Is(err, otp.ErrBudget) {
 			t.Fatal(err)
 		}
-		f.Clock.Advance(2 * time.Minute)
+		f.Clock.Advance(pause)
 	}
 	if n.Load() < 35 || n.Load() > 40 {
 		t.Errorf("%d comparisons, want 5 for each of the 8 budgets that 33 hours hold", n.Load())
