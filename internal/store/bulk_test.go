@@ -2,6 +2,7 @@ package store
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -16,9 +17,9 @@ func TestBulkSettingsApply(t *testing.T) {
 	ctx := t.Context()
 	for _, setting := range bulk {
 		name, want, _ := strings.Cut(setting, " = ")
-		var got string
-		if err := s.write(ctx, func(t *tx) error { return t.queryRow(ctx, name).Scan(&got) }); err != nil || got != want {
-			t.Errorf("%s is %s, %v; want %s", name, got, err, want)
+		var got int64
+		if err := s.write(ctx, func(t *tx) error { return t.queryRow(ctx, name).Scan(&got) }); err != nil || strconv.FormatInt(got, 10) != want {
+			t.Errorf("%s is %d, %v; want %s", name, got, err, want)
 		}
 	}
 }
