@@ -48,20 +48,23 @@ func (a answer) names(t *testing.T) string {
 
 func (s *site) wantNames(t *testing.T, query, want string) {
 	t.Helper()
-	if a := s.get(reports + "events?" + query); a.status != 200 || a.names(t) != want {
-		t.Errorf("%s: %d %s\n%s\nwant %s", query, a.status, a.names(t), a.body, want)
+	a := s.get(reports + "events?" + query)
+	// The first device makes two events in one moment, which have no order.
+	got := strings.Replace(a.names(t), "user_registration_completed device_registration_completed", "device_registration_completed user_registration_completed", 1)
+	if a.status != 200 || got != want {
+		t.Errorf("%s: %d %s\n%s\nwant %s", query, a.status, got, a.body, want)
 	}
 }
 
 func TestReportedEvents(t *testing.T) {
 	s := newSite(t, roomy)
 	a := s.past(t)
-	s.wantNames(t, "", "token_verified token_invalid one_touch_request_responded one_touch_request_sent device_registration_completed user_added")
+	s.wantNames(t, "", "token_verified token_invalid one_touch_request_responded one_touch_request_sent device_registration_completed user_registration_completed user_added")
 	s.wantNames(t, "per_page=2", "token_verified token_invalid")
-	s.wantNames(t, "per_page=4&page=2", "device_registration_completed user_added")
+	s.wantNames(t, "per_page=4&page=2", "device_registration_completed user_registration_completed user_added")
 	s.wantNames(t, "page=9", "")
 	s.wantNames(t, "query[event][eq]=user_added", "user_added")
-	s.wantNames(t, "query[event][eq]=account_recovery_started", "") // of the catalogue, and never happens here
+	s.wantNames(t, "query[event][eq]=user_phone_changed", "") // of the catalogue, and never happens here
 	s.wantNames(t, "query[time][gte]=2026-05-04T10:03:00Z&query[time][lte]=2026-05-04T10:04:00Z", "token_invalid one_touch_request_responded")
 	s.wantNames(t, "query[time][gte]=2026-05-05", "")
 	s.wantNames(t, "query[time][lte]=2026-05-04T12:00:30%2B02:00", "user_added")
@@ -104,7 +107,7 @@ func TestReportedAbout(t *testing.T) {
 	s.Clock.Advance(time.Minute)
 	bob := s.User(t, s.app, "bob@example.com", "202-555-0188")
 	of := func(id int64) string { return fmt.Sprintf("query[authy_id][eq]=%d", id) }
-	const hers = "token_verified token_invalid one_touch_request_responded one_touch_request_sent device_registration_completed user_added"
+	const hers = "token_verified token_invalid one_touch_request_responded one_touch_request_sent device_registration_completed user_registration_completed user_added"
 	s.wantNames(t, of(s.ana.AuthyID), hers)
 	s.wantNames(t, fmt.Sprintf("query[i_authy_id][eq]=%d", s.ana.AuthyID), hers)
 	s.wantNames(t, of(s.ana.AuthyID)+"&query[event][eq]=token_invalid", "token_invalid")
@@ -140,7 +143,7 @@ func TestReportedCounts(t *testing.T) {
 	s := newSite(t, roomy)
 	s.past(t)
 	s.get(reports+"terms").is(t, 200, `{"success":true,"terms":[{"term":"device_registration_completed","count":1},{"term":"one_touch_request_responded","count":1},`+
-		`{"term":"one_touch_request_sent","count":1},{"term":"token_invalid","count":1},{"term":"token_verified","count":1},{"term":"user_added","count":1}],"message":"Terms."}`)
+		`{"term":"one_touch_request_sent","count":1},{"term":"token_invalid","count":1},{"term":"token_verified","count":1},{"term":"user_added","count":1},{"term":"user_registration_completed","count":1}],"message":"Terms."}`)
 	s.get(reports+"date_histogram?interval=hour&report[new][event][eq]=user_added&report[good][event][eq]=token_verified").is(t, 200,
 		`{"success":true,"reports":{"good":[{"time":"2026-05-04T10:00:00.000Z","count":1}],"new":[{"time":"2026-05-04T10:00:00.000Z","count":1}]},"message":"Date histogram."}`)
 	s.get(reports+"date_histogram?interval=minute&report[a][event][eq]=token_verified&scope[time][gte]=2026-05-04T10:05:00Z").is(t, 200,

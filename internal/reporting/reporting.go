@@ -54,6 +54,11 @@ var catalogue = slices.Concat([]told{
 	{"one_touch_request_responded", "approval." + string(approval.Approved), audit.OK},
 	{"one_touch_request_responded", "approval." + string(approval.Denied), audit.OK},
 	{"device_registration_completed", "grant.created", audit.OK},
+	{"user_registration_completed", "user.registered", audit.OK},
+	{"account_recovery_started", "reset.asked", audit.OK},
+	{"account_recovery_approved", "reset.allowed", audit.OK},
+	{"account_recovery_canceled", "reset.stopped", audit.OK},
+	{"account_recovery_canceled", "reset.refused", audit.OK},
 	{"phone_verification_started", "verification.started", audit.OK},
 	{"phone_verification_code_is_valid", "verification.checked", audit.OK},
 	{"phone_verification_code_is_invalid", "verification.checked", otp.ErrVerificationWrong.Code},
@@ -73,12 +78,9 @@ func refusedStarts() (all []told) {
 	return all
 }
 
-// elsewhere are the events of the contract's catalogue that have no occasion here: nobody changes a phone number or takes an account over by waiting,
-// and removing somebody from an application deletes nothing of theirs in another one.
-var elsewhere = []string{
-	"user_phone_changed", "user_registration_completed", "user_account_deleted", "account_recovery_started", "account_recovery_canceled", "account_recovery_approved",
-	"phone_change_requested", "phone_change_pin_sent", "phone_change_canceled",
-}
+// elsewhere are the events of the contract's catalogue that have no occasion here: a user's number never changes, because it is what the user was added
+// by, and removing somebody from an application deletes nothing of theirs in another one.
+var elsewhere = []string{"user_phone_changed", "user_account_deleted", "phone_change_requested", "phone_change_pin_sent", "phone_change_canceled"}
 
 // Events returns the names of all events that happen here, sorted.
 func Events() []string {

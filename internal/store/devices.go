@@ -349,6 +349,12 @@ func (t *tx) enroll(ctx context.Context, users []phoneUser, in device.Enrolling)
 
 // grant makes one grant. A device that has one for the user already gets a new secret in its place.
 func (t *tx) grant(ctx context.Context, d device.Device, u phoneUser, in device.Enrolling) (g device.Grant, err error) {
+	var one int
+	err = t.queryRow(ctx, `SELECT 1 FROM grants WHERE user_id = $1 AND removed_at = 0 LIMIT 1`, u.id).Scan(&one)
+	beside := err == nil // the user is registered already
+	if missing(err, nil) != nil {
+		return g, err
+	}
 	if _, err := t.exec(ctx, `UPDATE grants SET removed_at = $1 WHERE user_id = $2 AND device_id = $3 AND removed_at = 0`, ms(in.Now), u.id, d.ID); err != nil {
 		return g, fmt.Errorf("end the older grant: %w", err)
 	}
@@ -370,7 +376,10 @@ func (t *tx) grant(ctx context.Context, d device.Device, u phoneUser, in device.
 		return g, fmt.Errorf("read the new grant: %w", err)
 	}
 	g.Secret = secret.Secret
-	return g, t.record(ctx, audit.New(in.Now, u.appID, in.Actor, "grant.created", "user:"+u.id).Noting(fmt.Sprintf("device %s by %s", d.ID, in.Method)))
+	if err := t.record(ctx, audit.New(in.Now, u.appID, in.Actor, "grant.created", "user:"+u.id).Noting(fmt.Sprintf("device %s by %s", d.ID, in.Method))); err != nil || beside {
+		return g, err
+	}
+	return g, t.record(ctx, audit.New(in.Now, u.appID, in.Actor, "user.registered", "user:"+u.id))
 }
 
 func (t *tx) openSession(ctx context.Context, deviceID string, ses device.Session, spent device.Spent) error {

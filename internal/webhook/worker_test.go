@@ -193,6 +193,18 @@ func TestEveryEventIsTold(t *testing.T) {
 	for range otp.SentTries {
 		check("0")
 	}
+	lost := func(steps ...func() error) {
+		for _, step := range append([]func() error{func() error { _, err := r.Resets.Ask(t.Context(), r.app, ana); return err }}, steps...) {
+			if err := step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	lost(func() error { return r.Resets.Refuse(t.Context(), r.app, ana, "operator:test") })
+	lost(func() error {
+		_, err := r.Resets.Allow(t.Context(), r.app, ana, "seen in person", "operator:test")
+		return err
+	}, func() error { return r.Resets.Stop(t.Context(), r.app, ana) })
 	if err := r.Tenants.RemoveUser(t.Context(), r.app, ana.AuthyID); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +221,8 @@ func TestEveryEventIsTold(t *testing.T) {
 		}
 	}
 	want := map[string]int{
-		"user_added": 1, "device_registration_completed": 1, "one_touch_request_sent": 2, "one_touch_request_responded": 2, "totp_token_sent": 1, "token_verified": 1,
+		"user_added": 1, "device_registration_completed": 1, "user_registration_completed": 1,
+		"account_recovery_started": 2, "account_recovery_approved": 1, "account_recovery_canceled": 2, "one_touch_request_sent": 2, "one_touch_request_responded": 2, "totp_token_sent": 1, "token_verified": 1,
 		"token_invalid": otp.BudgetTries, "suspended_account": 1, "phone_verification_started": 2, "phone_verification_code_is_invalid": 1 + otp.SentTries,
 		"phone_verification_code_is_valid": 1, "too_many_code_verifications": 1, "custom_message_not_allowed": 1, "phone_verification_failed": 1, "user_removed": 1,
 	}
