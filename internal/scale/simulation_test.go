@@ -1,9 +1,12 @@
+//go:build !race
+
 // Package scale_test simulates, in virtual time, what one machine cannot show: the morning rush of a million people, and a region that goes
 // away with its nodes. docs/scale.md quotes what it prints.
 //
 // The model is a queue in front of the cores of each node, and one in front of those of the database. Every request takes its turn in both, for
 // as long as was measured. People think, streams break and come back, and who waits too long gives up while the work for them
 // is still done. It is the same on every machine: whole microseconds, and a generator with a fixed seed.
+// One goroutine does all of it, which the race detector would only make two hundred times slower; script/test fuzz runs it.
 package scale_test
 
 import (
