@@ -482,3 +482,11 @@ func rowBytes(row []any) (b []byte) {
 	}
 	return b
 }
+
+// result keeps a nil *sql.Rows from becoming rows that are not nil.
+func result(r *sql.Rows, err error) (rows, error) {
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}

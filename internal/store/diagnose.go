@@ -40,7 +40,8 @@ func (db *sqlite) diagnose(ctx context.Context) (f Facts, err error) {
 		{`PRAGMA page_count`, &pages},
 		{`PRAGMA page_size`, &size},
 	} {
-		if err := db.reads.QueryRowContext(ctx, ask.q).Scan(ask.into); err != nil {
+		rows, err := db.query(ctx, ask.q, nil)
+		if err := (row{rows, err}).Scan(ask.into); err != nil {
 			return f, fmt.Errorf("%s: %w", ask.q, err)
 		}
 	}

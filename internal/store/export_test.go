@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -27,10 +26,8 @@ func (s *Store) Rows(ctx context.Context, table string) ([]string, error) {
 	}
 	var columns []string
 	switch r := rows.(type) {
-	case *sql.Rows:
-		if columns, err = r.Columns(); err != nil {
-			return nil, err
-		}
+	case *readerRows:
+		columns = r.rows.Columns()
 	case *pgRows:
 		for _, f := range r.FieldDescriptions() {
 			columns = append(columns, f.Name)

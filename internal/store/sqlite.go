@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
-	"sync"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -22,13 +21,10 @@ import (
 const groupMax = 128 // closures in one transaction
 
 type sqlite struct {
-	reads  *sql.DB
+	*sqliteReaders
 	writer *sqliteWriter
 	tx     *tx
 	beside bool // another process may be serving it
-
-	mu       sync.Mutex
-	prepared map[string]*sql.Stmt // of reads; guarded by mu
 }
 
 // sqliteAddress is how the driver is told of the file and of the settings of every connection.
@@ -83,10 +79,11 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 	if err := errors.Join(err, setUp.Close()); err != nil {
 		return nil, err
 	}
-	writer, err := newSQLiteWriter(ctx, dsn)
+	conn, err := openSQLiteConn(ctx, dsn)
 	if err != nil {
 		return nil, err
 	}
+	writer := &sqliteWriter{sqliteConn: conn}
 	if cfg.Bulk {
 		for _, pragma := range bulk {
 			err = errors.Join(err, writer.control(pragma))
@@ -95,29 +92,24 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 			return nil, errors.Join(err, writer.close())
 		}
 	}
-	reads, err := sql.Open("sqlite", dsn+reading)
-	if err != nil {
-		return nil, errors.Join(err, writer.close())
-	}
 	// Enough that a request seldom waits for a reader, few enough that readers which never pause do not starve the writer of processor time.
-	n := max(4, 2*runtime.NumCPU())
-	reads.SetMaxOpenConns(n)
-	reads.SetMaxIdleConns(n)
-	db := &sqlite{reads: reads, prepared: map[string]*sql.Stmt{}, beside: beside, writer: writer, tx: &tx{on: writer}}
+	readers := newSQLiteReaders(dsn+reading, max(4, 2*runtime.NumCPU()))
+	db := &sqlite{sqliteReaders: readers, beside: beside, writer: writer, tx: &tx{on: writer}}
 	return &Store{engine: db, group: startGroup(1, groupMax, db.commit)}, nil
 }
 
 func (db *sqlite) oneProcess() bool { return !db.beside }
 
-func (db *sqlite) connections() Connections {
-	reads := db.reads.Stats()
-	return Connections{Max: reads.MaxOpenConnections, InUse: reads.InUse, Idle: reads.Idle}
+func (db *sqlite) ping(ctx context.Context) error {
+	rows, err := db.query(ctx, `SELECT 1`, nil)
+	if err != nil {
+		return err
+	}
+	return rows.Close()
 }
 
-func (db *sqlite) ping(ctx context.Context) error { return db.reads.PingContext(ctx) }
-
 func (db *sqlite) close() error {
-	err := db.reads.Close()
+	err := db.sqliteReaders.close()
 	// The driver leaves the log beside the file. Folded in, the file alone is the database, for whoever copies the folder.
 	how := "PRAGMA wal_checkpoint(TRUNCATE)"
 	if db.beside {
@@ -128,36 +120,6 @@ func (db *sqlite) close() error {
 	rows, fold := ask(how, nil)
 	fold = row{rows, fold}.Scan(&busy, &pages, &folded)
 	return errors.Join(err, fold, db.writer.close())
-}
-
-func (db *sqlite) query(ctx context.Context, q string, args []any) (rows, error) {
-	stmt, err := db.prepare(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return result(stmt.QueryContext(ctx, args...))
-}
-
-// result keeps a nil *sql.Rows from becoming rows that are not nil.
-func result(r *sql.Rows, err error) (rows, error) {
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-func (db *sqlite) prepare(ctx context.Context, q string) (*sql.Stmt, error) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if stmt := db.prepared[q]; stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := db.reads.PrepareContext(ctx, withoutLocks(q))
-	if err != nil {
-		return nil, fmt.Errorf("prepare %.60q: %w", q, err)
-	}
-	db.prepared[q] = stmt
-	return stmt, nil
 }
 
 // commit runs one batch and tells each writer its outcome, after the flush.

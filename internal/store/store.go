@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,9 @@ type Store struct {
 	line   *pgx.ConnConfig // how other nodes are reached; nil: there are none
 	offer  atomic.Pointer[func(...job.Job)]
 	parsed parsed
+
+	closing sync.Once
+	closed  error // what came of closing
 }
 
 // engine is a kind of database.
@@ -94,10 +98,11 @@ func isPostgres(url string) (bool, error) {
 	return false, nil
 }
 
-// Close waits for the writes that were begun and closes the database.
+// Close waits for the writes that were begun and closes the database, the first time.
 func (s *Store) Close() error {
 	s.group.stop()
-	return s.engine.close()
+	s.closing.Do(func() { s.closed = s.engine.close() })
+	return s.closed
 }
 
 // Ping reports whether the database answers.
