@@ -10,6 +10,7 @@
 //
 //	walk_test.go      every way through the sample application      timing_test.go    how fast an approval reaches the browser
 //	command_test.go   `countersign dev` itself                      terminal_test.go  `countersign device`
+//	dashboard_test.go webhooks of events, and registration by token
 //	npm_test.go       the npm clients, every method                  race_test.go      200 codes at once
 //	integrate_test.go docs/integrate, as it is written
 //	callback_test.go  a receiver that fails                         tenants_test.go   two applications, one hostile
