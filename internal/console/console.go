@@ -177,6 +177,7 @@ func (c *console) routes() []route {
 		{"POST", "/applications/{app}/webhooks/{webhook}/key", ofAccount, c.ofApp(c.showEventHookKey)},
 		{"POST", "/applications/{app}/webhooks/{webhook}/remove", ofAccount, c.ofApp(c.removeEventHook)},
 		{"POST", "/applications/{app}/webhooks/{webhook}/resume", ofAccount, c.ofApp(c.resumeEventHook)},
+		{"POST", "/applications/{app}/webhooks/{webhook}/events/{record}", ofAccount, c.ofApp(c.tellAgain)},
 		{"POST", "/applications/{app}/access-keys", ofAccount, c.ofApp(c.createAccessKey)},
 		{"POST", "/applications/{app}/access-keys/{key}/end", ofAccount, c.ofApp(c.endAccessKey)},
 	}

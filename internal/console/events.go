@@ -35,7 +35,8 @@ type eventHooks struct {
 // eventHook is a webhook as it is shown. No Key is masked.
 type eventHook struct {
 	webhook.Webhook
-	Key string
+	Key   string
+	Tries []webhook.Try // newest first
 }
 
 // eventChoice is an event that a webhook can be told of.
@@ -55,8 +56,18 @@ func (c *console) renderEventHooks(w http.ResponseWriter, r *http.Request, statu
 	if err != nil {
 		return err
 	}
+	tries, err := c.Webhooks.Tries(r.Context(), app)
+	if err != nil {
+		return err
+	}
 	for _, hook := range all {
-		p.Rows = append(p.Rows, eventHook{hook, shown[hook.ID]})
+		row := eventHook{Webhook: hook, Key: shown[hook.ID]}
+		for _, try := range tries {
+			if try.WebhookID == hook.ID {
+				row.Tries = append(row.Tries, try)
+			}
+		}
+		p.Rows = append(p.Rows, row)
 	}
 	if p.Keys, err = c.Webhooks.AccessKeys(r.Context(), app); err != nil {
 		return err
@@ -134,6 +145,14 @@ func (c *console) resumeEventHook(w http.ResponseWriter, r *http.Request, ses op
 		return err
 	}
 	return c.eventHooksSaved(w, r, app, "resumed", c.Webhooks.Resume(r.Context(), app, r.PathValue("webhook"), actor(ses)))
+}
+
+// tellAgain tells a webhook of an event once more.
+func (c *console) tellAgain(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
+	if _, err := readForm(w, r); err != nil {
+		return err
+	}
+	return c.eventHooksSaved(w, r, app, "again", c.Webhooks.Again(r.Context(), app, r.PathValue("webhook"), r.PathValue("record"), actor(ses)))
 }
 
 // createAccessKey answers with the page that has a new key on it, after a fresh proof of who asks. It is not shown again.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/tenant/operator"
 	"countersign.dev/internal/webhook"
@@ -57,7 +58,8 @@ func TestEventHooks(t *testing.T) {
 	fail := func(after time.Duration) {
 		now := f.Clock.Now().Add(after)
 		_, err := f.Store.NotTold(t.Context(), j, webhook.Failure{
-			At: now, Before: now.Add(-webhook.FailFor), Reason: "no answer <within> 10 seconds",
+			Try: webhook.Try{ID: ident.New(now), WebhookID: hook.ID, RecordID: j.Ref, Event: "user_added", At: now, Error: "no answer <within> 10 seconds"},
+			At:  now, Before: now.Add(-webhook.FailFor), Reason: "no answer <within> 10 seconds",
 			Mail: func(owner string) job.Job {
 				return f.Messages.WebhookPausedJob(app, owner, hook.Name, hook.URL, "no answer", now)
 			},
@@ -69,6 +71,13 @@ func TestEventHooks(t *testing.T) {
 	fail(0)
 	mustSay(t, b.get(t, to, 200), "Failing", "no answer <within> 10 seconds")
 	b.post(t, to+"/"+hook.ID+"/resume", http.StatusConflict)
+	mustSay(t, b.get(t, to, 200), "Last tries", "No answer", "user_added", "Send again")
+	before := len(f.Jobs.Offered(job.Webhook))
+	mustSay(t, b.follow(t, to+"/"+hook.ID+"/events/"+j.Ref), "The event is on its way again")
+	if jobs := f.Jobs.Offered(job.Webhook)[before:]; len(jobs) != 1 || jobs[0].Ref != j.Ref || jobs[0].AppID != hook.ID {
+		t.Errorf("sent again: %+v", jobs)
+	}
+	b.post(t, to+"/"+hook.ID+"/events/nothing", 404)
 	fail(webhook.FailFor)
 	mustSay(t, b.get(t, to, 200), "Paused", "nothing was taken for an hour", "held for 24 hours")
 	mustSay(t, b.follow(t, to+"/"+hook.ID+"/resume"), "told of events again", "Nothing yet")

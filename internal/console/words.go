@@ -9,7 +9,6 @@ import (
 
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
-	"countersign.dev/internal/callback"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/reset"
@@ -74,12 +73,14 @@ func delivery(cb tenant.Callback) pill {
 	return pill{"good", "Active"}
 }
 
-func tryOutcome(t callback.Try) pill {
+// tryOutcome is how a try of a callback or webhook was answered: the status of HTTP, 0 for not at all.
+func tryOutcome(status int) pill {
+	words := strings.TrimSpace(fmt.Sprint(status, " ", http.StatusText(status)))
 	switch {
-	case t.Delivered():
-		return pill{"good", fmt.Sprint(t.Status, " ", http.StatusText(t.Status))}
-	case t.Status != 0:
-		return pill{"bad", strings.TrimSpace(fmt.Sprint(t.Status, " ", http.StatusText(t.Status)))}
+	case status >= 200 && status <= 299:
+		return pill{"good", words}
+	case status != 0:
+		return pill{"bad", words}
 	}
 	return pill{"warn", "No answer"}
 }

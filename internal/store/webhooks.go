@@ -139,6 +139,9 @@ func (s *Store) RemoveWebhook(ctx context.Context, appID, id string, rec audit.R
 		if _, err := t.exec(ctx, `DELETE FROM webhook_events WHERE webhook_id = $1 AND app_id = $2`, id, appID); err != nil {
 			return fmt.Errorf("remove a webhook's events: %w", err)
 		}
+		if _, err := t.exec(ctx, `DELETE FROM webhook_tries WHERE webhook_id = $1 AND EXISTS (SELECT 1 FROM webhooks WHERE id = $1 AND app_id = $2)`, id, appID); err != nil {
+			return fmt.Errorf("remove a webhook's tries: %w", err)
+		}
 		n, err := t.exec(ctx, `DELETE FROM webhooks WHERE id = $1 AND app_id = $2`, id, appID)
 		if err == nil && n > 0 {
 			_, err = t.exec(ctx, `DELETE FROM jobs WHERE app_id = $1 AND held_until = 0`, id)
@@ -185,14 +188,64 @@ func (s *Store) Telling(ctx context.Context, webhookID, recordID string) (w webh
 }
 
 // Told notes a delivery and ends the job. The webhook's row is written once a minute at most, so that it is no row that all wait for.
-func (s *Store) Told(ctx context.Context, j job.Job, now time.Time) error {
+func (s *Store) Told(ctx context.Context, j job.Job, try webhook.Try) error {
 	return s.write(ctx, func(t *tx) error {
 		err := t.later(ctx, `UPDATE webhooks SET told_at = $2, failing_since = 0, reason = '' WHERE id = $1 AND paused_at = 0 AND (failing_since > 0 OR told_at < $3)`,
-			j.AppID, ms(now), ms(now.Add(-time.Minute)))
+			j.AppID, ms(try.At), ms(try.At.Add(-time.Minute)))
 		if err != nil {
 			return fmt.Errorf("note a delivery: %w", err)
 		}
+		if err := t.keepTry(ctx, try); err != nil {
+			return err
+		}
 		return t.endJob(ctx, j.ID)
+	})
+}
+
+// keepTry keeps a try of a webhook that is still there, and the last ones before it.
+func (t *tx) keepTry(ctx context.Context, try webhook.Try) error {
+	err := t.later(ctx, `INSERT INTO webhook_tries (webhook_id, id, record_id, event, at, status, error, took) SELECT id, $2, $3, $4, $5, $6, $7, $8 FROM webhooks WHERE id = $1`,
+		try.WebhookID, try.ID, try.RecordID, try.Event, ms(try.At), try.Status, try.Error, try.Took.Microseconds())
+	if err == nil {
+		err = t.later(ctx, `WITH old AS MATERIALIZED (SELECT id FROM webhook_tries WHERE webhook_id = $1 ORDER BY id DESC LIMIT 100 OFFSET $2 FOR UPDATE SKIP LOCKED)
+			DELETE FROM webhook_tries WHERE webhook_id = $1 AND id IN (SELECT id FROM old)`, try.WebhookID, webhook.MaxTries)
+	}
+	if err != nil {
+		return fmt.Errorf("keep a webhook's try: %w", err)
+	}
+	return nil
+}
+
+// WebhookTries returns the last tries of an application's webhooks, newest first.
+func (s *Store) WebhookTries(ctx context.Context, appID string) ([]webhook.Try, error) {
+	rows, err := s.query(ctx, `SELECT t.id, t.webhook_id, t.record_id, t.event, t.at, t.status, t.error, t.took FROM webhooks w JOIN webhook_tries t ON t.webhook_id = w.id
+		WHERE w.app_id = $1 ORDER BY t.id DESC`, appID)
+	return collect(rows, err, func(r scanner) (try webhook.Try, err error) {
+		var at, took int64
+		err = r.Scan(&try.ID, &try.WebhookID, &try.RecordID, &try.Event, &at, &try.Status, &try.Error, &took)
+		try.At, try.Took = fromMS(at), time.Duration(took)*time.Microsecond
+		return try, err
+	})
+}
+
+// TellAgain inserts a job that tells a webhook of the application once more of what one of the application's records tells.
+func (s *Store) TellAgain(ctx context.Context, j job.Job, appID string, rec audit.Record) error {
+	return s.write(ctx, func(t *tx) error {
+		var paused int64
+		if err := t.queryRow(ctx, `SELECT paused_at FROM webhooks WHERE id = $1 AND app_id = $2 FOR SHARE`, j.AppID, appID).Scan(&paused); err != nil {
+			return missing(err, webhook.ErrUnknown)
+		}
+		if paused > 0 {
+			return webhook.ErrPaused
+		}
+		var one int
+		if err := t.queryRow(ctx, `SELECT 1 FROM audit WHERE id = $1 AND app_id = $2`, j.Ref, appID).Scan(&one); err != nil {
+			return missing(err, webhook.ErrEvent)
+		}
+		if err := t.insertJob(ctx, j); err != nil {
+			return err
+		}
+		return t.record(ctx, rec)
 	})
 }
 
@@ -210,6 +263,9 @@ func (s *Store) NotTold(ctx context.Context, j job.Job, f webhook.Failure) (mail
 			RETURNING paused_at, (SELECT a.owner_email FROM accounts a JOIN applications p ON p.account_id = a.id WHERE p.id = webhooks.app_id)`,
 			f.Reason, ms(f.At), ms(f.Before), j.AppID).Scan(&paused, &owner)
 		if missing(err, nil) != nil {
+			return err
+		}
+		if err := t.keepTry(ctx, f.Try); err != nil {
 			return err
 		}
 		if err := t.giveUp(ctx, j, f.Next); err != nil || paused == 0 {

@@ -177,6 +177,22 @@ func (s *Service) Resume(ctx context.Context, app tenant.Application, id, actor 
 	return nil
 }
 
+// Tries returns the last tries of the application's webhooks, newest first.
+func (s *Service) Tries(ctx context.Context, app tenant.Application) ([]Try, error) {
+	return s.Store.WebhookTries(ctx, app.ID)
+}
+
+// Again tells a webhook of an event once more, as the event is now, with the retries of any other.
+func (s *Service) Again(ctx context.Context, app tenant.Application, id, recordID, actor string) error {
+	now := s.Now()
+	j := job.New(job.Webhook, id, recordID, now)
+	if err := s.Store.TellAgain(ctx, j, app.ID, audit.New(now, app.ID, actor, "webhook.sent_again", "webhook:"+id)); err != nil {
+		return err
+	}
+	s.Offer(j)
+	return nil
+}
+
 func sealContext(id string) string { return "webhooks.sealed:" + id }
 
 // SigningKey returns what signs the webhook's events.

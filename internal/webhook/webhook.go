@@ -22,6 +22,7 @@ const (
 	Max       = 10               // webhooks of one application
 	MaxKeys   = 5                // access keys of one application
 	MaxName   = 100              // characters
+	MaxTries  = 10               // kept of one webhook
 	FailFor   = time.Hour        // without a delivery, and it is paused
 	HoldFor   = tenant.HoldFor   // what waits for a paused one
 	Freshness = 15 * time.Minute // of a signed request whose nonce is a time
@@ -38,6 +39,8 @@ var (
 	ErrInvalid = fault.New(fault.Invalid, "webhook-invalid", "Webhook could not be created")
 	ErrUnknown = fault.New(fault.NotFound, "webhook-unknown", "There is no such webhook.")
 	ErrRunning = fault.New(fault.Conflict, "webhook-not-paused", "This webhook is not paused.")
+	ErrPaused  = fault.New(fault.Conflict, "webhook-paused", "This webhook is paused. Resume it first.")
+	ErrEvent   = fault.New(fault.NotFound, "webhook-event-unknown", "That event is kept no longer.")
 )
 
 // Webhook is an address that is told of events.
@@ -51,6 +54,16 @@ type Webhook struct {
 	FailingSince time.Time // zero: the last try was delivered
 	PausedAt     time.Time // zero: it is told of events
 	Reason       string    // of the last failure
+}
+
+// Try is one request to a webhook.
+type Try struct {
+	ID, WebhookID, RecordID string
+	Event                   string
+	At                      time.Time
+	Status                  int    // of HTTP; 0 = no answer
+	Error                   string // why it was not taken; "" for a delivery
+	Took                    time.Duration
 }
 
 // AccessKey is what manages an application from outside the console, as it is kept.
@@ -75,11 +88,12 @@ type Store interface {
 	// ResumeWebhook has a paused one told again and returns what was held, leased to the caller. ErrUnknown, ErrRunning.
 	ResumeWebhook(ctx context.Context, appID, id string, now time.Time, rec audit.Record) ([]job.Job, error)
 	Record(ctx context.Context, rec audit.Record) error
+	Told(ctx context.Context, j job.Job, t Try) error                               // notes the delivery and ends the job
+	WebhookTries(ctx context.Context, appID string) ([]Try, error)                  // of all webhooks of the application, MaxTries of each, newest first
+	TellAgain(ctx context.Context, j job.Job, appID string, rec audit.Record) error // ErrUnknown, ErrPaused, ErrEvent
 
 	// Telling returns what a webhook's job is about: ErrUnknown when the webhook or the record is gone.
 	Telling(ctx context.Context, webhookID, recordID string) (Webhook, tenant.Application, audit.Record, error)
-	// Told notes the delivery and ends the job.
-	Told(ctx context.Context, j job.Job, now time.Time) error
 	// NotTold notes the failure and gives the job up until next (zero: for good). When nothing was delivered since before, it pauses the webhook, holds what
 	// waits for it, writes the record, and inserts and returns the mail that mail makes of the owner's address.
 	NotTold(ctx context.Context, j job.Job, f Failure) ([]job.Job, error)
@@ -90,6 +104,7 @@ type Store interface {
 
 // Failure is a try that was not taken.
 type Failure struct {
+	Try              Try
 	At, Next, Before time.Time
 	Reason           string
 	Mail             func(ownerEmail string) job.Job

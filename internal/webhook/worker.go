@@ -17,6 +17,7 @@ import (
 	"countersign.dev/client/token"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/egress"
+	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/reporting"
 	"countersign.dev/internal/tenant"
@@ -59,67 +60,66 @@ func (w *Worker) Deliver(ctx context.Context, j job.Job) error {
 		return w.Store.HoldTelling(ctx, j, hook.PausedAt.Add(HoldFor))
 	}
 	start := w.Now()
-	status, after, err := w.try(ctx, hook, app, rec, start)
+	try, after, err := w.try(ctx, hook, app, rec, start)
 	if err != nil {
 		return err
 	}
-	if status == "" && ctx.Err() != nil {
+	try.Took = w.Now().Sub(start)
+	if try.Status == 0 && ctx.Err() != nil {
 		return nil // interrupted by shutdown: the lease ends by itself, and nothing was learned about the receiver
 	}
 	keep := context.WithoutCancel(ctx) // what was learned is kept even when the job's time ends just now
-	if status == delivered {
-		return w.Store.Told(keep, j, start)
+	if try.Error == "" {
+		return w.Store.Told(keep, j, try)
 	}
-	return w.failed(keep, j, hook, app, status, after)
+	return w.failed(keep, j, hook, app, try, after)
 }
 
-// delivered is the outcome of a try that was taken.
-const delivered = "delivered"
-
-// try posts once and says how that went: delivered, or why not. An error means that nothing could be sent.
-func (w *Worker) try(ctx context.Context, hook Webhook, app tenant.Application, rec audit.Record, at time.Time) (outcome string, after time.Duration, err error) {
+// try posts once and says how that went, and how long the receiver asks to be left alone. An error means that nothing could be sent.
+func (w *Worker) try(ctx context.Context, hook Webhook, app tenant.Application, rec audit.Record, at time.Time) (try Try, after time.Duration, err error) {
 	event, err := w.Reports.Event(ctx, rec)
 	if err != nil {
-		return "", 0, fmt.Errorf("read the event: %w", err)
+		return try, 0, fmt.Errorf("read the event: %w", err)
 	}
 	claims, err := w.Claims(app, event, at)
 	if err != nil {
-		return "", 0, fmt.Errorf("build the event: %w", err)
+		return try, 0, fmt.Errorf("build the event: %w", err)
 	}
 	key, err := w.SigningKey(hook)
 	if err != nil {
-		return "", 0, err
+		return try, 0, err
 	}
+	try = Try{ID: ident.New(at), WebhookID: hook.ID, RecordID: rec.ID, Event: event.Name, At: at}
 	body, err := json.Marshal(map[string]string{"body": token.Sign(key, claims)})
 	if err != nil {
-		return "", 0, err
+		return try, 0, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, hook.URL, bytes.NewReader(body))
 	if err != nil {
-		return "the address is not a URL", 0, nil
+		try.Error = "the address is not a URL"
+		return try, 0, nil
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Countersign")
 	res, err := w.Client.Do(req)
 	if err != nil {
-		if ctx.Err() != nil {
-			return "", 0, nil
-		}
-		return egress.Reason(err, Patience), 0, nil
+		try.Error = egress.Reason(err, Patience)
+		return try, 0, nil
 	}
 	defer res.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, maxAnswer)) // only its end matters
 	trace.Note(ctx, attribute.Int("http.response.status_code", res.StatusCode))
-	if res.StatusCode >= 200 && res.StatusCode <= 299 {
-		return delivered, 0, nil
+	if try.Status = res.StatusCode; try.Status >= 200 && try.Status <= 299 {
+		return try, 0, nil
 	}
-	return "HTTP status " + strings.TrimSpace(fmt.Sprint(res.StatusCode, " ", http.StatusText(res.StatusCode))), egress.RetryAfter(res.Header, at, maxAfter), nil
+	try.Error = "HTTP status " + strings.TrimSpace(fmt.Sprint(res.StatusCode, " ", http.StatusText(res.StatusCode)))
+	return try, egress.RetryAfter(res.Header, at, maxAfter), nil
 }
 
-func (w *Worker) failed(ctx context.Context, j job.Job, hook Webhook, app tenant.Application, reason string, after time.Duration) error {
-	now := w.Now()
+func (w *Worker) failed(ctx context.Context, j job.Job, hook Webhook, app tenant.Application, try Try, after time.Duration) error {
+	now, reason := w.Now(), try.Error
 	f := Failure{
-		At: now, Before: now.Add(-FailFor), Reason: reason,
+		Try: try, At: now, Before: now.Add(-FailFor), Reason: reason,
 		Mail:   func(owner string) job.Job { return w.Mail(app, owner, hook.Name, hook.URL, reason, now) },
 		Record: audit.New(now, app.ID, "system", "webhook.paused", "webhook:"+hook.ID).Noting(reason),
 	}

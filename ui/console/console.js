@@ -122,9 +122,11 @@ class Follower {
     if (html === undefined || html === this.last.get(region.id) || reading) return;
     this.last.set(region.id, html);
     const known = new Set([...region.querySelectorAll("[id]")].map((part) => part.id));
+    const open = [...region.querySelectorAll("details[id][open]")].map((part) => part.id);
     const focused = region.contains(document.activeElement) && document.activeElement.getAttribute("href");
     region.replaceChildren(...[...fresh.childNodes].map((node) => document.adoptNode(node)));
     dress(region);
+    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
     for (const row of region.querySelectorAll(":is(tr, .mail)[id]")) {
       row.classList.toggle("fresh", !known.has(row.id));
     }

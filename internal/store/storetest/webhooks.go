@@ -8,7 +8,9 @@ import (
 
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/fault"
+	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
+	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/webhook"
 )
 
@@ -18,6 +20,7 @@ var webhookTests = []test{
 	{"INV-10 an event is told with its record or not at all", testToldWithItsRecord},
 	{"of webhooks and access keys made at once none is too many", testNoneTooMany},
 	{"of failures at once one pauses", testOnePauses},
+	{"the last tries, and one event once more", testWebhookTries},
 }
 
 func (f *fixture) hook(t *testing.T, p person, events ...string) webhook.Webhook {
@@ -88,6 +91,48 @@ func testNoneTooMany(t *testing.T, f *fixture) {
 		must(t, f.Webhooks.Remove(t.Context(), p.app, w.ID, "operator:test"))
 	}
 	same(t, "events left", len(must1(f.Rows(t.Context(), "webhook_events"))), 0)
+}
+
+// testWebhookTries: of each webhook the last tries are kept, nobody else's are told, and they go with it.
+func testWebhookTries(t *testing.T, f *fixture) {
+	p, other := f.person(t, "Bank", patient), f.App(t, "Shop")
+	w := f.hook(t, p, "token_invalid")
+	_ = f.verify(p, "0")
+	told := f.Jobs.Offered(job.Webhook)[0]
+	for i := range webhook.MaxTries + 3 {
+		f.Clock.Advance(time.Millisecond)
+		try := webhook.Try{ID: ident.New(f.now()), WebhookID: w.ID, RecordID: told.Ref, Event: "token_invalid", At: f.now(), Status: 200, Took: time.Millisecond}
+		if i%2 == 1 {
+			try.Status, try.Error = 0, "no answer"
+			_ = must1(f.Store.NotTold(t.Context(), told, webhook.Failure{Try: try, At: f.now(), Next: f.now(), Before: f.now().Add(-webhook.FailFor), Reason: try.Error}))
+			continue
+		}
+		must(t, f.Store.Told(t.Context(), told, try))
+	}
+	tries := must1(f.Webhooks.Tries(t.Context(), p.app))
+	if len(tries) != webhook.MaxTries || !tries[0].At.Equal(f.now()) || tries[0].Error != "" || tries[1].Error != "no answer" || tries[0].Took != time.Millisecond {
+		t.Errorf("%d tries: %+v", len(tries), tries)
+	}
+	same(t, "tries of another application", len(must1(f.Webhooks.Tries(t.Context(), other))), 0)
+
+	again := func(app tenant.Application, id, record string) error {
+		return f.Webhooks.Again(t.Context(), app, id, record, "operator:test")
+	}
+	wantErr(t, "again, by another application", again(other, w.ID, told.Ref), webhook.ErrUnknown)
+	wantErr(t, "an event that nobody knows", again(p.app, w.ID, "nothing"), webhook.ErrEvent)
+	foreign := f.hook(t, person{app: other}, "user_added")
+	wantErr(t, "another application's event", again(other, foreign.ID, told.Ref), webhook.ErrEvent)
+	wantErr(t, "again", again(p.app, w.ID, told.Ref), nil)
+	wantErr(t, "and again", again(p.app, w.ID, told.Ref), nil)
+	same(t, "jobs", len(must1(f.Rows(t.Context(), "jobs WHERE kind = 'webhook'"))), 2)
+	same(t, "records", len(must1(f.Rows(t.Context(), "audit WHERE action = 'webhook.sent_again'"))), 2)
+	must(t, f.Exec(t.Context(), "UPDATE webhooks SET paused_at = 1 WHERE id = $1", w.ID))
+	wantErr(t, "while it is paused", again(p.app, w.ID, told.Ref), webhook.ErrPaused)
+
+	must(t, f.Webhooks.Remove(t.Context(), p.app, w.ID, "operator:test"))
+	same(t, "tries left", len(must1(f.Rows(t.Context(), "webhook_tries"))), 0)
+	must(t, f.Store.Told(t.Context(), told, webhook.Try{ID: "late", WebhookID: w.ID, At: f.now()})) // of a webhook that is gone
+	same(t, "tries of nobody", len(must1(f.Rows(t.Context(), "webhook_tries"))), 0)
 }
 
 func testOnePauses(t *testing.T, f *fixture) {
