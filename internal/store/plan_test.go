@@ -32,6 +32,7 @@ var scansAllowed = map[string]string{
 	"SCAN newest":                                             "the rows of a subquery with a limit, each found by an index",
 	"SCAN jobs USING COVERING INDEX jobs_app":                 "the first row in the index's order, or counted up to a limit",
 	"SCAN jobs":                                               "when a callback is turned off, which ends what is held too; an index for that would cost every decision",
+	"SCAN old":                                                "the tries of one webhook that were just found to be too many, up to a limit",
 	"SCAN app":                                                "the applications that have jobs, a step in the index for each",
 
 	"SCAN operators": "a handful of rows, when an operator looks at them",
