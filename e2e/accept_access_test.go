@@ -345,6 +345,25 @@ func TestAcceptChecker(t *testing.T) {
 			operator.open(w.d.ConsoleURL + path)
 			operator.clean("console " + strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(path, app), "/"), "/", " "))
 		}
+		operator.open(w.d.ConsoleURL + app + "/users")
+		operator.leave(func() { operator.click(`main a[href^="` + app + `/users/"]`) })
+		operator.clean("console user")
+		operator.open(w.d.ConsoleURL + app + "/webhooks")
+		operator.see("main", "No webhooks yet")
+		operator.clean("console webhooks empty")
+		operator.fill(named("name"), "Ledger")
+		operator.fill(named("url"), "http://127.0.0.1:1/events") // where nobody listens
+		operator.leave(func() { operator.click(submit(app + "/webhooks")) })
+		operator.see("[role=alert]", "")
+		operator.clean("console webhooks error")
+		operator.click(named("one_touch_request_sent"))
+		operator.leave(func() { operator.click(submit(app + "/webhooks")) })
+		operator.see("main", "The webhook is told of its events from now on")
+		if _, err := c.CreateApproval(t.Context(), u.id, client.ApprovalRequest{Message: "Log in again?"}); err != nil {
+			t.Fatal(err)
+		}
+		operator.see("main", "Failing since")
+		operator.clean("console webhooks failing")
 	})
 }
 

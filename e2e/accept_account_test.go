@@ -228,14 +228,24 @@ func TestAcceptCodes(t *testing.T) {
 		ben.logIn(other)
 		other.click(testid("lost") + " summary")
 		other.leave(func() { other.click(testid("lost-everything")) })
-		ask := func() {
+		justAsk := func() {
 			t.Helper()
 			other.open(at("/lost"))
 			other.see(testid("lost-page"), "Nobody will ask you security questions")
 			other.leave(func() { other.click(testid("reset-ask")) })
 			other.attribute(testid("reset-state"), "data-state", "asked")
+		}
+		ask := func() {
+			t.Helper()
+			justAsk()
 			w.allowReset(ben.email)
 		}
+		justAsk() // and the phone, which is not lost at all, hears of it and stops it
+		ben.showRequests()
+		ben.hand.see(testid("reset-notice"), "A new start at Owlgate was asked for", ben.email)
+		ben.hand.clean("phone reset asked")
+		ben.hand.click(testid("reset-stop"))
+		becomes(ben.hand, "the notice", `document.querySelector('[data-testid="reset-notice"]') === null`, true)
 		ask()
 		for _, to := range []string{"+1" + ben.number, ben.email} {
 			eventually(t, waitWithin, to+" to be told", func() error {

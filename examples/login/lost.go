@@ -7,6 +7,7 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"countersign.dev/client"
@@ -44,6 +45,12 @@ func (a *App) showLost(w http.ResponseWriter, r *http.Request, u user) {
 	}
 	status, err := a.config.Provider.User(ctx, u.AuthyID)
 	page.Shared, page.Reset, page.Unreachable = shared, status.Reset, err != nil
+	if begun, err := a.users.begunAnew(ctx, u.ID); err != nil {
+		a.fail(w, r, err)
+		return
+	} else if begun && page.Reset == nil {
+		page.Reset = &client.Reset{State: client.ResetDue} // it was begun, and cut off: it goes on where it was
+	}
 	a.render(w, r, http.StatusOK, "nothing-left", page)
 }
 
@@ -70,19 +77,34 @@ func (a *App) finishReset(w http.ResponseWriter, r *http.Request, u user) {
 	if !a.mayReset(ctx, w, r, u) {
 		return
 	}
+	// Noted first. Who is killed below, or never hears the provider's answer, goes on with the same button: the provider gives another ticket.
+	if err := a.users.beginAnew(ctx, u.ID); err != nil {
+		a.fail(w, r, err)
+		return
+	}
 	ticket, err := a.config.Provider.FinishReset(ctx, u.AuthyID)
+	if errors.Is(err, client.ErrNoReset) || errors.Is(err, client.ErrResetNotDue) {
+		err = errors.Join(err, a.users.nothingBegun(ctx, u.ID))
+	}
 	if err != nil {
 		a.warn(r, "reset not finished", u, err)
 		http.Redirect(w, r, "/lost", http.StatusSeeOther) // which shows how things stand
 		return
 	}
-	err = errors.Join(a.users.startAnew(ctx, u.ID), a.guard.DropRecoveryCodes(ctx, u.ID), a.guard.Reset(ctx, u.ID),
-		a.tell(ctx, u, a.origin(r), "The second factor was reset", "Devices, recovery codes and trusted browsers are void, and all browsers were signed out."))
+	err = errors.Join(a.guard.DropRecoveryCodes(ctx, u.ID), a.guard.Reset(ctx, u.ID))
+	if err == nil {
+		err = a.users.startAnew(ctx, u.ID)
+	}
 	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
 	a.keepTicket(u.ID, ticket)
+	err = a.tell(ctx, u, a.origin(r), "The second factor was reset", "Devices, recovery codes and trusted browsers are void, and all browsers were signed out.")
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
 	a.guard.Enrol(w, r, person(u), "/account")
 }
 
@@ -117,9 +139,42 @@ func (a *App) stopReset(w http.ResponseWriter, r *http.Request, _ secondfactor.S
 	http.Redirect(w, r, "/security?notice=reset-stopped", http.StatusSeeOther)
 }
 
-// startAnew forgets what was proved. The number stays until another is given.
+// beginAnew notes that a reset is being finished, nothingBegun that none is, and begunAnew reads the note.
+func (s *users) beginAnew(ctx context.Context, id string) error {
+	if _, err := s.db.ExecContext(ctx, `INSERT INTO restarts (user_id) VALUES ($1) ON CONFLICT DO NOTHING`, id); err != nil {
+		return fmt.Errorf("begin anew: %w", err)
+	}
+	return nil
+}
+
+func (s *users) nothingBegun(ctx context.Context, id string) error {
+	if _, err := s.db.ExecContext(ctx, `DELETE FROM restarts WHERE user_id = $1`, id); err != nil {
+		return fmt.Errorf("begin nothing: %w", err)
+	}
+	return nil
+}
+
+func (s *users) begunAnew(ctx context.Context, id string) (begun bool, err error) {
+	if err := s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM restarts WHERE user_id = $1)`, id).Scan(&begun); err != nil {
+		return false, fmt.Errorf("read what was begun: %w", err)
+	}
+	return begun, nil
+}
+
+// startAnew forgets what was proved, and the note with it. The number stays until another is given.
 func (s *users) startAnew(ctx context.Context, id string) error {
-	result, err := s.db.ExecContext(ctx, `UPDATE users SET protected = 0, codes_saved = 0, method = '', new_phone = '', new_authy_id = 0, stamp = stamp + 1
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("start anew: %w", err)
+	}
+	defer tx.Rollback() // of no effect after the commit
+	result, err := tx.ExecContext(ctx, `UPDATE users SET protected = 0, codes_saved = 0, method = '', new_phone = '', new_authy_id = 0, stamp = stamp + 1
 		WHERE id = $1 AND protected = 1`, id)
-	return oneRow(result, err, errMoved, "start anew")
+	if err := oneRow(result, err, errMoved, "start anew"); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM restarts WHERE user_id = $1`, id); err != nil {
+		return fmt.Errorf("start anew: %w", err)
+	}
+	return tx.Commit()
 }

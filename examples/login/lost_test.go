@@ -3,9 +3,16 @@
 package login_test
 
 import (
+	"errors"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"countersign.dev/client"
+	"countersign.dev/examples/login"
+	"countersign.dev/secondfactor/secondfactortest"
 )
 
 // RE5, AC4: with nothing but the password somebody asks, an operator allows it, it waits, and then everything of before is void.
@@ -62,6 +69,60 @@ func TestRE5_EverythingLost(t *testing.T) {
 	b.approve().expect(t, 303, "/account")
 	b.saveCodes()
 	b.get("/account").expect(t, 200, "", "Good day", "••44", "The second factor was reset")
+}
+
+// losing is a network that takes a request to the provider and loses the first answer to it.
+type losing struct {
+	http.RoundTripper
+	path string
+	lost atomic.Bool
+}
+
+func (l *losing) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := l.RoundTripper.RoundTrip(r)
+	if err == nil && strings.HasSuffix(r.URL.Path, l.path) && l.lost.CompareAndSwap(false, true) {
+		answer.Body.Close()
+		return nil, errors.New("the answer was lost")
+	}
+	return answer, err
+}
+
+// RE5: between the provider's new start and ours the application was killed, which looks like a lost answer. The person comes back, and goes on.
+func TestRE5_GoesOnWhereItWasCutOff(t *testing.T) {
+	provider := secondfactortest.New()
+	network := &losing{RoundTripper: provider, path: "/reset/finish"}
+	bank := newBankWith(t, func(c *login.Config) {
+		var err error
+		c.Provider, err = client.New(client.Config{BaseURL: "http://provider.test", APIKey: secondfactortest.APIKey, HTTPClient: &http.Client{Transport: network}, Retries: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	bank.provider = provider
+	old, b := bank.browser(), bank.browser()
+	old.open("ana@example.com")
+	b.login("ana@example.com")
+	b.post("/lost").expect(t, 303, "/lost")
+	b.post("/lost/finish").expect(t, 303, "/lost") // too early: nothing is begun by that
+	b.get("/lost").expect(t, 200, "", `data-state="asked"`)
+	provider.AllowReset(old.authyID(), time.Now().Add(-time.Second))
+	network.lost.Store(false)
+	b.post("/lost/finish").expect(t, 303, "/lost")
+	if !old.signedIn() {
+		t.Error("something was done without an answer")
+	}
+	b = bank.browser() // the next day
+	b.login("ana@example.com").expect(t, 303, "/login/verify")
+	b.get("/lost").expect(t, 200, "", `data-state="due"`)
+	b.post("/lost/finish").expect(t, 303, "/enrol")
+	b.get("/enrol").expect(t, 200, "", "/enroll#")
+	if old.signedIn() || b.signedIn() {
+		t.Error("somebody is signed in after the reset")
+	}
+	provider.AddDevice(old.authyID())
+	b.post("/login/verify/push").expect(t, 303, "/login/verify")
+	b.approve().expect(t, 303, "/account")
+	b.saveCodes()
 }
 
 // recoveryCodes makes new codes for somebody who is signed in.

@@ -74,6 +74,7 @@ CREATE TABLE IF NOT EXISTS numbers (              -- a code was texted to it for
 	texted_at    INTEGER NOT NULL,
 	proved       INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS restarts (user_id TEXT PRIMARY KEY REFERENCES users (id)); -- a lost factor is being replaced
 `
 
 var (

@@ -94,7 +94,7 @@ type answer struct {
 
 // text is the page without its markup.
 func (a answer) text() string {
-	bare := regexp.MustCompile(`(?s)<(script|style|head)\b.*?</(script|style|head)>|<[^>]*>`).ReplaceAllString(a.body, " ")
+	bare := regexp.MustCompile(`(?s)<(script|style|head)\b.*?</(script|style|head)>|<[^>]*>`).ReplaceAllString(strings.ReplaceAll(a.body, "<wbr>", ""), " ")
 	return strings.Join(strings.Fields(html.UnescapeString(bare)), " ")
 }
 

@@ -60,6 +60,7 @@ type user struct {
 	sent                      int
 	used                      map[string]bool
 	reset                     *reset // nil when none is under way
+	begun                     bool   // one was finished
 }
 
 // number is one that was to be proved.

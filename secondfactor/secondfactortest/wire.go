@@ -302,12 +302,14 @@ func (p *Provider) finishReset(w http.ResponseWriter, r *http.Request) {
 	}
 	defer unlock()
 	switch {
+	case u.reset == nil && u.begun && len(u.devices) == 0: // the first answer may have been lost
+		p.writeTicket(w)
 	case u.reset == nil:
 		refuse(w, 404, "60901", "No reset is under way for this user.")
 	case u.reset.due.IsZero() || p.now().Before(u.reset.due):
 		refuse(w, 409, "60902", "This reset cannot be finished yet.")
 	default:
-		u.reset, u.devices, u.generic, u.code = nil, nil, false, ""
+		u.reset, u.devices, u.generic, u.code, u.begun = nil, nil, false, "", true
 		p.writeTicket(w)
 	}
 }

@@ -38,6 +38,16 @@ export interface Report {
   readonly until: number;
 }
 
+/** Somebody wants the account of a grant to begin anew, without this device. Times are Unix seconds. */
+export interface Reset {
+  readonly grant: number;
+  readonly application: string;
+  readonly account: string;
+  readonly asked_at: number;
+  /** 0 before an operator allowed it. */
+  readonly due_at: number;
+}
+
 /** One device of an account that this device may see. */
 export interface OtherDevice {
   readonly grant: number;
@@ -191,9 +201,11 @@ export class Session {
     );
 
   grants = () =>
-    this.call<{ grants: readonly Grant[]; device: Device; server_time: number }>("GET", "grants");
+    this.call<{ grants: readonly Grant[]; resets?: readonly Reset[]; device: Device; server_time: number }>("GET", "grants");
 
   devices = () => this.call<{ devices: readonly OtherDevice[] }>("GET", "devices");
+
+  stopReset = (grant: number) => this.call<void>("DELETE", `grants/${grant}/reset`);
 
   removeGrant = (id: number) => this.call<void>("DELETE", `grants/${id}`);
 

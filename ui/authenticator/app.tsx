@@ -20,6 +20,7 @@ import { Requests } from "./pages/requests.tsx";
 import { Install, useInstallOffer } from "./parts/install.tsx";
 import { Loading } from "./parts/loading.tsx";
 import { PushOffer, PushSetting, usePush } from "./parts/push.tsx";
+import { Resets } from "./parts/reset.tsx";
 import { announce } from "./parts/status.ts";
 import { navigate, pageOf, usePath } from "./router.ts";
 import { Bare, Shell } from "./shell.tsx";
@@ -125,7 +126,13 @@ function Enrolled({ kept, link, added, onEnrolled, onAddedSeen, onAfresh }: Enro
   }
   const pages = {
     requests: () => (
-      <Requests live={state} clock={clock} added={added} onAddedSeen={onAddedSeen}>
+      <Requests
+        live={state}
+        clock={clock}
+        added={added}
+        onAddedSeen={onAddedSeen}
+        notices={(now) => <Resets session={session} live={live} now={now} />}
+      >
         <PushOffer push={push} />
       </Requests>
     ),

@@ -1,7 +1,7 @@
 // Owns keeping up with the server: the event stream, re-reading when something may have changed, and
 // polling while the stream is down. The server's rows are the truth; an event only says "read again".
 
-import { asProblem, type Approval, type Report, type Session } from "./api.ts";
+import { asProblem, type Approval, type Report, type Reset, type Session } from "./api.ts";
 import type { Clock } from "./clock.ts";
 import { load, update, type Grant, type KeptGrant } from "./store.ts";
 
@@ -26,6 +26,8 @@ export interface LiveState {
   readonly approvals: readonly Approval[] | undefined;
   /** What was said not to be the person's, while it stops requests. */
   readonly reports: readonly Report[];
+  /** New starts without this device that were asked for. */
+  readonly resets: readonly Reset[];
   readonly grants: readonly KeptGrant[];
   /** The server no longer knows this device, or it has no account left. */
   readonly removed: boolean;
@@ -50,7 +52,7 @@ export class Live {
     private readonly clock: Clock,
     grants: readonly KeptGrant[],
   ) {
-    this.state = { link: "connecting", approvals: undefined, reports: [], grants, removed: false, trouble: "" };
+    this.state = { link: "connecting", approvals: undefined, reports: [], resets: [], grants, removed: false, trouble: "" };
   }
 
   /** Opens the stream and begins to read. */
@@ -179,7 +181,7 @@ export class Live {
     if (grants === undefined) return this.fetchGrants();
     this.grantsRead = true;
     if (grants.length === 0) this.gone();
-    else this.set({ grants });
+    else this.set({ grants, resets: answer.resets ?? [] });
   }
 
   private gone(): void {

@@ -114,6 +114,16 @@ export const texts = {
     offline: "Offline",
   },
 
+  reset: {
+    title: (application: string) => `A new start at ${application} was asked for`,
+    asked: (account: string) => `Somebody with the password of ${account} said that phone and recovery codes are lost.`,
+    allowed: (account: string, due: string) => `After ${due} this device no longer answers for ${account}, because somebody with its password said that everything is lost.`,
+    advice: (application: string) => `If it was not you, stop it here and change your password at ${application}.`,
+    stop: "Stop it",
+    stopping: "Stopping…",
+    stopped: (application: string) => `The new start at ${application} was stopped.`,
+  },
+
   trouble: {
     insecure: {
       title: "A secure address is needed",

@@ -149,5 +149,6 @@ function dress(root) {
 const regions = [...document.querySelectorAll("[data-live]")];
 const follower = regions.length > 0 && new Follower(regions);
 dress(document);
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // a phone shows four of eight
 takeFragment();
 if (follower) follower.start();

@@ -23,6 +23,8 @@ type RequestsProps = {
   /** Applications that were just added, to be told once. */
   added: readonly string[];
   onAddedSeen: () => void;
+  /** Shown above what waits. */
+  notices: (now: number) => ComponentChildren;
   /** Shown below what waits. */
   children?: ComponentChildren;
 };
@@ -33,7 +35,7 @@ export function openAt(approvals: readonly Approval[], now: number): readonly Ap
 }
 
 /** What waits for a decision. */
-export function Requests({ live, clock, added, onAddedSeen, children }: RequestsProps) {
+export function Requests({ live, clock, added, onAddedSeen, notices, children }: RequestsProps) {
   const now = useNow(clock, 1000);
   const waiting = live.approvals && openAt(live.approvals, now);
   const n = waiting?.length ?? 0;
@@ -42,6 +44,7 @@ export function Requests({ live, clock, added, onAddedSeen, children }: Requests
   if (!waiting) return <Unread live={live} />;
   return (
     <div class="requests">
+      {notices(now)}
       {live.reports.map(({ application, account, device, at, until }) => (
         <ErrorNotice key={`${application} ${account}`} title={texts.request.reported(application, moment(until, now / 1000))}>
           {texts.request.reportedText(device, moment(at, now / 1000))}
