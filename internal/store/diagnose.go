@@ -30,6 +30,11 @@ func (db *sqlite) diagnose(ctx context.Context) (f Facts, err error) {
 	f.Engine = "SQLite"
 	var journal string
 	var synchronous, pages, size int64
+	conn, err := db.take(ctx)
+	if err != nil {
+		return f, err
+	}
+	defer db.give(conn)
 	for _, ask := range []struct {
 		q    string
 		into any
@@ -40,8 +45,8 @@ func (db *sqlite) diagnose(ctx context.Context) (f Facts, err error) {
 		{`PRAGMA page_count`, &pages},
 		{`PRAGMA page_size`, &size},
 	} {
-		rows, err := db.query(ctx, ask.q, nil)
-		if err := (row{rows, err}).Scan(ask.into); err != nil {
+		got, err := conn.run(ask.q, nil)
+		if err := (row{&readerRows{sqliteRows: got, end: func() {}}, err}).Scan(ask.into); err != nil {
 			return f, fmt.Errorf("%s: %w", ask.q, err)
 		}
 	}

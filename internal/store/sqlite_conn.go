@@ -57,7 +57,8 @@ func (c *sqliteConn) prepare(q string) (statement, error) {
 	return c.prepared[q], nil
 }
 
-func (c *sqliteConn) query(q string, args []any) (sqliteRows, error) {
+// run runs a query.
+func (c *sqliteConn) run(q string, args []any) (sqliteRows, error) {
 	stmt, err := c.prepare(q)
 	if err != nil {
 		return sqliteRows{}, err

@@ -94,7 +94,7 @@ func (db *sqliteReaders) query(ctx context.Context, q string, args []any) (rows,
 	if err != nil {
 		return nil, err
 	}
-	got, err := r.query(q, args)
+	got, err := r.run(q, args)
 	if err != nil {
 		db.give(r)
 		return nil, err

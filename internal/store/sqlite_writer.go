@@ -44,7 +44,7 @@ func (w *sqliteWriter) query(q string, args []any) (rows, error) {
 	if w.regret != nil {
 		return nil, w.regret
 	}
-	r, err := w.sqliteConn.query(q, args)
+	r, err := w.run(q, args)
 	if err != nil {
 		return nil, w.failed(err)
 	}
