@@ -284,11 +284,11 @@ func (s *Store) KeepSentCode(ctx context.Context, k otp.Sending, rec audit.Recor
 		if refused, err = t.admit(ctx, k.Send); err != nil || refused != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, `UPDATE sent_codes SET ended_at = $1 WHERE user_id = $2 AND action = $3 AND created_at > $4 AND ended_at = 0`,
+		if err := t.later(ctx, `UPDATE sent_codes SET ended_at = $1 WHERE user_id = $2 AND action = $3 AND created_at > $4 AND ended_at = 0`,
 			ms(k.CreatedAt), k.UserID, k.Action, ms(k.CreatedAt.Add(-otp.SentLife))); err != nil {
 			return fmt.Errorf("end older codes: %w", err)
 		}
-		if _, err := t.exec(ctx, `INSERT INTO sent_codes (id, app_id, user_id, address, channel, hash, action, tries_left, created_at, expires_at)
+		if err := t.later(ctx, `INSERT INTO sent_codes (id, app_id, user_id, address, channel, hash, action, tries_left, created_at, expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`, k.ID, k.AppID, k.UserID, k.Address, string(k.Channel), k.Hash, k.Action, otp.SentTries,
 			ms(k.CreatedAt), ms(k.ExpiresAt)); err != nil {
 			return fmt.Errorf("insert code: %w", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -122,6 +123,7 @@ func (g *group) run(queue chan write, most int, commit func([]write)) {
 	batch := make([]write, 0, most)
 	for w := range queue {
 		batch = append(batch[:0], w)
+		runtime.Gosched() // who is about to write comes along; where the processors are idle, nobody is
 		for more := true; more && len(batch) < most; {
 			select {
 			case w, ok := <-queue:

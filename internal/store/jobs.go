@@ -24,7 +24,7 @@ func scanJob(r scanner) (j job.Job, err error) {
 }
 
 func (t *tx) insertJob(ctx context.Context, j job.Job) error {
-	_, err := t.exec(ctx, `INSERT INTO jobs (id, kind, app_id, ref, payload, trace, attempts, created_at, run_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+	err := t.later(ctx, `INSERT INTO jobs (id, kind, app_id, ref, payload, trace, attempts, created_at, run_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		j.ID, string(j.Kind), j.AppID, j.Ref, j.Payload, j.Trace, j.Attempts, ms(j.CreatedAt), ms(j.RunAt))
 	if err != nil {
 		return fmt.Errorf("insert %s job: %w", j.Kind, err)

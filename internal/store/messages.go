@@ -17,7 +17,7 @@ import (
 // insertMessage begins the record of a job's message.
 func (t *tx) insertMessage(ctx context.Context, j job.Job) error {
 	channel, address, _ := strings.Cut(j.Ref, " ")
-	_, err := t.exec(ctx, `INSERT INTO messages (id, app_id, channel, address, status, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)`,
+	err := t.later(ctx, `INSERT INTO messages (id, app_id, channel, address, status, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $6)`,
 		j.ID, j.AppID, channel, address, string(message.Queued), ms(j.CreatedAt))
 	if err != nil {
 		return fmt.Errorf("insert message: %w", err)

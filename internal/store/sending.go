@@ -18,7 +18,7 @@ import (
 func (t *tx) admit(ctx context.Context, s sending.Send) (refused *fault.Error, err error) {
 	// The account's row is taken first: until this transaction ends nobody else, on any node, looks at its numbers and budgets.
 	var owner string
-	if err := t.queryRow(ctx, `UPDATE accounts SET name = name WHERE id = $1 RETURNING owner_email`, s.AccountID).Scan(&owner); err != nil {
+	if err := t.queryRow(ctx, `SELECT owner_email FROM accounts WHERE id = $1 FOR NO KEY UPDATE`, s.AccountID).Scan(&owner); err != nil {
 		return nil, fmt.Errorf("take the account: %w", err)
 	}
 	place := sending.Locate(s.To, s.Channel)
@@ -84,14 +84,11 @@ func (t *tx) sendHistory(ctx context.Context, s sending.Send, p sending.Place) (
 			return h, err
 		}
 	}
-	for _, b := range []struct {
-		into    *sending.Spent
-		country string
-		window
-	}{{&h.AppHour, "", hours}, {&h.AppDay, "", days}, {&h.CountryHour, p.Country, hours}, {&h.CountryDay, p.Country, days}} {
-		if *b.into, err = budget(ctx, t, s.AppID, b.country, b.window, s.At); err != nil {
-			return h, err
-		}
+	if h.AppHour, h.AppDay, err = budgets(ctx, t, s.AppID, "", s.At); err != nil {
+		return h, err
+	}
+	if h.CountryHour, h.CountryDay, err = budgets(ctx, t, s.AppID, p.Country, s.At); err != nil {
+		return h, err
 	}
 	if s.Channel == sending.Email {
 		return h, nil
@@ -124,12 +121,21 @@ var (
 	days  = window{"day", sending.Day}
 )
 
-func budget(ctx context.Context, q querier, appID, country string, w window, now time.Time) (s sending.Spent, err error) {
-	began := now.Truncate(w.long)
-	s.Ends = began.Add(w.long)
-	err = q.queryRow(ctx, `SELECT messages, cost FROM send_budgets WHERE app_id = $1 AND country = $2 AND span = $3 AND began = $4`,
-		appID, country, w.name, ms(began)).Scan(&s.Messages, &s.Cost)
-	return s, missing(err, nil)
+// budgets returns what was spent of a country in this hour and on this day; of all of them when country is "".
+func budgets(ctx context.Context, q querier, appID, country string, now time.Time) (hour, day sending.Spent, err error) {
+	thisHour, today := now.Truncate(hours.long), now.Truncate(days.long)
+	hour.Ends, day.Ends = thisHour.Add(hours.long), today.Add(days.long)
+	rows, err := q.query(ctx, `SELECT span, messages, cost FROM send_budgets WHERE app_id = $1 AND country = $2
+		AND ((span = 'hour' AND began = $3) OR (span = 'day' AND began = $4))`, appID, country, ms(thisHour), ms(today))
+	_, err = collect(rows, err, func(r scanner) (span string, err error) {
+		var s sending.Spent
+		err = r.Scan(&span, &s.Messages, &s.Cost)
+		if into := map[string]*sending.Spent{hours.name: &hour, days.name: &day}[span]; into != nil {
+			into.Messages, into.Cost = s.Messages, s.Cost
+		}
+		return span, err
+	})
+	return hour, day, err
 }
 
 // conversion reads the pause of a scope, and how many of the latest codes after it, or after since, were typed. It returns the later of the two.
@@ -181,7 +187,7 @@ func (t *tx) pause(ctx context.Context, s sending.Send, p sending.Pause, owner s
 
 // countSend keeps that the message left.
 func (t *tx) countSend(ctx context.Context, s sending.Send, p sending.Place) error {
-	if _, err := t.exec(ctx, `INSERT INTO sends (id, account_id, app_id, number, channel, country, prefix, address, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+	if err := t.later(ctx, `INSERT INTO sends (id, account_id, app_id, number, channel, country, prefix, address, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		s.ID, s.AccountID, s.AppID, s.To, s.Channel, p.Country, p.Prefix, s.Address(), ms(s.At)); err != nil {
 		return fmt.Errorf("insert send: %w", err)
 	}
@@ -191,7 +197,7 @@ func (t *tx) countSend(ctx context.Context, s sending.Send, p sending.Place) err
 	}
 	for _, country := range countries {
 		for _, w := range []window{hours, days} {
-			if _, err := t.exec(ctx, `INSERT INTO send_budgets AS b (app_id, country, span, began, messages, cost) VALUES ($1, $2, $3, $4, 1, $5)
+			if err := t.later(ctx, `INSERT INTO send_budgets AS b (app_id, country, span, began, messages, cost) VALUES ($1, $2, $3, $4, 1, $5)
 				ON CONFLICT (app_id, country, span, began) DO UPDATE SET messages = b.messages + 1, cost = b.cost + $5`,
 				s.AppID, country, w.name, ms(s.At.Truncate(w.long)), int64(s.Limits.Price(s.To, s.Channel))); err != nil {
 				return fmt.Errorf("count send: %w", err)
@@ -223,10 +229,7 @@ func (t *tx) sentTyped(ctx context.Context, sentID string, now time.Time) error 
 
 // SendingState returns what an application's budgets have used, where sending is paused, and what was refused today.
 func (s *Store) SendingState(ctx context.Context, appID string, now time.Time) (st sending.State, err error) {
-	if st.Hour, err = budget(ctx, s, appID, "", hours, now); err != nil {
-		return st, err
-	}
-	if st.Day, err = budget(ctx, s, appID, "", days, now); err != nil {
+	if st.Hour, st.Day, err = budgets(ctx, s, appID, "", now); err != nil {
 		return st, err
 	}
 	rows, err := s.query(ctx, `SELECT scope, place, until, level, sent, typed FROM send_pauses WHERE app_id = $1 AND until > $2 ORDER BY until DESC, place LIMIT 20`,
