@@ -29,7 +29,7 @@ type Handler func(ctx context.Context, j Job) error
 
 // Bounds of the runner.
 const (
-	perApp    = 16               // jobs of one kind and application at once: a slow receiver holds up its own
+	perApp    = 64               // jobs of one kind and application at once: a slow receiver holds up its own. Most of a job's time is its turn to write what came of it
 	perAppMax = 2000             // jobs of one application waiting in memory; more stay in the table until their lease ends
 	pollEvery = time.Second      // for jobs whose time has come, and for those of a process that died
 	claimMax  = 200              // jobs taken in one poll
