@@ -47,6 +47,7 @@ func (a *App) startEnrolment(w http.ResponseWriter, r *http.Request, u user, nex
 		if !a.texted(u) {
 			_ = a.textCode(ctx, r, u) // the page says that none is on its way
 		}
+		u.AuthyID = 0 // nothing is asked of a number, and nothing told of it, before it is proved
 		a.guard.Enrol(w, r, person(u), next)
 		return
 	}
@@ -221,7 +222,7 @@ func (a *App) enrolStatus(w http.ResponseWriter, r *http.Request, who secondfact
 	}
 	_, ticket := a.ticket(u.ID)
 	var device bool
-	if u.AuthyID != 0 {
+	if u.AuthyID != 0 && (u.Proved || ticket) {
 		var err error
 		if device, err = a.hasDevice(r.Context(), u); err != nil {
 			http.Error(w, "The provider did not answer.", http.StatusServiceUnavailable)
