@@ -29,6 +29,7 @@ type deviceCmd struct {
 	Deny    deviceDeny    `cmd:"" help:"Show a request and deny it."`
 	Watch   deviceWatch   `cmd:"" help:"Print requests as they come, until interrupted."`
 	Codes   deviceCodes   `cmd:"" help:"Show one-time codes. Works without a network."`
+	Resets  deviceResets  `cmd:"" help:"Show who wants a new start without this device, and stop it."`
 }
 
 // Help returns the examples of `device --help`. The indented lines stay as they are.
@@ -165,6 +166,61 @@ func (c *deviceList) Run(ctx context.Context, device *deviceCmd, out *output) er
 			timeLeft(a.ExpiresAt, t.ServerTime()), a.UUID)
 	}
 	return table.Flush()
+}
+
+type deviceResets struct {
+	Stop int64 `help:"Stop the one of this account." placeholder:"ACCOUNT-ID"`
+}
+
+// resetView is a reset as JSON has it.
+type resetView struct {
+	ID          int64  `json:"id"` // of the grant
+	Application string `json:"application"`
+	Account     string `json:"account"`
+	AskedAt     int64  `json:"asked_at"`
+	DueAt       int64  `json:"due_at"` // 0 before an operator allowed it
+}
+
+// Run prints the resets that are under way, or stops one.
+func (c *deviceResets) Run(ctx context.Context, device *deviceCmd, out *output) error {
+	t, err := device.terminal()
+	if err != nil {
+		return err
+	}
+	if c.Stop != 0 {
+		if err := t.StopReset(ctx, c.Stop); err != nil {
+			return err
+		}
+		if !device.JSON {
+			fmt.Fprintln(out.Out, "Stopped. If you did not ask for it, somebody knows your password there: change it.")
+			return nil
+		}
+	}
+	resets, err := t.Resets(ctx)
+	if err != nil {
+		return err
+	}
+	views := make([]resetView, len(resets))
+	for i, r := range resets {
+		views[i] = resetView{r.GrantID, r.Application, r.Account, r.AskedAt.Unix(), 0}
+		if !r.DueAt.IsZero() {
+			views[i].DueAt = r.DueAt.Unix()
+		}
+	}
+	if device.JSON {
+		return out.json(views)
+	}
+	if len(resets) == 0 {
+		fmt.Fprintln(out.Out, "Nobody asked for a new start without this device.")
+	}
+	for _, r := range resets {
+		fmt.Fprintf(out.Out, "%s: somebody with the password of %s said that everything is lost, at %s.\n", r.Application, r.Account, r.AskedAt.Format(time.DateTime))
+		if !r.DueAt.IsZero() {
+			fmt.Fprintf(out.Out, "After %s this device no longer answers for it.\n", r.DueAt.Format(time.DateTime))
+		}
+		fmt.Fprintf(out.Out, "If it was not you: countersign device resets --stop %d\n", r.GrantID)
+	}
+	return nil
 }
 
 type deviceShow struct {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -166,6 +167,25 @@ func TestListShowAnswer(t *testing.T) {
 	}
 	third := d.Ask("Log in?", "123", nil)
 	has(t, d.run(1, "device", "approve", third, "--match", "321"), "does not match")
+}
+
+// RE5: a terminal, too, hears of a new start without it, and stops it.
+func TestResets(t *testing.T) {
+	d := newDesk(t)
+	d.enrol()
+	has(t, d.run(0, "device", "resets"), "Nobody asked")
+	id := strconv.FormatInt(d.AskReset(0), 10)
+	has(t, d.run(0, "device", "resets"), "Example Shop: somebody with the password of ana@example.com said", "device resets --stop "+id)
+	if views := parse[[]resetView](t, d.run(0, "device", "resets", "--json")); len(views) != 1 || strconv.FormatInt(views[0].ID, 10) != id || views[0].DueAt != 0 {
+		t.Errorf("got %+v", views)
+	}
+	has(t, d.run(0, "device", "resets", "--stop", id), "Stopped.")
+	if got := d.run(0, "device", "resets", "--json"); got != "[]\n" {
+		t.Errorf("got %q", got)
+	}
+	has(t, d.run(1, "device", "resets", "--stop", id), "No reset is under way")
+	d.AskReset(time.Now().Add(time.Hour).Unix())
+	has(t, d.run(0, "device", "resets"), "this device no longer answers for it")
 }
 
 func TestCodes(t *testing.T) {

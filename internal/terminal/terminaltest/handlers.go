@@ -5,6 +5,8 @@ package terminaltest
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"countersign.dev/client/receipt"
@@ -147,7 +149,28 @@ func (s *Server) signedIn(next http.HandlerFunc) http.HandlerFunc {
 func (s *Server) listGrants(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	writeJSON(w, map[string]any{"grants": s.grants, "device": map[string]string{}, "server_time": s.Now().UnixMilli()})
+	writeJSON(w, map[string]any{"grants": s.grants, "resets": s.resets, "device": map[string]string{}, "server_time": s.Now().UnixMilli()})
+}
+
+// AskReset lets somebody ask for a new start of the newest grant's account, and an operator allow it when due is not zero.
+func (s *Server) AskReset(due int64) (grantID int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.grants[len(s.grants)-1]
+	s.resets = append(s.resets, reset{g.ID, g.Application.Name, g.Account, s.Now().Unix(), due})
+	return g.ID
+}
+
+func (s *Server) stopReset(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := slices.IndexFunc(s.resets, func(x reset) bool { return strconv.FormatInt(x.Grant, 10) == r.PathValue("id") })
+	if at < 0 {
+		Problem(w, http.StatusNotFound, "unknown", "No reset is under way for this user.")
+		return
+	}
+	s.resets = slices.Delete(s.resets, at, at+1)
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // sent is the approval as it goes out.

@@ -42,6 +42,7 @@ type Server struct {
 	keys       map[string]string // public key → device
 	sessions   map[string]string // cookie → device
 	grants     []grant
+	resets     []reset
 	approvals  []*Approval
 	streams    map[chan string]bool
 	requests   map[string]int
@@ -94,6 +95,14 @@ type grant struct {
 	Secret      string      `json:"secret,omitempty"`
 }
 
+type reset struct {
+	Grant       int64  `json:"grant"`
+	Application string `json:"application"`
+	Account     string `json:"account"`
+	AskedAt     int64  `json:"asked_at"`
+	DueAt       int64  `json:"due_at"`
+}
+
 var shop = application{"5833393871fc61111c76d84f", "Example Shop"}
 
 // New starts a server that ends with the test.
@@ -108,6 +117,7 @@ func New(t testing.TB) *Server {
 	mux.HandleFunc("POST /device/v1/enrollments/confirm", s.confirm)
 	mux.HandleFunc("POST /device/v1/sessions", s.signIn)
 	mux.HandleFunc("GET /device/v1/grants", s.signedIn(s.listGrants))
+	mux.HandleFunc("DELETE /device/v1/grants/{id}/reset", s.signedIn(s.stopReset))
 	mux.HandleFunc("GET /device/v1/approvals", s.signedIn(s.list))
 	mux.HandleFunc("GET /device/v1/approvals/{uuid}", s.signedIn(s.read))
 	mux.HandleFunc("POST /device/v1/approvals/{uuid}/answer", s.signedIn(s.decide))
