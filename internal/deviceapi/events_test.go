@@ -3,6 +3,7 @@ package deviceapi_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -62,8 +63,12 @@ func (s *stream) wants(names ...string) {
 	s.t.Helper()
 	for _, name := range names {
 		got := s.next()
-		if name == "bye" { // with when to come back
-			_, got, _ = strings.Cut(got, "\n")
+		if name == "bye" { // with when to come back, for browsers and for scripts
+			var retry, after int
+			if n, err := fmt.Sscanf(got, "retry: %d\nevent: bye\ndata: {\"after\":%d}\n", &retry, &after); n != 2 || retry != after || after < 500 {
+				s.t.Fatalf("got %q, want a goodbye: %v", got, err)
+			}
+			continue
 		}
 		if got != "event: "+name+"\ndata: {}\n" {
 			s.t.Fatalf("got %q, want %s", got, name)

@@ -171,7 +171,8 @@ func (s *Streams) goodbye(to writer) error {
 		open = s.open
 		s.mu.Unlock()
 	}
-	return to.write(retry(open) + eventText([]string{"bye"}))
+	after := again(open).Milliseconds()
+	return to.write(fmt.Sprintf("retry: %d\nevent: bye\ndata: {\"after\":%d}\n\n", after, after)) // scripts in a page see the data alone
 }
 
 // turn runs f when there is a turn for it.

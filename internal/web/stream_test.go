@@ -73,7 +73,7 @@ const (
 	silent    = ":\n\n"
 )
 
-var byes = regexp.MustCompile(`^retry: [0-9]{3,5}\nevent: bye\ndata: {}\n\n$`)
+var byes = regexp.MustCompile(`^retry: [0-9]{3,5}\nevent: bye\ndata: {"after":[0-9]{3,5}}\n\n$`)
 
 // A stream gives each wake-up as it comes, whatever it goes over, and says bye when the hub closes.
 func TestStream(t *testing.T) {

@@ -3,6 +3,7 @@
 
 import { asProblem, type Approval, type Report, type Reset, type Session } from "./api.ts";
 import type { Clock } from "./clock.ts";
+import { comeBack } from "./goodbye.ts";
 import { load, update, type Grant, type KeptGrant } from "./store.ts";
 
 /** Pause between two reads while the stream is down, milliseconds. */
@@ -112,19 +113,18 @@ export class Live {
     };
     stream.addEventListener("approvals", () => void this.readApprovals());
     stream.addEventListener("grants", () => void this.readGrants());
-    stream.addEventListener("bye", () => {
+    stream.addEventListener("bye", ({ data }) => {
       stream.close();
-      this.lost();
+      this.lost(comeBack(data, spread()));
     });
     stream.onerror = () => this.lost();
   }
 
   /** The stream is down. It tries again by itself and fails each time, so polling goes on unmoved. */
-  private lost(): void {
+  private lost(pause = spread()): void {
     if (this.stopping.signal.aborted) return;
     if (this.state.link !== "polling") this.set({ link: "reconnecting" });
-    // Spread out, so that a restarted server is not met by everyone in the same moment.
-    this.pollAfter(POLL * (0.5 + Math.random() / 2));
+    this.pollAfter(pause);
   }
 
   private pollAfter(pause: number): void {
@@ -188,6 +188,11 @@ export class Live {
     this.stop();
     this.set({ removed: true, approvals: [] });
   }
+}
+
+/** When to read after a stream broke: spread out, so that a restarted server is not met by everyone in the same moment. */
+function spread(): number {
+  return POLL * (0.5 + Math.random() / 2);
 }
 
 /** How long to leave the server alone after a read that began then. */
