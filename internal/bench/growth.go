@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"countersign.dev/internal/store"
 )
 
 // This file owns the growth of cost: the same load on databases of different sizes, in turn, so that the machine's moods meet all of them.
@@ -58,7 +60,7 @@ func (c *Config) measureGrowth(ctx context.Context, dir string, r *Report) (err 
 		g.out.Median = median(g.out.PerSecond)
 		r.Growth = append(r.Growth, g.out)
 	}
-	return ctx.Err()
+	return errors.Join(ctx.Err(), c.measureRetention(ctx, dir, outside, r))
 }
 
 // grow fills a database and starts its server. Who is active comes in ten parts, among all the others.
@@ -75,15 +77,46 @@ func (c *Config) grow(ctx context.Context, dir string, outside *outside, users i
 	if err := s.populate(ctx, users); err != nil {
 		return nil, errors.Join(fmt.Errorf("%d users: %w", users, err), s.close())
 	}
-	took := time.Since(begun)
-	if err := s.close(); err != nil {
+	out := Growth{Users: users, FilledIn: round(time.Since(begun).Seconds())}
+	if err := errors.Join(s.pages(ctx, &out), s.close()); err != nil {
 		return nil, err
 	}
 	server, err := s.start(ctx, c.Program)
 	if err != nil {
 		return nil, err
 	}
-	return &grown{s, server, s.verify(&circle{people: s.people}), Growth{Users: users, FileMiB: s.size(), FilledIn: round(took.Seconds())}}, nil
+	out.FileMiB = s.size()
+	return &grown{s, server, s.verify(&circle{people: s.people}), out}, nil
+}
+
+// pages counts what operations touch, one after the other and without HTTP: the same on every machine.
+func (s *site) pages(ctx context.Context, out *Growth) error {
+	s.quiet, s.quietKey = &circle{people: s.people}, s.key
+	for _, of := range []struct {
+		do  operation
+		out *Pages
+	}{{s.verifyDirect(&circle{people: s.people}), &out.Verify}, {s.cycleDirect, &out.Approval}} {
+		const often = 200
+		var before store.Touched
+		for i := range 2 * often { // the first half fills caches and prepares statements
+			if i == often {
+				var err error
+				if before, err = s.db.Touched(ctx); err != nil {
+					return err
+				}
+			}
+			if err := of.do(ctx, time.Now()); err != nil {
+				return fmt.Errorf("count pages: %w", err)
+			}
+		}
+		after, err := s.db.Touched(ctx)
+		if err != nil {
+			return err
+		}
+		t := after.Less(before)
+		*of.out = Pages{Looked: round(float64(t.Looked) / often), Written: round(float64(t.Written) / often)}
+	}
+	return nil
 }
 
 func (s *site) populate(ctx context.Context, users int) (err error) {

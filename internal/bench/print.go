@@ -171,7 +171,7 @@ func (r *Report) printRest(b *strings.Builder) {
 	}
 	if len(r.Growth) > 0 {
 		b.WriteString("### Growth: verifications a second with more and more users, SQLite, rounds in turn\n\n")
-		t := table{{"users", "file, MiB", "median", "of the smallest", "rounds", "processor, µs", "bytes written", "bytes read", "failed"}}
+		t := table{{"users", "file, MiB", "median", "of the smallest", "rounds", "processor, µs", "bytes written", "bytes read", "failed", "pages a verification", "written", "pages an approval", "written"}}
 		for _, g := range r.Growth {
 			var rounds []string
 			for _, n := range g.PerSecond {
@@ -180,10 +180,38 @@ func (r *Report) printRest(b *strings.Builder) {
 			t = append(t, []string{
 				whole(float64(g.Users)), whole(g.FileMiB), whole(g.Median), fmt.Sprintf("%.0f %%", 100*g.Median/r.Growth[0].Median), strings.Join(rounds, " "),
 				whole(g.Usage.CPU), whole(g.Usage.Written), whole(g.Usage.Read), whole(float64(g.Failed)),
+				fmt.Sprintf("%.1f", g.Verify.Looked), fmt.Sprintf("%.1f", g.Verify.Written), fmt.Sprintf("%.1f", g.Approval.Looked), fmt.Sprintf("%.1f", g.Approval.Written),
 			})
 		}
 		t.print(b)
 	}
+	r.printRetention(b)
+}
+
+// printRetention tells what it costs that old approvals leave.
+func (r *Report) printRetention(b *strings.Builder) {
+	k := r.Retention
+	if k == nil {
+		return
+	}
+	fmt.Fprintf(b, "### Retention under load: %s verifications a second, SQLite, rounds in turn\n\n", whole(k.Rate))
+	t := table{{"old approvals", "removed a second", "p50, ms", "p99, ms, of each round", "p99, median", "of that without", "failed"}}
+	add := func(what, removed string, loads []Load) {
+		var p50, rounds []string
+		var failed int64
+		for _, l := range loads {
+			p50, rounds = append(p50, fmt.Sprintf("%.1f", l.Latency.P50)), append(rounds, fmt.Sprintf("%.1f", l.Latency.P99))
+			failed += l.Failed
+		}
+		t = append(t, []string{what, removed, strings.Join(p50, " "), strings.Join(rounds, " "), fmt.Sprintf("%.1f", p99(loads)), fmt.Sprintf("%.2f", p99(loads)/p99(k.Stay)), whole(float64(failed))})
+	}
+	var seconds float64
+	for _, l := range k.Leave {
+		seconds += l.Seconds
+	}
+	add("stay", "0", k.Stay)
+	add("leave", fmt.Sprintf("%s (%s of %s left)", whole(float64(k.Left)/seconds), whole(float64(k.Left)), whole(float64(k.Old))), k.Leave)
+	t.print(b)
 }
 
 // printFailures tells every failure, also those of steps that were too fast on purpose.

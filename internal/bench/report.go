@@ -17,6 +17,8 @@ type Report struct {
 	Streams []Streams `json:"streams,omitempty"`
 	Starts  []Start   `json:"starts,omitempty"`
 	Growth  []Growth  `json:"growth,omitempty"`
+
+	Retention *Retention `json:"retention,omitempty"`
 }
 
 // Result is one scenario on one database.
@@ -93,6 +95,23 @@ type Growth struct {
 	Usage     Usage     `json:"usage"`
 	Failed    int64     `json:"failed"`
 	FilledIn  float64   `json:"filled_in_s"`
+	Verify    Pages     `json:"verify_pages"`
+	Approval  Pages     `json:"approval_pages"`
+}
+
+// Pages is how many pages of SQLite an operation touches.
+type Pages struct {
+	Looked  float64 `json:"looked_at"`
+	Written float64 `json:"written"`
+}
+
+// Retention is what old approvals that leave cost whoever works meanwhile, on SQLite.
+type Retention struct {
+	Old   int     `json:"old"`           // approvals at the beginning
+	Left  int64   `json:"left"`          // that were removed meanwhile
+	Rate  float64 `json:"verifications"` // a second
+	Stay  []Load  `json:"stay"`          // rounds in which they stay
+	Leave []Load  `json:"leave"`         // and in which they leave
 }
 
 // Machine is where it was measured.

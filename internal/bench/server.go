@@ -38,8 +38,8 @@ type process struct {
 	client *http.Client
 }
 
-// start starts the server.
-func (s *site) start(ctx context.Context, program string) (*process, error) {
+// start starts the server, with more settings than everybody gets.
+func (s *site) start(ctx context.Context, program string, more ...string) (*process, error) {
 	key := filepath.Join(s.dir, "master.key")
 	if err := os.WriteFile(key, []byte(s.masterHex()+"\n"), 0o600); err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (s *site) start(ctx context.Context, program string) (*process, error) {
 	var ready struct {
 		Listening map[string]string `json:"listening"`
 	}
-	p, err := launch(ctx, filepath.Join(s.dir, "server.log"), program, args, &ready)
+	p, err := launch(ctx, filepath.Join(s.dir, "server.log"), program, append(args, more...), &ready)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 const (
 	expireEvery     = 5 * time.Second // marking of expired approvals in their rows
 	forgetEvery     = 10 * time.Minute
-	forgetBatch     = 100              // rows of each kind in one write
+	forgetBatch     = 25               // rows of each kind in one write
 	forgetRest      = 4                // times as long as a batch took is rested after it
 	countEvery      = 10 * time.Second // adding of figures to their rows
 	linkEvery       = time.Second      // of new audit records to the chain
