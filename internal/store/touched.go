@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 
 	sqlitedriver "modernc.org/sqlite"
@@ -21,40 +21,26 @@ func (t Touched) Less(before Touched) Touched {
 	return Touched{t.Looked - before.Looked, t.Written - before.Written}
 }
 
-// Touched waits until nothing runs and counts. Only SQLite tells that of its connections; PostgreSQL has its own statistics.
+// Touched counts what was touched, when nothing runs: what is in use is left out. Only SQLite tells that of its connections; PostgreSQL has
+// statistics of its own.
 func (s *Store) Touched(ctx context.Context) (total Touched, err error) {
 	db, ok := s.engine.(*sqlite)
 	if !ok {
 		return total, errors.New("only SQLite counts pages by connection")
 	}
-	count := func(conn any) error {
-		t, err := touched(conn)
-		total.Looked, total.Written = total.Looked+t.Looked, total.Written+t.Written
-		return err
+	db.mu.Lock()
+	for _, r := range db.free {
+		err = errors.Join(err, total.add(r.conn))
 	}
-	var held []*sql.Conn
-	defer func() {
-		for _, conn := range held {
-			err = errors.Join(err, conn.Close())
-		}
-	}()
-	for range db.reads.Stats().MaxOpenConnections { // all of them, because one that is given back would be counted twice
-		conn, err := db.reads.Conn(ctx)
-		if err != nil {
-			return total, err
-		}
-		held = append(held, conn)
-		if err := conn.Raw(count); err != nil {
-			return total, err
-		}
-	}
-	return total, s.write(ctx, func(*tx) error { return count(db.writer.conn) })
+	db.mu.Unlock()
+	return total, errors.Join(err, s.write(ctx, func(*tx) error { return total.add(db.writer.conn) }))
 }
 
-func touched(conn any) (t Touched, err error) {
+// add adds what a connection touched.
+func (t *Touched) add(conn driver.Conn) error {
 	status, ok := conn.(sqlitedriver.DBStatus)
 	if !ok {
-		return t, errors.New("this SQLite driver does not tell its counters")
+		return errors.New("this SQLite driver does not tell its counters")
 	}
 	for _, c := range []struct {
 		op  sqlitedriver.DBStatusOp
@@ -62,9 +48,9 @@ func touched(conn any) (t Touched, err error) {
 	}{{sqlitedriver.DBStatusCacheHit, &t.Looked}, {sqlitedriver.DBStatusCacheMiss, &t.Looked}, {sqlitedriver.DBStatusCacheWrite, &t.Written}} {
 		n, _, err := status.Status(c.op, false)
 		if err != nil {
-			return t, err
+			return err
 		}
 		*c.sum += int64(n)
 	}
-	return t, nil
+	return nil
 }
