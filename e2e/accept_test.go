@@ -275,6 +275,14 @@ func (b *tab) hurry() {
 	}
 }
 
+// inFront makes a tab believe that it is the one that is looked at, whatever other tabs do: only that one may use the clipboard.
+func (b *tab) inFront() {
+	b.t.Helper()
+	if _, err := chromedp.Call(b.ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // size makes a window of a desk as large as this.
 func (b *tab) size(width, height int64) {
 	b.t.Helper()

@@ -124,6 +124,7 @@ func TestAcceptWaiting(t *testing.T) {
 		request := ana.request(page)
 		number := strings.TrimSpace(page.see(testid("match-number"), ""))
 		is(page, "more in the link than the request", `(() => { const to = new URL(document.querySelector('[data-testid="open-authenticator"]').href); return to.search + to.hash; })()`, "")
+		page.inFront()
 		page.click(testid("open-authenticator"))
 		page.see("[role=status]", "The number is copied")
 		hand.open(w.d.AuthenticatorURL + "/approvals/" + request) // where the link of the page leads
