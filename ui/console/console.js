@@ -152,3 +152,4 @@ dress(document);
 document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // a phone shows four of eight
 takeFragment();
 if (follower) follower.start();
+document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a phone the row of tabs is wider than the page
