@@ -11,7 +11,7 @@ import (
 // This file owns `countersign bench`: the load generator that people size their machines with.
 
 type benchCmd struct {
-	Scenario []string `arg:"" optional:"" help:"What is measured: verify (app codes), approval (whole cycles), sms (codes sent and typed), mixed, streams (idle), growth (few and many users). Default: all."`
+	Scenario []string `arg:"" optional:"" help:"What is measured: verify (app codes), approval (whole cycles), sms (codes sent and typed), mixed, streams (idle), growth (few and many users, and old approvals that leave meanwhile). Default: all."`
 	Store    []string `name:"store" placeholder:"sqlite|URL" default:"sqlite" help:"On which database: sqlite, or the address of an empty PostgreSQL database. May be repeated."`
 	Quick    bool     `name:"quick" help:"Measure for seconds instead of minutes."`
 	Growth   []int    `name:"growth" placeholder:"USERS" help:"Numbers of users for growth (default: 5000,500000; with --quick: 2000,20000)."`

@@ -52,7 +52,7 @@ type plan struct {
 }
 
 var (
-	wholePlan = plan{people: 10_000, crowd: 400, texted: 20_000, estimate: 4 * time.Second, step: 5 * time.Second, latency: 8 * time.Second, steps: 4, streams: 50_000, rounds: 5, old: 100_000, callers: 64}
+	wholePlan = plan{people: 10_000, crowd: 400, texted: 20_000, estimate: 4 * time.Second, step: 5 * time.Second, latency: 8 * time.Second, steps: 4, streams: 50_000, rounds: 5, old: 40_000, callers: 64}
 	quickPlan = plan{people: 3_000, crowd: 100, texted: 1_500, estimate: 800 * time.Millisecond, step: 800 * time.Millisecond, latency: 800 * time.Millisecond, steps: 1, streams: 400, rounds: 1, old: 10_000, callers: 32}
 )
 

@@ -217,12 +217,22 @@ func (r *Report) printRetention(b *strings.Builder) {
 // printFailures tells every failure, also those of steps that were too fast on purpose.
 func (r *Report) printFailures(b *strings.Builder) {
 	t := table{{"database", "scenario", "while", "failed", "of", "why"}}
-	for _, run := range r.Runs {
-		add := func(while string, l Load) {
+	of := func(store, scenario string) func(while string, l Load) {
+		return func(while string, l Load) {
 			for why, n := range l.Failures {
-				t = append(t, []string{run.Store, run.Scenario, while, whole(float64(n)), whole(float64(l.Done + l.Failed)), why})
+				t = append(t, []string{store, scenario, while, whole(float64(n)), whole(float64(l.Done + l.Failed)), why})
 			}
 		}
+	}
+	if k := r.Retention; k != nil {
+		add := of("SQLite", "retention")
+		for i := range k.Leave {
+			add("old approvals stay", k.Stay[i])
+			add("they leave", k.Leave[i])
+		}
+	}
+	for _, run := range r.Runs {
+		add := of(run.Store, run.Scenario)
 		add("all it can do", run.Saturated)
 		for _, step := range run.Steps {
 			add(whole(step.Offered)+" a second", step)
