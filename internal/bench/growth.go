@@ -134,7 +134,12 @@ func (s *site) populate(ctx context.Context, users int) (err error) {
 		if err != nil {
 			return err
 		}
-		s.people = append(s.people, people...)
+		// Each has two devices: one shows a code a second, and that would bound what a few thousand users can do.
+		more, err := s.equip(ctx, s.app, from, busy/parts)
+		if err != nil {
+			return err
+		}
+		s.people = append(append(s.people, people...), more...)
 		from += busy / parts
 		if err := s.importUsers(ctx, s.app, from, (users-busy)/parts, true); err != nil {
 			return err

@@ -261,6 +261,11 @@ func (s *site) enrolFrom(ctx context.Context, app tenant.Application, from, n in
 	if err := s.importUsers(ctx, app, from, n, false); err != nil {
 		return nil, err
 	}
+	return s.equip(ctx, app, from, n)
+}
+
+// equip gives users one more device each.
+func (s *site) equip(ctx context.Context, app tenant.Application, from, n int) ([]*person, error) {
 	people := make([]*person, n)
 	errs := make([]error, n)
 	var next atomic.Int64
