@@ -128,7 +128,7 @@ func TestStruckCallbacks(t *testing.T) {
 		t.Fatal(err)
 	}
 	worker := &callback.Worker{
-		Store: s.Store, Client: receiver.Client(), Key: s.Tenants.APIKey, Secrets: s.Tenants.WebhookKeys, Mail: s.Messages.CallbackDisabledJob, Offer: s.Jobs.Offer,
+		Store: s.Store, Client: receiver.Client(), Key: s.Tenants.OpenKey, Secrets: s.Tenants.OpenWebhookKeys, Mail: s.Messages.CallbackDisabledJob, Offer: s.Jobs.Offer,
 		Body: func(tenant.Application, approval.Approval) ([]byte, error) { return []byte("{}"), nil }, Now: s.Clock.Now, Log: slog.New(slog.DiscardHandler),
 	}
 	for strikes, says := range []string{"None is disabled or has strikes", `callback of "Bank" has 1 of 3 strikes`, "2 of 3 strikes", "was disabled at 2026-05-04T10:"} {
