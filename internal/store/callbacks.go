@@ -115,7 +115,7 @@ type scanFunc func(dest ...any) error
 func (f scanFunc) Scan(dest ...any) error { return f(dest...) }
 
 func (t *tx) insertTry(ctx context.Context, try callback.Try) error {
-	_, err := t.exec(ctx, `INSERT INTO callback_tries (id, app_id, uuid, url, at, status, error, took) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+	err := t.later(ctx, `INSERT INTO callback_tries (id, app_id, uuid, url, at, status, error, took) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		try.ID, try.AppID, try.UUID, try.URL, ms(try.At), try.Status, try.Error, try.Took.Microseconds())
 	if err != nil {
 		return fmt.Errorf("insert callback try: %w", err)
@@ -129,7 +129,7 @@ func (s *Store) Delivered(ctx context.Context, j job.Job, try callback.Try, vers
 		if err := t.insertTry(ctx, try); err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, `UPDATE applications SET callback_strikes = 0 WHERE id = $1 AND callback_version = $2 AND callback_strikes > 0`,
+		if err := t.later(ctx, `UPDATE applications SET callback_strikes = 0 WHERE id = $1 AND callback_version = $2 AND callback_strikes > 0`,
 			j.AppID, version); err != nil {
 			return fmt.Errorf("clear strikes: %w", err)
 		}

@@ -143,8 +143,7 @@ func (t *tx) giveUp(ctx context.Context, j job.Job, next time.Time) error {
 }
 
 func (t *tx) endJob(ctx context.Context, id string) error {
-	_, err := t.exec(ctx, `DELETE FROM jobs WHERE id = $1`, id)
-	return err
+	return t.later(ctx, `DELETE FROM jobs WHERE id = $1`, id)
 }
 
 // holdCallbacks parks an application's callbacks until an address is given, each at most tenant.HoldFor.
