@@ -71,10 +71,10 @@ func TestHangingReceiverDelaysNobody(t *testing.T) {
 	t.Cleanup(r.worker.Client.CloseIdleConnections)
 	r.setCallback(t, slow.URL)
 	runner := r.run()
-	for range 24 {
+	for range 72 {
 		r.approve(t)
 	}
-	for range 16 { // as many as may run at once
+	for range 64 { // as many as may run at once
 		<-slow.got
 	}
 	shop := r.App(t, "Shop", roomy)
