@@ -143,6 +143,9 @@ func (r *Relay) texts() (texts []string) {
 
 // hear wakes who waits here for what another node woke. A name that nobody waits for wakes nobody, whatever it says.
 func (r *Relay) hear(text string) {
+	if len(text) > textMax { // no node sends that
+		return
+	}
 	var topics []Topic
 	for name := range strings.SplitSeq(text, "\n") {
 		topics = append(topics, Topic(name))

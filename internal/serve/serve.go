@@ -122,7 +122,7 @@ func serverConfig(cfg Config) server.Config {
 	return server.Config{
 		Database: string(s.Database), Master: s.MasterKey, FormerMasters: s.FormerMasters(),
 		APIURL: string(s.APIURL), AuthenticatorURL: string(s.AuthenticatorURL), ConsoleURL: string(s.ConsoleURL),
-		OwnerEmail: string(s.OwnerEmail), Retention: s.Retention.Settings(),
+		OwnerEmail: string(s.OwnerEmail), WakeUps: string(s.WakeUps), Retention: s.Retention.Settings(),
 		Push: s.Push.Settings(s.OwnerEmail), Proxies: s.Proxies(), StrangerRate: float64(s.StrangerRate), StrangerBurst: int(s.StrangerBurst), Now: cfg.Now, Log: cfg.Log,
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/seal"
+	"countersign.dev/internal/wakeup"
 )
 
 // This file owns starting and stopping.
@@ -41,7 +42,11 @@ func (s *Server) Start(ctx context.Context) error {
 	})
 	s.sweeping.Go(func() { s.every(sweeps, countEvery, "add up figures", s.meter.Sweep) })
 	if !s.db.OneProcess() {
-		relay := live.NewRelay(s.live, s.db, s.cfg.Now, s.cfg.Log)
+		var line live.Line = s.db
+		if s.cfg.WakeUps != "" {
+			line = wakeup.NewLine(s.cfg.WakeUps, s.db)
+		}
+		relay := live.NewRelay(s.live, line, s.cfg.Now, s.cfg.Log)
 		s.sweeping.Go(func() { relay.Run(sweeps) })
 	}
 	return nil

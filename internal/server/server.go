@@ -52,6 +52,9 @@ type Config struct {
 	Gateways map[otp.Channel][]message.Gateway
 	Outbox   bool
 
+	// WakeUps are the NATS servers that carry wake-ups between nodes, as wakeup.Servers takes them; "": PostgreSQL does.
+	WakeUps string
+
 	// Retention is how long what is over stays; the zero value keeps all of it but what strangers cause.
 	Retention store.Retention
 

@@ -66,6 +66,9 @@ func (s *Serve) Check() error {
 			add(c.setting, err.Error())
 		}
 	}
+	if s.WakeUps != "" && !s.Database.Postgres() {
+		add("wake-ups", "is for several nodes on one PostgreSQL: leave it out, or name a PostgreSQL database with --database")
+	}
 	if s.OpsAddr != "" && slices.ContainsFunc(surfaces, func(other Surface) bool { return sameAddr(other.Addr, s.OpsAddr) }) {
 		add("ops-addr", "is the address of another listener: choose a port of its own")
 	}

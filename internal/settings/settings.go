@@ -100,6 +100,8 @@ func (r Retention) Settings() store.Retention {
 type Running struct {
 	StrangerRate     Rate     `name:"stranger-rate" group:"Running" placeholder:"N" default:"10" help:"Requests a second that one network address may send to the authenticator without a session (default: ${default})."`
 	StrangerBurst    Count    `name:"stranger-burst" group:"Running" placeholder:"N" default:"200" help:"As many of them at once (default: ${default})."`
+	WakeUps          NATS     `name:"wake-ups" group:"Running" placeholder:"URL" secret:"" help:"NATS server that carries wake-ups between nodes instead of PostgreSQL, like tls://USER:PASSWORD@HOST:4222; several of a cluster with commas between. See docs/scale.md."`
+	WakeUpsFile      File     `name:"wake-ups-file" group:"Running" placeholder:"FILE" help:"File that holds its address, when there is a password in it."`
 	LogLevel         Level    `name:"log-level" group:"Running" placeholder:"LEVEL" default:"info" help:"Log to stderr from this level on: debug, info, warn or error (default: ${default})."`
 	LogFormat        Format   `name:"log-format" group:"Running" placeholder:"FORMAT" default:"json" help:"Log as json or as text (default: ${default})."`
 	ShutdownGrace    Duration `name:"shutdown-grace" group:"Running" placeholder:"TIME" default:"2s" help:"How long /readyz says no before listeners close, so that load balancers notice (default: ${default})."`

@@ -136,6 +136,9 @@ var wrongValues = []struct{ setting, value, why string }{
 	{"push-host", "https://push.example.com/", `"https://push.example.com/" is not a push host: write push.example.com, push.example.com:8443 or *.example.com`},
 	{"stranger-rate", "-1", `"-1" is not a number above 0 and up to 1000000, such as 10 or 0.5`},
 	{"stranger-burst", "0", `"0" is not a whole number from 1 to 1000000`},
+	{"wake-ups", "nats://ana:s3cretpw@", "the value is not the address of a NATS server: write it like tls://USER:PASSWORD@nats.example.com:4222, several with commas between"},
+	{"wake-ups", "tls://ana:s3cretpw@a.example.com,http://ana:s3cretpw@b.example.com", "the value is not the address of a NATS server: write it like tls://USER:PASSWORD@nats.example.com:4222, several with commas between"},
+	{"wake-ups-file", "/nowhere/nats", "/nowhere/nats cannot be read (no such file or directory): name another file, or change its permissions"},
 	{"log-level", "loud", `"loud" is not a level: write debug, info, warn or error`},
 	{"log-format", "xml", `"xml" is not a format: write json or text`},
 	{"retain-approvals", "90", `"90" is no number of days: write it like 90d, or forever`},
@@ -253,6 +256,7 @@ func TestWrongTogether(t *testing.T) {
 		"a network and a half":   {with("trusted-proxy", "10.0.0.1/24"), `--trusted-proxy: "10.0.0.1/24" has bits behind its length: write 10.0.0.0/24`},
 		"text by mail":           {with("sms-gateway", "smtps://mail.example.com?from=a@example.com"), "sms-gateway (--sms-gateway): gateway 1: smtps://mail.example.com carries no text messages: name one of smpp://SYSTEM-ID:PASSWORD@HOST:2775?from=SENDER, smpps://SYSTEM-ID:PASSWORD@HOST:3550?from=SENDER, twilio://ACCOUNT-SID:AUTH-TOKEN@api.twilio.com?from=+12025550100, twilio+http://ACCOUNT-SID:AUTH-TOKEN@HOST?from=+12025550100, webhook+https://HOST/PATH?secret=whsec_…, webhook+http://HOST/PATH?secret=whsec_…"},
 		"a gateway twice":        {with("mail-gateway", "smtps://mail.example.com?from=a@example.com,smtps://mail.example.com?from=b@example.com"), "mail-gateway (--mail-gateway): gateway 2: smtps://mail.example.com is named twice: records could not tell which one sent"},
+		"wake-ups for one node":  {with("wake-ups", "nats://127.0.0.1:4222"), "wake-ups (--wake-ups): is for several nodes on one PostgreSQL: leave it out, or name a PostgreSQL database with --database"},
 		"a database that is not": {with("database", "mysql://x"), "--database: the value is no database's address: write postgres://USER@HOST/NAME, or the path of an SQLite file"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -378,6 +382,20 @@ func TestDatabaseShown(t *testing.T) {
 		"/var/lib/c.db": "/var/lib/c.db",
 	} {
 		if got := Database(in).String(); got != want {
+			t.Errorf("%s: %s", in, got)
+		}
+	}
+}
+
+// INV-8: neither does that of a NATS server.
+func TestNATSShown(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                                      "",
+		"nats://127.0.0.1:4222":                 "nats://127.0.0.1:4222",
+		"tls://ana:secret1@a:4222":              "tls://ana:xxxxx@a:4222",
+		"tls://secret1@a, nats://ana:secret1@b": "tls://xxxxx@a,nats://ana:xxxxx@b",
+	} {
+		if got := NATS(in).String(); got != want {
 			t.Errorf("%s: %s", in, got)
 		}
 	}

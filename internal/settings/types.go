@@ -18,6 +18,7 @@ import (
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/store"
+	"countersign.dev/internal/wakeup"
 )
 
 // This file owns the types of settings: which texts are right, and the sentence for those that are not. A type's
@@ -78,6 +79,34 @@ func (d Database) String() string {
 		}
 	}
 	return u.Redacted()
+}
+
+// NATS is the address of a NATS server, or several.
+type NATS string
+
+// UnmarshalText wants nats:// or tls:// addresses.
+func (n *NATS) UnmarshalText(text []byte) error {
+	if _, err := wakeup.Servers(string(text)); err != nil {
+		return err
+	}
+	*n = NATS(text)
+	return nil
+}
+
+// String hides passwords and tokens.
+func (n NATS) String() string {
+	servers, err := wakeup.Servers(string(n))
+	if err != nil { // there is none
+		return string(n)
+	}
+	shown := make([]string, len(servers))
+	for i, u := range servers {
+		if _, password := u.User.Password(); u.User != nil && !password {
+			u.User = url.User("xxxxx") // a token
+		}
+		shown[i] = u.Redacted()
+	}
+	return strings.Join(shown, ",")
 }
 
 // Key is a master key.
