@@ -77,5 +77,5 @@ func testReporting(t *testing.T, f *fixture) {
 			t.Errorf("%s is about %+v, %q", e.Name, e.User, e.Phone)
 		}
 	}
-	same(t, "events", fmt.Sprint(names), "map[device_registration_completed:1 token_verified:1 user_added:1]")
+	same(t, "events", fmt.Sprint(names), "map[device_registration_completed:1 token_verified:1 user_added:1 user_registration_completed:1]")
 }
