@@ -35,6 +35,7 @@ func (s *Server) Start(ctx context.Context) error {
 	s.stopSweep = stop
 	s.sweeping.Go(func() { s.every(sweeps, expireEvery, "mark expired approvals", s.approvals.Sweep) })
 	s.sweeping.Go(func() { s.every(sweeps, forgetEvery, "forget ended rows", s.forget) })
+	s.sweeping.Go(func() { s.every(sweeps, forgetEvery, "shorten the audit record", s.forgetAudit) })
 	s.sweeping.Go(func() { s.every(sweeps, linkEvery, "link the audit record", s.chainer.Link) })
 	s.sweeping.Go(func() { s.every(sweeps, checkpointEvery, "sign the audit record", s.chainer.Checkpoint) })
 	s.sweeping.Go(func() { // a data key that was added is sealed under from now on
@@ -68,12 +69,26 @@ func (s *Server) every(ctx context.Context, pause time.Duration, what string, wo
 	}
 }
 
-// forget removes ended rows in small batches until there are none. It rests after each for several times as long as that took: a backlog of
-// years, after an upgrade or a change of the settings, takes a fifth of the database at most, and whoever waits for it, the length of one batch.
+// forget removes ended rows.
 func (s *Server) forget(ctx context.Context) error {
+	return inBatches(ctx, func() (int64, error) { return s.db.Forget(ctx, s.cfg.Now(), s.cfg.Retention, forgetBatch) })
+}
+
+// forgetAudit removes the oldest links of the audit record, if the settings say so.
+func (s *Server) forgetAudit(ctx context.Context) error {
+	keep := s.cfg.Retention.Audit
+	if keep == 0 {
+		return nil
+	}
+	return inBatches(ctx, func() (int64, error) { return s.chainer.Forget(ctx, s.cfg.Now().Add(-keep), forgetBatch) })
+}
+
+// inBatches removes small batches until there is nothing to remove. It rests after each for several times as long as that took: a backlog of
+// years, after an upgrade or a change of the settings, takes a fifth of the database at most, and whoever waits for it, the length of one batch.
+func inBatches(ctx context.Context, remove func() (int64, error)) error {
 	for {
 		began := time.Now()
-		n, err := s.forgetOnce(ctx)
+		n, err := remove()
 		if err != nil || n == 0 {
 			return err
 		}
@@ -83,17 +98,6 @@ func (s *Server) forget(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// forgetOnce removes one batch of each kind and returns how many rows that were.
-func (s *Server) forgetOnce(ctx context.Context) (int64, error) {
-	now, keep := s.cfg.Now(), s.cfg.Retention
-	rows, err := s.db.Forget(ctx, now, keep, forgetBatch)
-	if err != nil || keep.Audit == 0 {
-		return rows, err
-	}
-	links, err := s.chainer.Forget(ctx, now.Add(-keep.Audit), forgetBatch)
-	return rows + links, err
 }
 
 // Drain makes /readyz say no, so that load balancers send new requests elsewhere, while everything is answered as before.

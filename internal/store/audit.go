@@ -171,30 +171,16 @@ func (s *Store) AuditChain(ctx context.Context) iter.Seq2[audit.Item, error] {
 			yield(audit.Item{}, err)
 			return
 		}
-		begins, err := s.AuditBeginning(ctx)
+		begins, points, links, err := s.chainStart(ctx, newest)
 		if err != nil {
 			yield(audit.Item{}, err)
 			return
 		}
-		last := int64(-1 << 62)
-		if begins.Seq != 0 {
-			if !yield(audit.Item{Beginning: &begins}, nil) {
-				return
-			}
-			last = begins.Seq
-		}
-		points, err := s.checkpoints(ctx, last)
-		if err != nil {
-			yield(audit.Item{}, err)
+		if begins.Seq != 0 && !yield(audit.Item{Beginning: &begins}, nil) {
 			return
 		}
 		for {
-			rows, err := s.query(ctx, `SELECT seq, hash, `+recordColumns+` FROM audit WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`, last, newest, chainBatch)
-			links, err := collect(rows, err, scanLink)
-			if err != nil {
-				yield(audit.Item{}, err)
-				return
-			}
+			var last int64
 			for _, link := range links {
 				last = link.Seq
 				for len(points) > 0 && points[0].Seq < link.Seq { // behind its own link, or where that would be
@@ -210,6 +196,10 @@ func (s *Store) AuditChain(ctx context.Context) iter.Seq2[audit.Item, error] {
 			if len(links) < chainBatch {
 				break
 			}
+			if links, err = s.links(ctx, last, newest); err != nil {
+				yield(audit.Item{}, err)
+				return
+			}
 		}
 		for _, c := range points {
 			if !yield(audit.Item{Checkpoint: &c}, nil) {
@@ -217,6 +207,35 @@ func (s *Store) AuditChain(ctx context.Context) iter.Seq2[audit.Item, error] {
 			}
 		}
 	}
+}
+
+// chainStart returns where the chain begins, its checkpoints, and its first links, all of the same moment: it looks again when retention moved the
+// beginning in between.
+func (s *Store) chainStart(ctx context.Context, newest int64) (begins audit.Beginning, points []audit.Checkpoint, links []audit.Link, err error) {
+	for {
+		if begins, err = s.AuditBeginning(ctx); err != nil {
+			return begins, nil, nil, err
+		}
+		after := begins.Seq
+		if after == 0 {
+			after = -1 << 62 // whatever somebody put before the first link is found too
+		}
+		if points, err = s.checkpoints(ctx, after); err == nil {
+			links, err = s.links(ctx, after, newest)
+		}
+		if err != nil {
+			return begins, nil, nil, err
+		}
+		if again, err := s.AuditBeginning(ctx); err != nil || again == begins {
+			return begins, points, links, err
+		}
+	}
+}
+
+// links returns a batch of links behind one.
+func (s *Store) links(ctx context.Context, after, newest int64) ([]audit.Link, error) {
+	rows, err := s.query(ctx, `SELECT seq, hash, `+recordColumns+` FROM audit WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`, after, newest, chainBatch)
+	return collect(rows, err, scanLink)
 }
 
 func (s *Store) checkpoints(ctx context.Context, after int64) ([]audit.Checkpoint, error) {

@@ -10,25 +10,31 @@ import (
 
 // This file owns what reports read.
 
+// recordsBatch is how many records are read at once.
+const recordsBatch = 500
+
 // EachRecord calls each with at most limit of an application's audit records in [from, to), newest first, until it returns false, and returns
-// how many it called it with.
+// how many it called it with. It holds no connection meanwhile, because each may read too: several that all wait for a second one would wait for
+// ever.
 func (s *Store) EachRecord(ctx context.Context, appID string, from, to time.Time, limit int, each func(audit.Record) bool) (n int, err error) {
-	found, err := s.query(ctx, `SELECT `+recordColumns+` FROM audit WHERE app_id = $1 AND at >= $2 AND at < $3 ORDER BY at DESC, id DESC LIMIT $4`,
-		appID, ms(from), ms(to), limit)
-	if err != nil {
-		return 0, err
-	}
-	defer found.Close()
-	for found.Next() {
-		r, err := scanRecord(found)
+	for at, id := ms(to), ""; ; {
+		batch := min(recordsBatch, limit-n)
+		rows, err := s.query(ctx, `SELECT `+recordColumns+` FROM audit WHERE app_id = $1 AND at >= $2 AND at <= $3 AND (at < $3 OR id < $4)
+			ORDER BY at DESC, id DESC LIMIT $5`, appID, ms(from), at, id, batch)
+		records, err := collect(rows, err, scanRecord)
 		if err != nil {
 			return n, err
 		}
-		if n++; !each(r) {
+		for _, r := range records {
+			if n++; !each(r) {
+				return n, nil
+			}
+			at, id = ms(r.At), r.ID
+		}
+		if len(records) < batch || n == limit {
 			return n, nil
 		}
 	}
-	return n, found.Err()
 }
 
 // UserByID returns the application's user, removed or not, or tenant.ErrUser.

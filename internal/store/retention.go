@@ -63,16 +63,17 @@ func (s *Store) forgetCodes(ctx context.Context, now time.Time, keep Retention, 
 }
 
 // forgetTries removes the budgets of numbers at which nobody tried for long enough: one that never verified would keep its budget for ever, and
-// strangers can name any number. That of a user stays as long as the user.
+// strangers can name any number. That of a user stays as long as the user, and wrong tries of which nobody noted the time, as nodes of versions
+// before leave them, until the number's next.
 func (s *Store) forgetTries(ctx context.Context, now time.Time, keep Retention, limit int) (n int64, err error) {
 	before := until(now.Add(-usedBefore), keep.Codes)
 	var one int
-	if err := s.queryRow(ctx, `SELECT 1 FROM budgets WHERE substr(subject, 1, 6) = 'phone:' AND locked_until <= $1 LIMIT 1`, before).Scan(&one); err != nil {
+	if err := s.queryRow(ctx, `SELECT 1 FROM budgets WHERE substr(subject, 1, 6) = 'phone:' AND locked_until <= $1 AND (locked_until > 0 OR wrong = 0) LIMIT 1`, before).Scan(&one); err != nil {
 		return 0, missing(err, nil)
 	}
 	err = s.write(ctx, func(t *tx) (err error) {
 		n, err = t.exec(ctx, `WITH ended AS MATERIALIZED (SELECT subject FROM budgets WHERE substr(subject, 1, 6) = 'phone:' AND locked_until <= $1
-				ORDER BY locked_until LIMIT $2 FOR UPDATE SKIP LOCKED)
+				AND (locked_until > 0 OR wrong = 0) ORDER BY locked_until LIMIT $2 FOR UPDATE SKIP LOCKED)
 			DELETE FROM budgets WHERE subject IN (SELECT subject FROM ended)`, before, limit)
 		if err != nil {
 			return fmt.Errorf("forget tries: %w", err)

@@ -199,7 +199,7 @@ func (db *sqlite) commitOne(w write) error {
 	return err
 }
 
-var locks = regexp.MustCompile(` FOR (NO KEY )?(UPDATE|SHARE)( OF \w+)?( SKIP LOCKED)?`)
+var locks = regexp.MustCompile(` FOR (NO KEY |KEY )?(UPDATE|SHARE)( OF \w+)?( SKIP LOCKED)?`)
 
 // withoutLocks takes PostgreSQL's row locks out of a statement. SQLite knows none and needs none: it has one writer.
 func withoutLocks(q string) string { return locks.ReplaceAllString(q, "") }

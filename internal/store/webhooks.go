@@ -136,6 +136,10 @@ func (s *Store) Webhooks(ctx context.Context, appID string) (all []webhook.Webho
 // RemoveWebhook removes a webhook of the application, and what waits for it; what is held goes when its time is over.
 func (s *Store) RemoveWebhook(ctx context.Context, appID, id string, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {
+		// First, so that no delivery can add a try behind those that are removed here.
+		if err := t.lock(ctx, `SELECT 1 FROM webhooks WHERE id = $1 AND app_id = $2 FOR UPDATE`, id, appID); err != nil {
+			return err
+		}
 		if _, err := t.exec(ctx, `DELETE FROM webhook_events WHERE webhook_id = $1 AND app_id = $2`, id, appID); err != nil {
 			return fmt.Errorf("remove a webhook's events: %w", err)
 		}
@@ -204,7 +208,7 @@ func (s *Store) Told(ctx context.Context, j job.Job, try webhook.Try) error {
 
 // keepTry keeps a try of a webhook that is still there, and the last ones before it.
 func (t *tx) keepTry(ctx context.Context, try webhook.Try) error {
-	err := t.later(ctx, `INSERT INTO webhook_tries (webhook_id, id, record_id, event, at, status, error, took) SELECT id, $2, $3, $4, $5, $6, $7, $8 FROM webhooks WHERE id = $1`,
+	err := t.later(ctx, `INSERT INTO webhook_tries (webhook_id, id, record_id, event, at, status, error, took) SELECT id, $2, $3, $4, $5, $6, $7, $8 FROM webhooks WHERE id = $1 FOR KEY SHARE`,
 		try.WebhookID, try.ID, try.RecordID, try.Event, ms(try.At), try.Status, try.Error, try.Took.Microseconds())
 	if err == nil {
 		err = t.later(ctx, `WITH old AS MATERIALIZED (SELECT id FROM webhook_tries WHERE webhook_id = $1 ORDER BY id DESC LIMIT 100 OFFSET $2 FOR UPDATE SKIP LOCKED)
