@@ -19,6 +19,7 @@
 //	disk_test.go      a disk that is full, or fails to flush
 //	soak_test.go      nothing is left behind by hours of work
 //	nodes_test.go     three nodes, one of which dies in each step of a log-in
+//	wakeups_test.go   two nodes that tell each other over NATS
 //	crash_test.go     kill -9 in a loop                             flush_*test.go    the disk flush before the answer, on both engines
 //
 // The binary comes from COUNTERSIGN_BINARY, and one with the race detector from COUNTERSIGN_RACE_BINARY; without them

@@ -7,9 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,9 +23,9 @@ import (
 )
 
 // startNATS starts a NATS server that asks for a password.
-func startNATS(t *testing.T, port int) *natsserver.Server {
+func startNATS(t *testing.T) *natsserver.Server {
 	t.Helper()
-	n, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: port, Username: "nodes", Password: "wake-ups", NoLog: true, NoSigs: true, NoSystemAccount: true})
+	n, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, Username: "nodes", Password: "wake-ups", NoLog: true, NoSigs: true, NoSystemAccount: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,12 +37,56 @@ func startNATS(t *testing.T, port int) *natsserver.Server {
 	return n
 }
 
+// wire is an address that leads to another one, or for a while to one where nobody listens. It keeps its port meanwhile.
+type wire struct {
+	net.Listener
+	to atomic.Value // string
+}
+
+func newWire(t *testing.T) *wire {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	w := &wire{Listener: ln}
+	w.lead("")
+	go func() {
+		for {
+			here, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go w.join(here)
+		}
+	}()
+	return w
+}
+
+func (w *wire) lead(to string) { w.to.Store(to) }
+
+// join passes on what comes from either side until one ends.
+func (w *wire) join(here net.Conn) {
+	defer here.Close()
+	there, err := net.Dial("tcp", w.to.Load().(string))
+	if err != nil {
+		return
+	}
+	defer there.Close()
+	go func() {
+		_, _ = io.Copy(there, here)
+		there.Close()
+	}()
+	_, _ = io.Copy(here, there)
+}
+
 // TestServeWakeUpsOverNATS: the device's stream is on one node, the application asks and waits on the other.
 func TestServeWakeUpsOverNATS(t *testing.T) {
 	t.Parallel()
-	queue := startNATS(t, -1)
-	port := queue.Addr().(*net.TCPAddr).Port
-	address := "nats://nodes:wake-ups@127.0.0.1:" + strconv.Itoa(port)
+	queue, wire := startNATS(t), newWire(t)
+	wire.lead(queue.Addr().String())
+	address := "nats://nodes:wake-ups@" + wire.Addr().String()
 	s := newSite(t, 2, fmt.Sprintf("wake-ups = %q", address))
 	for i := range s.nodes {
 		s.start(i)
@@ -118,7 +163,9 @@ func TestServeWakeUpsOverNATS(t *testing.T) {
 	if err := logIn(); err != nil {
 		t.Errorf("without the NATS server: %v", err)
 	}
-	joined(startNATS(t, port))
+	again := startNATS(t)
+	wire.lead(again.Addr().String())
+	joined(again)
 	if err := logIn(); err != nil {
 		t.Errorf("with the NATS server again: %v", err)
 	}

@@ -143,7 +143,7 @@ func (r *Relay) texts() (texts []string) {
 
 // hear wakes who waits here for what another node woke. A name that nobody waits for wakes nobody, whatever it says.
 func (r *Relay) hear(text string) {
-	if len(text) > textMax { // no node sends that
+	if len(text) > textMax { // no node sends as much
 		return
 	}
 	var topics []Topic

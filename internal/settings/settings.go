@@ -82,7 +82,7 @@ type Outgoing struct {
 // Retention says how long what is over stays. What is not over never leaves.
 type Retention struct {
 	RetainApprovals  Keep `name:"retain-approvals" group:"Retention" placeholder:"DAYS" default:"90d" help:"How long approvals stay after they were decided, withdrawn or ran out, with their receipts and the tries of their callbacks; or forever (default: ${default})."`
-	RetainCodes      Keep `name:"retain-codes" group:"Retention" placeholder:"DAYS" default:"30d" help:"How long the rows of sent codes and phone verifications stay after their end; or forever (default: ${default})."`
+	RetainCodes      Keep `name:"retain-codes" group:"Retention" placeholder:"DAYS" default:"30d" help:"How long the rows of sent codes and phone verifications stay after their end, and wrong tries at a number after the last one; or forever (default: ${default})."`
 	RetainMessages   Keep `name:"retain-messages" group:"Retention" placeholder:"DAYS" default:"30d" help:"How long it is told what became of a message; or forever (default: ${default})."`
 	RetainActivities Keep `name:"retain-activities" group:"Retention" placeholder:"DAYS" default:"180d" help:"How long activities stay that applications register about their users; or forever (default: ${default})."`
 	RetainAudit      Keep `name:"retain-audit" group:"Retention" placeholder:"DAYS" default:"forever" help:"How long audit records stay. Older ones leave up to a signed checkpoint, so export them first (default: ${default})."`

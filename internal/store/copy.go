@@ -129,7 +129,7 @@ func openSide(url string) (*side, error) {
 		if err != nil {
 			return nil, err
 		}
-		db, err := sql.Open("sqlite", dsn)
+		db, err := sql.Open("sqlite", dsn+writing)
 		if err != nil {
 			return nil, err
 		}

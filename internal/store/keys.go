@@ -180,7 +180,7 @@ func sealedColumns() []sealed {
 			},
 		},
 		{
-			name: "jobs.payload", // of messages; other jobs carry an id
+			name: "jobs.payload", // of messages, and of enrolments, which become messages; other jobs carry an id
 			read: func(ctx context.Context, s *Store, after any, limit int) ([]seal.Value, error) {
 				rows, err := s.query(ctx, `SELECT id, payload FROM jobs WHERE id > $1 AND kind IN ('message', 'enrollment') ORDER BY id LIMIT $2`, from(after, ""), limit)
 				return values[string](rows, err)

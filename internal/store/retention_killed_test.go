@@ -181,7 +181,11 @@ func TestForgettingPostgreSQLKilled(t *testing.T) {
 			}()
 		}
 		for range 5 {
-			<-batches
+			select {
+			case <-batches:
+			case err := <-ended:
+				t.Fatalf("it ended before the database was killed: %v", err)
+			}
 		}
 		server.Kill(t)
 		close(killed)

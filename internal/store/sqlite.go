@@ -33,7 +33,7 @@ func sqliteAddress(path string) (string, error) {
 	// The string must begin with file:, or SQLite's own options are cut off unseen. Settings go here, because a
 	// PRAGMA given later would stay with one pooled connection only.
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(abs) +
-		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(4000)", err
+		"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(4000)", err
 }
 
 // OpenSQLite opens or creates the database file and brings its schema up to date.
@@ -46,6 +46,9 @@ func OpenSQLite(ctx context.Context, path string) (*Store, error) {
 // folded into the file when each of them was written several times. They are not part of the address, because the driver sorts what stands there:
 // of two values the one with the higher first digit would count.
 var bulk = []string{`PRAGMA cache_size = -96000`, `PRAGMA wal_autocheckpoint = 64000`}
+
+// writing are the settings of the connection that writes.
+const writing = "&_pragma=cache_size(-16000)"
 
 // reading are the settings of connections that only read: what they remember of the file is worthless after the next commit, so it is little.
 const reading = "&_pragma=query_only(1)&_pragma=cache_size(-4000)"
@@ -79,7 +82,7 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 	if err := errors.Join(err, setUp.Close()); err != nil {
 		return nil, err
 	}
-	conn, err := openSQLiteConn(ctx, dsn)
+	conn, err := openSQLiteConn(ctx, dsn+writing)
 	if err != nil {
 		return nil, err
 	}

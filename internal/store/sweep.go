@@ -41,8 +41,8 @@ func until(now time.Time, keep time.Duration) int64 {
 	return ms(now.Add(-keep))
 }
 
-// Forget removes at most limit rows of each kind that are over and returns how many it removed. Each kind that has any is one small write,
-// so that it never holds up others.
+// Forget removes at most limit rows of each kind that are over and returns how many it removed. What strangers cause, messages and activities leave in
+// one small write, each other kind that has any in one of its own, so that nobody is held up.
 func (s *Store) Forget(ctx context.Context, now time.Time, keep Retention, limit int) (total int64, err error) {
 	for _, kind := range []func(context.Context, time.Time, Retention, int) (int64, error){
 		s.forgetEnded, s.forgetApprovals, s.forgetCodes, s.forgetTries,
@@ -56,7 +56,7 @@ func (s *Store) Forget(ctx context.Context, now time.Time, keep Retention, limit
 	return total, nil
 }
 
-// forgetEnded removes what one condition on one table tells.
+// forgetEnded removes what strangers cause, messages and activities.
 func (s *Store) forgetEnded(ctx context.Context, now time.Time, keep Retention, limit int) (total int64, err error) {
 	before := ms(now.Add(-forgetAfter))
 	err = s.write(ctx, func(t *tx) error {
@@ -80,7 +80,6 @@ func (s *Store) forgetEnded(ctx context.Context, now time.Time, keep Retention, 
 		if err != nil {
 			return fmt.Errorf("forget tickets: %w", err)
 		}
-		// An operator asks about a message of last week, hardly about one of last year.
 		messages, err := t.exec(ctx, `DELETE FROM messages WHERE id IN
 			(SELECT id FROM messages WHERE created_at <= $1 ORDER BY created_at LIMIT $2)`, until(now, keep.Messages), limit)
 		if err != nil {

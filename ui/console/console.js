@@ -122,11 +122,11 @@ class Follower {
     if (html === undefined || html === this.last.get(region.id) || reading) return;
     this.last.set(region.id, html);
     const known = new Set([...region.querySelectorAll("[id]")].map((part) => part.id));
-    const open = [...region.querySelectorAll("details[id][open]")].map((part) => part.id);
+    const panels = new Map([...region.querySelectorAll("details[id]")].map((part) => [part.id, part.open]));
     const focused = region.contains(document.activeElement) && document.activeElement.getAttribute("href");
     region.replaceChildren(...[...fresh.childNodes].map((node) => document.adoptNode(node)));
     dress(region);
-    for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    for (const panel of region.querySelectorAll("details[id]")) panel.open = panels.get(panel.id) ?? panel.open; // as the reader left it
     for (const row of region.querySelectorAll(":is(tr, .mail)[id]")) {
       row.classList.toggle("fresh", !known.has(row.id));
     }
@@ -152,4 +152,3 @@ dress(document);
 document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // a phone shows four of eight
 takeFragment();
 if (follower) follower.start();
-document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a phone the row of tabs is wider than the page

@@ -67,11 +67,12 @@ func run(ctx context.Context) error {
 	return serve(ctx, app, public)
 }
 
-// sendMail hands a mail to the mail server, or prints it. Addresses and subjects are one line each, which the application has checked.
+// sendMail hands a mail to the mail server, or prints it. Addresses and subjects are one line each, which the application has checked. It waits for the
+// mail server, without a limit: in production put mails into a queue.
 func sendMail(_ context.Context, m login.Mail) error {
 	server, from := env("SMTP_ADDR", ""), env("SMTP_FROM", "bank@example.com")
-	text := fmt.Sprintf("From: %s\r\nTo: %s\r\nSubject: %s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s\r\n",
-		from, m.To, mime.QEncoding.Encode("utf-8", m.Subject), strings.ReplaceAll(m.Text, "\n", "\r\n"))
+	text := fmt.Sprintf("From: %s\r\nTo: %s\r\nDate: %s\r\nSubject: %s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%s\r\n",
+		from, m.To, time.Now().Format(time.RFC1123Z), mime.QEncoding.Encode("utf-8", m.Subject), strings.ReplaceAll(m.Text, "\n", "\r\n"))
 	if server == "" {
 		_, err := fmt.Printf("A mail that would be sent if SMTP_ADDR were set:\n%s\n", text)
 		return err
