@@ -130,6 +130,9 @@ func (b *tab) pushes(origin string) func(data string) {
 	var id serviceworker.RegistrationID
 	return func(data string) {
 		b.t.Helper()
+		if _, err := evaluate[bool](b, `navigator.serviceWorker.ready.then(() => true)`); err != nil { // one that is being installed loses messages
+			b.t.Fatal(err)
+		}
 		for id == "" {
 			select {
 			case id = <-registrations:

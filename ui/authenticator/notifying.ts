@@ -17,10 +17,11 @@ export async function notifyHidden({ uuid, application }: Approval): Promise<voi
   (await registration())?.active?.postMessage(JSON.stringify(call));
 }
 
-/** Takes away the notifications of requests that wait no longer. */
-export async function closeEnded(waiting: readonly Approval[]): Promise<void> {
-  const open = new Set(waiting.map(({ uuid }) => uuid));
-  for (const shown of (await (await registration())?.getNotifications()) ?? []) {
+/** Takes away the notifications of requests that wait no longer. Waiting is asked last: a request may come while the others are looked for. */
+export async function closeEnded(waiting: () => readonly Approval[]): Promise<void> {
+  const all = (await (await registration())?.getNotifications()) ?? [];
+  const open = new Set(waiting().map(({ uuid }) => uuid));
+  for (const shown of all) {
     const uuid = requestOf(shown.tag);
     if (uuid && !open.has(uuid)) shown.close();
   }
