@@ -13,6 +13,18 @@ func (a *App) Patterns() (patterns []string) {
 	return patterns
 }
 
+// Exec changes the database as nobody does but a test.
+func (a *App) Exec(query string, args ...any) error {
+	_, err := a.users.db.Exec(query, args...)
+	return err
+}
+
+// CutOff is how many resets are noted as begun.
+func (a *App) CutOff() (n int, err error) {
+	err = a.users.db.QueryRow(`SELECT count(*) FROM restarts`).Scan(&n)
+	return n, err
+}
+
 // PasswordLinks is how many links by mail are kept.
 func (a *App) PasswordLinks() (n int, err error) {
 	return n, a.users.db.QueryRow(`SELECT count(*) FROM links`).Scan(&n)

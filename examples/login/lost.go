@@ -74,7 +74,7 @@ func (a *App) askReset(w http.ResponseWriter, r *http.Request, u user) {
 func (a *App) finishReset(w http.ResponseWriter, r *http.Request, u user) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
 	defer cancel()
-	if !a.mayReset(ctx, w, r, u) {
+	if !a.mayReset(ctx, w, r, u) || !a.mayFinish(ctx, w, r, u) {
 		return
 	}
 	// Noted first. Who is killed below, or never hears the provider's answer, goes on with the same button: the provider gives another ticket.
@@ -119,6 +119,28 @@ func (a *App) mayReset(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	return err == nil && !shared
 }
 
+// mayFinish answers the request, and returns false, when no reset is due and none was cut off: one that is over here must not begin again, though the
+// provider would give another ticket for it.
+func (a *App) mayFinish(ctx context.Context, w http.ResponseWriter, r *http.Request, u user) bool {
+	begun, err := a.users.begunAnew(ctx, u.ID)
+	if err != nil {
+		a.fail(w, r, err)
+		return false
+	}
+	if begun {
+		return true
+	}
+	status, err := a.config.Provider.User(ctx, u.AuthyID)
+	if err != nil {
+		a.warn(r, "reset not finished", u, err)
+	}
+	due := err == nil && status.Reset != nil && status.Reset.State == client.ResetDue
+	if !due {
+		http.Redirect(w, r, "/lost", http.StatusSeeOther) // which shows how things stand
+	}
+	return due
+}
+
 // stopReset ends a reset, from any browser that is signed in: whoever is in has not lost everything.
 func (a *App) stopReset(w http.ResponseWriter, r *http.Request, _ secondfactor.SignedIn, u user) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
@@ -139,9 +161,10 @@ func (a *App) stopReset(w http.ResponseWriter, r *http.Request, _ secondfactor.S
 	http.Redirect(w, r, "/security?notice=reset-stopped", http.StatusSeeOther)
 }
 
-// beginAnew notes that a reset is being finished, nothingBegun that none is, and begunAnew reads the note.
+// beginAnew notes that a reset is being finished, nothingBegun that none is, and begunAnew reads the note. Where another request began anew meanwhile
+// nothing is noted: the note would outlive the new start.
 func (s *users) beginAnew(ctx context.Context, id string) error {
-	if _, err := s.db.ExecContext(ctx, `INSERT INTO restarts (user_id) VALUES ($1) ON CONFLICT DO NOTHING`, id); err != nil {
+	if _, err := s.db.ExecContext(ctx, `INSERT INTO restarts (user_id) SELECT id FROM users WHERE id = $1 AND protected = 1 ON CONFLICT DO NOTHING`, id); err != nil {
 		return fmt.Errorf("begin anew: %w", err)
 	}
 	return nil
@@ -161,17 +184,17 @@ func (s *users) begunAnew(ctx context.Context, id string) (begun bool, err error
 	return begun, nil
 }
 
-// startAnew forgets what was proved, and the note with it. The number stays until another is given.
+// startAnew forgets what was proved, and the note with it. The number stays until another is given. When another request was first, as with two clicks,
+// there is nothing to forget, and the caller goes on with its ticket, which is the newest.
 func (s *users) startAnew(ctx context.Context, id string) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("start anew: %w", err)
 	}
 	defer tx.Rollback() // of no effect after the commit
-	result, err := tx.ExecContext(ctx, `UPDATE users SET protected = 0, codes_saved = 0, method = '', new_phone = '', new_authy_id = 0, stamp = stamp + 1
-		WHERE id = $1 AND protected = 1`, id)
-	if err := oneRow(result, err, errMoved, "start anew"); err != nil {
-		return err
+	if _, err := tx.ExecContext(ctx, `UPDATE users SET protected = 0, codes_saved = 0, method = '', new_phone = '', new_authy_id = 0, stamp = stamp + 1
+		WHERE id = $1 AND protected = 1`, id); err != nil {
+		return fmt.Errorf("start anew: %w", err)
 	}
 	if _, err := tx.ExecContext(ctx, `DELETE FROM restarts WHERE user_id = $1`, id); err != nil {
 		return fmt.Errorf("start anew: %w", err)

@@ -5,6 +5,7 @@ package login_test
 import (
 	"errors"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -182,5 +183,158 @@ func TestRE5_SharedNumber(t *testing.T) {
 	ana.post("/lost/finish").expect(t, 303, "/lost")
 	if bank.provider.Calls("reset")+bank.provider.Calls("finish") != 0 {
 		t.Error("the devices of both were reset")
+	}
+}
+
+// backByText lets somebody finish a reset that is due and come back by text message, with no device. It returns a browser that gave the password before.
+func backByText(t *testing.T, bank *bank) (thief *browser) {
+	t.Helper()
+	b := bank.browser()
+	b.open("ana@example.com")
+	b.post("/logout")
+	b.login("ana@example.com").expect(t, 303, "/login/verify")
+	bank.provider.AllowReset(b.authyID(), time.Now().Add(-time.Second))
+	b.post("/lost/finish").expect(t, 303, "/enrol")
+	b.post("/authy/send_token", "force", "true")
+	code, _ := bank.provider.Sent(b.authyID())
+	b.post("/authy/verify", "token", code)
+	b.post("/login/verify/complete").expect(t, 303, "/account")
+	b.saveCodes()
+	thief = bank.browser()
+	thief.login("ana@example.com").expect(t, 303, "/login/verify")
+	return thief
+}
+
+// T-21: a reset that is over does not begin again for who has the password, though the provider would give another ticket.
+func TestT21_FinishedIsOver(t *testing.T) {
+	bank := newBank(t)
+	thief := backByText(t, bank)
+	finished := bank.provider.Calls("finish")
+	thief.post("/lost/finish").expect(t, 303, "/lost")
+	if bank.provider.Calls("finish") != finished {
+		t.Error("it was finished again")
+	}
+	thief.get("/lost").expect(t, 200, "", "Ask for a new second factor")
+	thief.login("ana@example.com").expect(t, 303, "/login/verify")
+}
+
+// T-21: a note that a click left behind counts no more once the factor was proved.
+func TestT21_ProofForgetsTheNote(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.signup("ana@example.com").expect(t, 303, "/enrol")
+	if err := bank.app.Exec(`INSERT INTO restarts SELECT id FROM users`); err != nil {
+		t.Fatal(err)
+	}
+	bank.provider.AddDevice(b.authyID())
+	b.post("/login/verify/push")
+	b.approve().expect(t, 303, "/account")
+	bank.nothingCutOff(t)
+}
+
+// between is a network on which something happens once, before a request to the provider leaves or after its answer is there.
+type between struct {
+	http.RoundTripper
+	before, after string // paths
+	do            atomic.Pointer[func()]
+}
+
+func (n *between) at(r *http.Request, path string) {
+	if path != "" && strings.HasSuffix(r.URL.Path, path) {
+		if do := n.do.Swap(nil); do != nil {
+			(*do)()
+		}
+	}
+}
+
+func (n *between) RoundTrip(r *http.Request) (*http.Response, error) {
+	n.at(r, n.before)
+	answer, err := n.RoundTripper.RoundTrip(r)
+	n.at(r, n.after)
+	return answer, err
+}
+
+// clicks gives two browsers that have given the password, and a reset that is due.
+func clicks(t *testing.T, network *between) (bank *bank, first, second *browser) {
+	t.Helper()
+	provider := secondfactortest.New()
+	network.RoundTripper = provider
+	bank = newBankWith(t, func(c *login.Config) {
+		var err error
+		c.Provider, err = client.New(client.Config{BaseURL: "http://provider.test", APIKey: secondfactortest.APIKey, HTTPClient: &http.Client{Transport: network}, Retries: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	bank.provider = provider
+	old, first, second := bank.browser(), bank.browser(), bank.browser()
+	old.open("ana@example.com")
+	first.login("ana@example.com").expect(t, 303, "/login/verify")
+	second.login("ana@example.com").expect(t, 303, "/login/verify")
+	provider.AllowReset(old.authyID(), time.Now().Add(-time.Second))
+	return bank, first, second
+}
+
+// RE5: of two clicks at once the later has the ticket that is good, and nothing says that a reset is still being finished.
+func TestRE5_TwoClicks(t *testing.T) {
+	network := &between{before: "/reset/finish"}
+	bank, first, second := clicks(t, network)
+	click := func() { first.post("/lost/finish").expect(t, 303, "/enrol") }
+	network.do.Store(&click)
+	second.post("/lost/finish").expect(t, 303, "/enrol")
+	second.get("/enrol").expect(t, 200, "", "/enroll#")
+	bank.nothingCutOff(t)
+}
+
+// T-21: the second click notes nothing when the first was carried out after the check, also when it goes no further.
+func TestT21_LateClickNotesNothing(t *testing.T) {
+	network := &between{after: "/status"}
+	bank, first, second := clicks(t, network)
+	click := func() {
+		first.post("/lost/finish").expect(t, 303, "/enrol")
+		bank.provider.Refuse("finish", "60000")
+	}
+	network.do.Store(&click)
+	second.post("/lost/finish").expect(t, 303, "/lost")
+	if network.do.Load() != nil {
+		t.Fatal("the provider was not asked how things stand")
+	}
+	bank.nothingCutOff(t)
+}
+
+func (b *bank) nothingCutOff(t *testing.T) {
+	t.Helper()
+	if n, err := b.app.CutOff(); err != nil || n != 0 {
+		t.Errorf("%d notes are left, %v", n, err)
+	}
+}
+
+// SU3: the number of an account of before numbers were proved, and one that was changed, is masked after a reset.
+func TestSU3_OldNumberStaysMasked(t *testing.T) {
+	db := filepath.Join(t.TempDir(), "bank.db")
+	at := func(c *login.Config) { c.DB = db }
+	bank := newBankWith(t, at)
+	b := bank.browser()
+	b.open("ana@example.com")
+	b.post("/logout")
+	for name, before := range map[string]string{
+		"none":       `DELETE FROM numbers`,
+		"of another": `UPDATE numbers SET phone = '2025550199'`,
+	} {
+		if err := bank.app.Exec(before); err != nil {
+			t.Fatal(err)
+		}
+		again := newBankWith(t, at) // the upgrade
+		if err := again.app.Exec(`UPDATE users SET protected = 0, stamp = 2`); err != nil {
+			t.Fatal(err)
+		}
+		c := again.browser()
+		c.login("ana@example.com").expect(t, 303, "/enrol")
+		if page := c.get("/enrol").expect(t, 200, ""); strings.Contains(page.body, "2025550123") {
+			t.Errorf("%s: the page shows the whole number", name)
+		}
+		if err := again.app.Exec(`UPDATE users SET protected = 1, authy_id = max(authy_id, 1)`); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

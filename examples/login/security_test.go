@@ -140,6 +140,14 @@ func TestAC2_ChangePhone(t *testing.T) {
 	b.post("/authy/send_token")
 	code, _ = bank.provider.Sent(fresh)
 	b.post("/authy/verify", "token", code).expect(t, 307, "/login/verify/complete")
+	// The new number is as proved as the first was: after a reset it is masked as well.
+	if err := bank.app.Exec(`UPDATE users SET protected = 0`); err != nil {
+		t.Fatal(err)
+	}
+	b.login("ana@example.com").expect(t, 303, "/enrol")
+	if page := b.get("/enrol").expect(t, 200, ""); strings.Contains(page.body, "2025550155") {
+		t.Error("the page shows the whole number")
+	}
 }
 
 func TestAC5_RemoveDevice(t *testing.T) {

@@ -138,8 +138,19 @@ func openUsers(path string) (*users, error) {
 		db.Close()
 		return nil, fmt.Errorf("login: create tables in %s: %w", path, err)
 	}
+	if _, err := db.Exec(proveProtected, ""); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("login: note numbers in %s: %w", path, err)
+	}
 	return &users{db}, nil
 }
+
+// proveProtected notes that the number of a protected account was proved, for one account or for all: those of before numbers were kept apart have no
+// row, and a number that was changed has that of the old one. Without it the number would be shown whole after a reset, to whoever has the password.
+const proveProtected = `INSERT INTO numbers (user_id, country_code, phone, texted_at, proved)
+	SELECT id, country_code, phone, 0, 1 FROM users WHERE protected = 1 AND $1 IN ('', id)
+	ON CONFLICT (user_id) DO UPDATE SET country_code = excluded.country_code, phone = excluded.phone, proved = 1
+	WHERE numbers.country_code <> excluded.country_code OR numbers.phone <> excluded.phone OR numbers.proved = 0`
 
 // fold is the form in which addresses are compared: letter case and spaces around are no difference.
 func fold(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
@@ -210,11 +221,22 @@ func (s *users) shared(ctx context.Context, u user) (bool, error) {
 	return n > 0, nil
 }
 
-// protect notes that the factor was proved with this provider id: from now on the password alone opens nothing.
+// protect notes that the factor was proved with this provider id: from now on the password alone opens nothing, and no reset
+// goes on that was cut off before.
 func (s *users) protect(ctx context.Context, id string, authyID int64, method secondfactor.Method) error {
-	result, err := s.db.ExecContext(ctx,
-		`UPDATE users SET protected = 1, method = $1 WHERE id = $2 AND authy_id = $3`, string(method), id, authyID)
-	return oneRow(result, err, errMoved, "protect user")
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("protect user: %w", err)
+	}
+	defer tx.Rollback() // of no effect after the commit
+	result, err := tx.ExecContext(ctx, `UPDATE users SET protected = 1, method = $1 WHERE id = $2 AND authy_id = $3`, string(method), id, authyID)
+	if err := oneRow(result, err, errMoved, "protect user"); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM restarts WHERE user_id = $1`, id); err != nil {
+		return fmt.Errorf("protect user: %w", err)
+	}
+	return tx.Commit()
 }
 
 // saveCodes notes that the recovery codes are saved, which completes the set-up.
@@ -238,9 +260,20 @@ func (s *users) wantPhone(ctx context.Context, id, countryCode, phone string, au
 }
 
 func (s *users) changePhone(ctx context.Context, id string, authyID int64, method secondfactor.Method) error {
-	result, err := s.db.ExecContext(ctx, `UPDATE users SET country_code = new_country_code, phone = new_phone, authy_id = new_authy_id, method = $1,
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("change number: %w", err)
+	}
+	defer tx.Rollback() // of no effect after the commit
+	result, err := tx.ExecContext(ctx, `UPDATE users SET country_code = new_country_code, phone = new_phone, authy_id = new_authy_id, method = $1,
 		new_phone = '', new_authy_id = 0, stamp = stamp + 1 WHERE id = $2 AND new_authy_id = $3 AND protected = 1`, string(method), id, authyID)
-	return oneRow(result, err, errMoved, "change number")
+	if err := oneRow(result, err, errMoved, "change number"); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, proveProtected, id); err != nil {
+		return fmt.Errorf("change number: %w", err)
+	}
+	return tx.Commit()
 }
 
 // factorChanged makes trusted browsers strangers.

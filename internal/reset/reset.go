@@ -3,7 +3,7 @@
 // The application asks, because it knows that the password was right. An operator makes sure who it is, by means of their own, and allows it. Then
 // everybody hears of it whom we can reach under an address of that user, and for two days whoever is still signed in can stop it, as can every device that
 // acts for the user, from the moment it was asked for. Only after that the application may finish: devices, secrets and codes of the user end, and one ticket
-// makes a new device, all in one transaction. An application that lost the answer finishes again, as long as no device was added.
+// makes a new device, all in one transaction. An application that lost the answer finishes again, until something was proved.
 //
 //	asked ──▶ allowed ──(two days)──▶ due ──▶ finished
 //	  └──────────┴─────────────────────┴────▶ stopped, refused, lapsed
@@ -105,7 +105,7 @@ type Store interface {
 	// AllowReset allows r, which is new when nobody asked, and sends the announcement with it. A text that the limits of sending refuse is left out.
 	AllowReset(ctx context.Context, r Reset, a Announcement, rec audit.Record) (sent []job.Job, err error) // ErrAllowed
 	// FinishReset ends everything that could act for the user, and keeps the ticket. So it does for a reset that was finished within Again, while
-	// the user has no device.
+	// nothing was proved since, by a device, a sent code or another authenticator app.
 	FinishReset(ctx context.Context, ticket device.StoredTicket, now time.Time, rec audit.Record) (tenant.Removed, error) // ErrNotDue
 }
 

@@ -194,7 +194,7 @@ func (s *Store) EndReset(ctx context.Context, r reset.Reset, outcome, deviceID s
 }
 
 // FinishReset uses a reset up that is due: everything that could act for the user ends, and the ticket is kept. The budget stays (INV-4). One that was
-// finished a while ago, and of which no device came, gives another ticket: who asked may never have had the answer.
+// finished a while ago, and after which nothing was proved, gives another ticket: who asked may never have had the answer.
 func (s *Store) FinishReset(ctx context.Context, k device.StoredTicket, now time.Time, rec audit.Record) (gone tenant.Removed, err error) {
 	err = s.writeFor(ctx, k.UserID, func(t *tx) error {
 		gone = tenant.Removed{UserID: k.UserID}
@@ -222,13 +222,18 @@ func (s *Store) FinishReset(ctx context.Context, k device.StoredTicket, now time
 	return gone, err
 }
 
-// finishedBefore is nil when the user's reset was finished within reset.Again, no newer one is under way, and no device was added since. The caller holds
-// the user's row, as who adds a device does. Otherwise it says why nothing can be finished.
+// finishedBefore is nil when the user's reset was finished within reset.Again, no newer one is under way, and nobody came back since: no device was
+// added, whether it is still there or not, no sent code and no other authenticator app was right. Whoever came back had the answer, or needs none; a second
+// end would give the account to anybody with the password. Sent codes stay longer than reset.Again. The caller holds the user's row, as who adds a device
+// does. Otherwise it says why nothing can be finished.
 func (t *tx) finishedBefore(ctx context.Context, k device.StoredTicket, now time.Time) error {
 	var one int
 	err := t.queryRow(ctx, `SELECT 1 FROM resets r WHERE r.user_id = $1 AND r.app_id = $2 AND r.outcome = 'finished' AND r.ended_at > $3
 		AND NOT EXISTS (SELECT 1 FROM resets newer WHERE newer.user_id = r.user_id AND newer.ended_at = 0)
-		AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.user_id = r.user_id AND g.removed_at = 0) LIMIT 1`, k.UserID, k.AppID, ms(now.Add(-reset.Again))).Scan(&one)
+		AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.user_id = r.user_id AND g.removed_at = 0)
+		AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.user_id = r.user_id AND g.removed_at > 0 AND g.removed_at > r.ended_at)
+		AND NOT EXISTS (SELECT 1 FROM sent_codes c WHERE c.user_id = r.user_id AND c.used_at > r.ended_at)
+		AND NOT EXISTS (SELECT 1 FROM generic_secrets s WHERE s.user_id = r.user_id AND s.confirmed_at > r.ended_at) LIMIT 1`, k.UserID, k.AppID, ms(now.Add(-reset.Again))).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return t.notFinished(ctx, k.UserID, now)
 	}

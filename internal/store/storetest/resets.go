@@ -25,6 +25,7 @@ var resetTests = []test{
 	{"RE5 nothing before its time", testResetTimes},
 	{"RE5 everybody hears of it", testResetAnnounced},
 	{"RE5 a lost answer is had again", testResetAgain},
+	{"T-21 nothing is finished again once something was proved", testResetNotAgain},
 	{"RE5 a device stops it", testResetFromDevice},
 	{"INV-1 a reset is stopped or finished, and makes one device", testINV1Reset},
 	{"INV-4 a reset buys no new tries", testINV4Reset},
@@ -223,6 +224,41 @@ func testResetAgain(t *testing.T, f *fixture) {
 	f.Clock.Advance(reset.Again)
 	_, err = f.Resets.Finish(t.Context(), q.app, q.user)
 	wantErr(t, "much later", err, reset.ErrNone)
+}
+
+// Whoever came back without a device that is still there came back all the same: the password alone must not end what they have now.
+func testResetNotAgain(t *testing.T, f *fixture) {
+	for name, proof := range map[string]func(person){
+		"Sent":    func(p person) { must(t, f.verify(p, f.sms(t, p, ""))) },
+		"Removed": func(p person) { must(t, f.Devices.RemoveGrant(t.Context(), p.phone.Device, f.enrolled(t, p))) },
+		"Generic": func(p person) {
+			f.confirmGeneric(t, p)
+			must(t, f.Exec(t.Context(), `UPDATE generic_secrets SET confirmed_at = $1 WHERE user_id = $2`, f.now().UnixMilli(), p.user.ID))
+		},
+	} {
+		p := f.allowed(t, name, generics)
+		must(t, f.verify(p, f.sms(t, p, ""))) // before it is no proof of what came after
+		f.Clock.Advance(reset.Wait)
+		_, err := f.Resets.Finish(t.Context(), p.app, p.user)
+		must(t, err)
+		f.Clock.Advance(time.Minute)
+		_, err = f.Resets.Finish(t.Context(), p.app, p.user)
+		must(t, err)
+		f.Clock.Advance(time.Minute)
+		proof(p)
+		f.Clock.Advance(time.Minute)
+		_, err = f.Resets.Finish(t.Context(), p.app, p.user)
+		wantErr(t, name, err, reset.ErrNone)
+	}
+}
+
+// enrolled adds a person's phone anew, and returns its grant.
+func (f *fixture) enrolled(t *testing.T, p person) int64 {
+	t.Helper()
+	p.phone.Enroll(t, p.app, p.user)
+	grants, err := f.Devices.Store.GrantsOfUser(t.Context(), p.user.ID)
+	must(t, err)
+	return grants[len(grants)-1].ID
 }
 
 // A device that is still there is told, and stops it, whether it is allowed already or not; a device of somebody else, or one that was removed, does not.
