@@ -210,7 +210,7 @@ func (r *Report) printRetention(b *strings.Builder) {
 		seconds += l.Seconds
 	}
 	add("stay", "0", k.Stay)
-	add("leave", fmt.Sprintf("%s (%s of %s left)", whole(float64(k.Left)/seconds), whole(float64(k.Left)), whole(float64(k.Old))), k.Leave)
+	add("leave", fmt.Sprintf("%s (%s of %s removed)", whole(float64(k.Left)/seconds), whole(float64(k.Left)), whole(float64(k.Old))), k.Leave)
 	t.print(b)
 }
 

@@ -43,7 +43,7 @@ func (c *Config) measureRetention(ctx context.Context, dir string, outside *outs
 		}
 		out.Stay, out.Leave = append(out.Stay, stay), append(out.Leave, leave)
 	}
-	left, err := s.left(ctx)
+	left, err := s.remaining(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,8 +90,8 @@ func (s *site) age(ctx context.Context, n int) error {
 	return errors.Join(append(errs, ctx.Err())...)
 }
 
-// left counts the old approvals that are still there, by having them leave.
-func (s *site) left(ctx context.Context) (total int64, err error) {
+// remaining removes the old approvals that are still there, and returns how many those were.
+func (s *site) remaining(ctx context.Context) (total int64, err error) {
 	db, err := store.Open(ctx, store.Config{URL: s.database})
 	if err != nil {
 		return 0, err
