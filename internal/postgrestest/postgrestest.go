@@ -67,11 +67,38 @@ var shared = sync.OnceValues(func() (*Server, error) { return start(nil) })
 // Kill ends the server as a power cut would, but for what the system had not yet written: kill -9, nothing is shut down.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
+	// Its processes too, as a power cut does: one that waits for what a broken one held would wait for ever without its server.
+	_ = syscall.Kill(s.pid, syscall.SIGSTOP) // so that no more of them begin
+	processes := children(s.pid)
 	if err := syscall.Kill(s.pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	for _, pid := range processes {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+	}
 	_ = s.keeper.Wait()
 	s.stdin.Close()
+}
+
+// children returns the processes that a process began, where the system tells in /proc.
+func children(of int) (pids []int) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		var pid, parent int
+		var state string
+		_, rest, _ := strings.Cut(string(stat), ") ") // behind its name
+		if _, err := fmt.Sscan(rest, &state, &parent); err != nil || parent != of {
+			continue
+		}
+		if _, err := fmt.Sscan(string(stat), &pid); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // Restart starts the server again after Kill.
