@@ -64,14 +64,23 @@ func (c Checkpoint) message() []byte {
 // Sign returns the checkpoint of a head.
 func (h Head) Sign(key ed25519.PrivateKey, at time.Time) Checkpoint {
 	c := Checkpoint{Head: h, At: time.UnixMilli(at.UnixMilli()).UTC()}
-	c.Signature = hex.EncodeToString(ed25519.Sign(key, c.message()))
+	c.Signature = sign(key, c.message())
 	return c
 }
 
 // SignedBy reports whether the checkpoint is that key's.
 func (c Checkpoint) SignedBy(key ed25519.PublicKey) bool {
-	signature, err := hex.DecodeString(c.Signature)
-	return err == nil && len(key) == ed25519.PublicKeySize && ed25519.Verify(key, c.message(), signature)
+	return isSigned(key, c.message(), c.Signature)
+}
+
+// sign returns a signature in hex.
+func sign(key ed25519.PrivateKey, message []byte) string {
+	return hex.EncodeToString(ed25519.Sign(key, message))
+}
+
+func isSigned(key ed25519.PublicKey, message []byte, signature string) bool {
+	raw, err := hex.DecodeString(signature)
+	return err == nil && len(key) == ed25519.PublicKeySize && ed25519.Verify(key, message, raw)
 }
 
 // SigningKey makes the checkpoints' key of 32 bytes that whoever reads the database does not know.

@@ -3,7 +3,6 @@ package audit
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/hex"
 	"fmt"
 	"time"
 )
@@ -28,14 +27,13 @@ func (b Beginning) message() []byte {
 // Begin returns the beginning behind a head.
 func (h Head) Begin(key ed25519.PrivateKey, at time.Time) Beginning {
 	b := Beginning{Head: h, At: time.UnixMilli(at.UnixMilli()).UTC()}
-	b.Signature = hex.EncodeToString(ed25519.Sign(key, b.message()))
+	b.Signature = sign(key, b.message())
 	return b
 }
 
 // SignedBy reports whether the beginning is that key's.
 func (b Beginning) SignedBy(key ed25519.PublicKey) bool {
-	signature, err := hex.DecodeString(b.Signature)
-	return err == nil && len(key) == ed25519.PublicKeySize && ed25519.Verify(key, b.message(), signature)
+	return isSigned(key, b.message(), b.Signature)
 }
 
 // retentionStore is what retention needs to keep.

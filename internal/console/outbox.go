@@ -74,8 +74,9 @@ func pieces(body string) (all []piece) {
 		if at == nil {
 			return append(all, piece{Text: body})
 		}
-		all = append(all, piece{Text: body[:at[0]]}, piece{Text: body[at[0]:at[1]], Link: body[at[0]:at[1]]})
-		body = body[at[1]:]
+		address := strings.TrimRight(body[at[0]:at[1]], ".,;:!?)") // which end the sentence
+		all = append(all, piece{Text: body[:at[0]]}, piece{Text: address, Link: address})
+		body = body[at[0]+len(address):]
 	}
 }
 
