@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -45,9 +44,8 @@ func (db *sqlite) diagnose(ctx context.Context) (f Facts, err error) {
 		{`PRAGMA page_count`, &pages},
 		{`PRAGMA page_size`, &size},
 	} {
-		got, err := conn.run(ask.q, nil)
-		if err := (row{&readerRows{sqliteRows: got, end: func() {}}, err}).Scan(ask.into); err != nil {
-			return f, fmt.Errorf("%s: %w", ask.q, err)
+		if err := conn.pragma(ask.q, ask.into); err != nil {
+			return f, err
 		}
 	}
 	f.Bytes = pages * size

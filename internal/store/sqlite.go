@@ -118,11 +118,8 @@ func (db *sqlite) close() error {
 	if db.beside {
 		how = "PRAGMA wal_checkpoint(PASSIVE)" // holds nobody up
 	}
-	var busy, pages, folded int // the pragma is a query: executed without reading its row it does nothing
-	ask := db.writer.query      // by another name, because it is no statement for both engines
-	rows, fold := ask(how, nil)
-	fold = row{rows, fold}.Scan(&busy, &pages, &folded)
-	return errors.Join(err, fold, db.writer.close())
+	var busy, pages, folded int
+	return errors.Join(err, db.writer.pragma(how, &busy, &pages, &folded), db.writer.close())
 }
 
 // commit runs one batch and tells each writer its outcome, after the flush.

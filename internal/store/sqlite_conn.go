@@ -74,6 +74,15 @@ func (c *sqliteConn) run(q string, args []any) (sqliteRows, error) {
 	return sqliteRows{rows: r, values: make([]driver.Value, len(r.Columns()))}, nil
 }
 
+// pragma reads the one row that SQLite answers to a question about itself. Executed without reading its row a pragma may do nothing.
+func (c *sqliteConn) pragma(q string, into ...any) error {
+	found, err := c.run(q, nil)
+	if err := (row{&found, err}).Scan(into...); err != nil {
+		return fmt.Errorf("%s: %w", q, err)
+	}
+	return nil
+}
+
 // sqliteRows are what a query found.
 type sqliteRows struct {
 	rows   driver.Rows
@@ -88,6 +97,9 @@ func (r *sqliteRows) Next() bool {
 	}
 	return err == nil
 }
+
+func (r *sqliteRows) Err() error   { return r.err }
+func (r *sqliteRows) Close() error { return r.rows.Close() }
 
 func (r *sqliteRows) Scan(dest ...any) error {
 	if len(dest) != len(r.values) {

@@ -108,13 +108,11 @@ type readerRows struct {
 	end func() // nil: it was
 }
 
-func (r *readerRows) Err() error { return r.err }
-
 func (r *readerRows) Close() error {
 	if r.end == nil {
 		return nil
 	}
-	err := r.rows.Close()
+	err := r.sqliteRows.Close()
 	r.end()
 	r.end = nil
 	return err

@@ -68,8 +68,8 @@ func (r *writerRows) Next() bool {
 	return more
 }
 
-func (r *writerRows) Err() error   { return r.on.failed(r.err) }
-func (r *writerRows) Close() error { return r.on.failed(r.rows.Close()) }
+func (r *writerRows) Err() error   { return r.on.failed(r.sqliteRows.Err()) }
+func (r *writerRows) Close() error { return r.on.failed(r.sqliteRows.Close()) }
 
 func (w *sqliteWriter) exec(q string, args []any) (int64, error) {
 	if w.regret != nil {
