@@ -113,7 +113,7 @@ func (s *site) pages(ctx context.Context, out *Growth) error {
 		if err != nil {
 			return err
 		}
-		t := after.Less(before)
+		t := after.Since(before)
 		*of.out = Pages{Looked: round(float64(t.Looked) / often), Written: round(float64(t.Written) / often)}
 	}
 	return nil

@@ -16,8 +16,8 @@ type Touched struct {
 	Written int64
 }
 
-// Less returns what was touched since before.
-func (t Touched) Less(before Touched) Touched {
+// Since returns what was touched since before.
+func (t Touched) Since(before Touched) Touched {
 	return Touched{t.Looked - before.Looked, t.Written - before.Written}
 }
 

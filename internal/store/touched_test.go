@@ -135,7 +135,7 @@ func TestPagesTouched(t *testing.T) {
 			}
 			after, err := c.Store.Touched(t.Context())
 			c.must(err)
-			touched[i] = after.Less(before)
+			touched[i] = after.Since(before)
 		}
 		few, many := touched[0], touched[1]
 		t.Logf("measured: %s looks at %d pages and writes %d among %d users, at %d and writes %d among %d", op.name,
