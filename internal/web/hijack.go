@@ -68,7 +68,7 @@ func (s *Streams) hijack(w http.ResponseWriter, r *http.Request, f Follower) boo
 // begin sends the beginning of the answer.
 func (h *hijacked) begin(head string) {
 	h.follower.Subscription().Notify(h.wake)
-	h.act(func() error { return h.write(head + retry(0) + "\n") })
+	h.act(func() error { return h.write(head + retry() + "\n") })
 }
 
 // answerHead is the answer up to its body, which ends where the connection does (RFC 9112 section 6.3).

@@ -93,7 +93,7 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, f Follower) erro
 	l := &handled{w, http.NewResponseController(w), r.Context()}
 	l.rc.SetReadDeadline(time.Time{}) // the server's limit for reading a request is not one for listening
 	w.WriteHeader(http.StatusOK)
-	err := l.write(retry(0) + "\n")
+	err := l.write(retry() + "\n")
 	for err == nil {
 		told, ended := l.wait(f.Subscription())
 		err = s.next(l, f, told, ended)
@@ -230,8 +230,8 @@ func again(streams int) time.Duration {
 	return againFirst + rand.N(within)
 }
 
-// retry tells a reader when to come back if the stream breaks.
-func retry(streams int) string { return fmt.Sprintf("retry: %d\n", again(streams).Milliseconds()) }
+// retry tells a reader when to come back if the stream breaks: most do alone, and how many will with it nobody knows now.
+func retry() string { return fmt.Sprintf("retry: %d\n", again(0).Milliseconds()) }
 
 // handled is a stream whose handler waits.
 type handled struct {
