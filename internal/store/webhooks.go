@@ -265,7 +265,7 @@ func (s *Store) NotTold(ctx context.Context, j job.Job, f webhook.Failure) (mail
 				paused_at     = CASE WHEN failing_since > 0 AND failing_since <= $3 THEN CAST($2 AS BIGINT) ELSE 0 END
 			WHERE id = $4 AND paused_at = 0
 			RETURNING paused_at, (SELECT a.owner_email FROM accounts a JOIN applications p ON p.account_id = a.id WHERE p.id = webhooks.app_id)`,
-			f.Reason, ms(f.At), ms(f.Before), j.AppID).Scan(&paused, &owner)
+			f.Try.Error, ms(f.At), ms(f.Before), j.AppID).Scan(&paused, &owner)
 		if missing(err, nil) != nil {
 			return err
 		}

@@ -106,7 +106,6 @@ type Store interface {
 type Failure struct {
 	Try              Try
 	At, Next, Before time.Time
-	Reason           string
 	Mail             func(ownerEmail string) job.Job
 	Record           audit.Record // of the pause
 }

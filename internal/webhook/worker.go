@@ -119,7 +119,7 @@ func (w *Worker) try(ctx context.Context, hook Webhook, app tenant.Application, 
 func (w *Worker) failed(ctx context.Context, j job.Job, hook Webhook, app tenant.Application, try Try, after time.Duration) error {
 	now, reason := w.Now(), try.Error
 	f := Failure{
-		Try: try, At: now, Before: now.Add(-FailFor), Reason: reason,
+		Try: try, At: now, Before: now.Add(-FailFor),
 		Mail:   func(owner string) job.Job { return w.Mail(app, owner, hook.Name, hook.URL, reason, now) },
 		Record: audit.New(now, app.ID, "system", "webhook.paused", "webhook:"+hook.ID).Noting(reason),
 	}

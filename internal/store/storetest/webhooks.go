@@ -104,7 +104,7 @@ func testWebhookTries(t *testing.T, f *fixture) {
 		try := webhook.Try{ID: ident.New(f.now()), WebhookID: w.ID, RecordID: told.Ref, Event: "token_invalid", At: f.now(), Status: 200, Took: time.Millisecond}
 		if i%2 == 1 {
 			try.Status, try.Error = 0, "no answer"
-			_ = must1(f.Store.NotTold(t.Context(), told, webhook.Failure{Try: try, At: f.now(), Next: f.now(), Before: f.now().Add(-webhook.FailFor), Reason: try.Error}))
+			_ = must1(f.Store.NotTold(t.Context(), told, webhook.Failure{Try: try, At: f.now(), Next: f.now(), Before: f.now().Add(-webhook.FailFor)}))
 			continue
 		}
 		must(t, f.Store.Told(t.Context(), told, try))
@@ -146,7 +146,8 @@ func testOnePauses(t *testing.T, f *fixture) {
 	fail := func(j job.Job) ([]job.Job, error) {
 		now := f.now()
 		return f.Store.NotTold(context.Background(), j, webhook.Failure{
-			At: now, Next: now.Add(time.Second), Before: now.Add(-webhook.FailFor), Reason: "no answer",
+			Try: webhook.Try{ID: ident.New(now), WebhookID: w.ID, RecordID: j.Ref, Event: "token_invalid", At: now, Error: "no answer"},
+			At:  now, Next: now.Add(time.Second), Before: now.Add(-webhook.FailFor),
 			Mail: func(owner string) job.Job {
 				return f.Messages.WebhookPausedJob(p.app, owner, w.Name, w.URL, "no answer", now)
 			},
