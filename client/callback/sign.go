@@ -87,7 +87,9 @@ type flattener struct{ rest []byte }
 
 // next returns the first byte of what comes, behind white space.
 func (f *flattener) next() byte {
-	f.rest = bytes.TrimLeft(f.rest, " \t\r\n")
+	for c := f.rest[0]; c == ' ' || c == '\t' || c == '\r' || c == '\n'; c = f.rest[0] {
+		f.rest = f.rest[1:]
+	}
 	return f.rest[0]
 }
 

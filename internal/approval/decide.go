@@ -57,7 +57,7 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 		return Approval{}, err
 	}
 	if a.Status != Pending {
-		return a, refusal(a, d, signed)
+		return s.refused(ctx, d, a, signed)
 	}
 	status, reason := decide(a, ans)
 	dec := Decision{
@@ -73,7 +73,7 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 		if a, _, err = s.Store.ApprovalForDevice(ctx, d.ID, uuid); err != nil {
 			return Approval{}, err
 		}
-		return a.At(now), refusal(a.At(now), d, signed)
+		return s.refused(ctx, d, a, signed)
 	}
 	if err != nil {
 		return Approval{}, err
@@ -139,6 +139,15 @@ func decide(a Approval, ans Answer) (Status, string) {
 	default:
 		return Approved, ""
 	}
+}
+
+// refused returns a final approval as it is now, with who answered it, and why it takes no other answer.
+func (s *Service) refused(ctx context.Context, d device.Device, a Approval, signed []byte) (Approval, error) {
+	a, err := s.Get(ctx, a.AppID, a.UUID)
+	if err != nil {
+		return Approval{}, err
+	}
+	return a, refusal(a, d, signed)
 }
 
 // refusal says why a final approval takes no answer; nil for the very answer that made it final.

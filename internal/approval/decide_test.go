@@ -215,6 +215,8 @@ func (r *racing) ApprovalForDevice(context.Context, string, string) (Approval, i
 	return a, 7, nil
 }
 
+func (r *racing) Approval(context.Context, string, string) (Approval, error) { return r.then, nil }
+
 func (r *racing) Decide(context.Context, Decision, job.Job, audit.Record) ([]string, []job.Job, error) {
 	return nil, nil, ErrNotPending
 }

@@ -33,6 +33,8 @@ type Store interface {
 	// allow one more: tenant.ErrUser, ErrNoDevice, ErrReported, ErrWaiting, ErrFlood, ErrPause. A known idempotency hash returns the first approval, or ErrReused.
 	CreateApproval(ctx context.Context, c Creation, rec audit.Record) (Approval, []job.Job, error)
 	Approval(ctx context.Context, appID, uuid string) (Approval, error) // ErrUnknown
+	// Standing returns what At needs of an approval, and no more: whether it waits, and until when. ErrUnknown.
+	Standing(ctx context.Context, appID, uuid string) (Approval, error)
 	// Decide changes a pending, unexpired approval whose user and grant are still there, and inserts the callback job
 	// where the application has a callback. It returns ErrNotPending when it changed nothing, and the jobs leased to the caller.
 	// With the reason NotMe it also cancels the user's other pending requests, returns them as ended, and stops new ones for StopFor.
@@ -41,7 +43,7 @@ type Store interface {
 	// Renotify inserts push jobs anew, if the approval is pending, was made and last repeated RenotifyPause ago, and was repeated less than
 	// RenotifyMax times: ErrUnknown, ErrNotPending, ErrRenotified.
 	Renotify(ctx context.Context, appID, uuid string, now time.Time, push Push, rec audit.Record) (Approval, []job.Job, error)
-	// ApprovalForDevice returns an approval of a user that the device has a grant for, and the grant's id. ErrUnknown.
+	// ApprovalForDevice returns an approval of a user that the device has a grant for, without who answered it, and the grant's id. ErrUnknown.
 	ApprovalForDevice(ctx context.Context, deviceID, uuid string) (Approval, int64, error)
 	Inbox(ctx context.Context, deviceID string, now time.Time) (Inbox, error)
 	Approvals(ctx context.Context, appID string, limit int) ([]Approval, error) // newest first
@@ -106,28 +108,16 @@ func (s *Service) Wait(ctx context.Context, appID, uuid string, d time.Duration)
 	defer sub.Close()
 	deadline := time.After(min(d, WaitMax))
 	begun := s.Now()
-	var pending Approval // as it was read last
-	for {
-		a, err := s.Get(ctx, appID, uuid)
-		away := pending.UUID != "" && fault.KindOf(err) == fault.Unavailable
-		if away {
-			a, err = pending, nil
-		}
-		if err != nil || a.Status != Pending {
-			_, span := trace.Continue(ctx, a.Trace, "approval.told", oteltrace.WithTimestamp(begun))
-			span.Note(attribute.String("status", string(a.Status)))
-			span.End(err)
-			return a, err
-		}
-		pending = a
-		again := expiry(a, s.Now())
-		if away {
-			again = time.After(awayPause)
-		}
+	pending, err := s.Store.Standing(ctx, appID, uuid) // nearly always it waits, and the rest of the row is read when it does not
+	a, again := pending.At(begun), expiry(pending, begun)
+	if err == nil && a.Status != Pending {
+		a, err = s.Get(ctx, appID, uuid)
+	}
+	for err == nil && a.Status == Pending {
 		select {
 		case _, open := <-sub.C():
 			if !open {
-				return a, nil
+				return s.Get(ctx, appID, uuid)
 			}
 			sub.Take()
 		case <-again:
@@ -136,7 +126,16 @@ func (s *Service) Wait(ctx context.Context, appID, uuid string, d time.Duration)
 		case <-ctx.Done():
 			return a, ctx.Err()
 		}
+		a, err = s.Get(ctx, appID, uuid)
+		again = expiry(pending, s.Now())
+		if fault.KindOf(err) == fault.Unavailable {
+			a, err, again = pending, nil, time.After(awayPause)
+		}
 	}
+	_, span := trace.Continue(ctx, a.Trace, "approval.told", oteltrace.WithTimestamp(begun))
+	span.Note(attribute.String("status", string(a.Status)))
+	span.End(err)
+	return a, err
 }
 
 // expiry is readable when a expires; never for one that does not.

@@ -30,6 +30,11 @@ func (o *one) Approval(ctx context.Context, appID, uuid string) (Approval, error
 	return o.a, o.err
 }
 
+func (o *one) Standing(ctx context.Context, appID, uuid string) (Approval, error) {
+	a, err := o.Approval(ctx, appID, uuid)
+	return Approval{Status: a.Status, ExpiresAt: a.ExpiresAt}, err
+}
+
 func (o *one) set(change func(o *one)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

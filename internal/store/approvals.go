@@ -51,7 +51,7 @@ func scanApproval(r scanner) (p approvalRow, err error) {
 	if p.Content.Details, err = fieldsFromJSON(details); err == nil {
 		p.Hidden, err = fieldsFromJSON(hidden)
 	}
-	if err == nil {
+	if err == nil && logos != "null" {
 		err = json.Unmarshal([]byte(logos), &p.Logos)
 	}
 	if err != nil {
@@ -91,6 +91,9 @@ func fieldsToJSON(fields []receipt.Field) string {
 }
 
 func fieldsFromJSON(s string) ([]receipt.Field, error) {
+	if s == "null" {
+		return nil, nil
+	}
 	var pairs [][2]string
 	if err := json.Unmarshal([]byte(s), &pairs); err != nil || pairs == nil {
 		return nil, err
@@ -246,6 +249,14 @@ func (s *Store) Approval(ctx context.Context, appID, uuid string) (approval.Appr
 	return p.Approval, missing(err, approval.ErrUnknown)
 }
 
+// Standing returns what approval.At needs of an approval of the application, or approval.ErrUnknown.
+func (s *Store) Standing(ctx context.Context, appID, uuid string) (a approval.Approval, err error) {
+	var expires int64
+	err = s.queryRow(ctx, `SELECT status, expires_at FROM approvals WHERE uuid = $1 AND app_id = $2`, uuid, appID).Scan(&a.Status, &expires)
+	a.ExpiresAt = fromMS(expires)
+	return a, missing(err, approval.ErrUnknown)
+}
+
 // Decide makes a pending approval final, and inserts its callback job in the same transaction.
 func (s *Store) Decide(ctx context.Context, d approval.Decision, cb job.Job, rec audit.Record) (ended []string, jobs []job.Job, err error) {
 	err = s.writeFor(ctx, d.UserID, func(t *tx) error {
@@ -383,10 +394,10 @@ func untilEnd(a approval.Approval, now time.Time) time.Duration {
 
 const forDevice = `JOIN grants g ON g.user_id = p.user_id AND g.device_id = $1 AND g.removed_at = 0 AND u.removed_at = 0 `
 
-// ApprovalForDevice returns an approval that the device may see, and the id of the grant that lets it.
+// ApprovalForDevice returns an approval that the device may see, without who answered it, and the id of the grant that lets it.
 func (s *Store) ApprovalForDevice(ctx context.Context, deviceID, uuid string) (approval.Approval, int64, error) {
 	var grantID int64
-	p, err := scanAnswered(prefixed{s.queryRow(ctx, `SELECT g.id, `+answerColumns+approvalColumns+approvalTables+forDevice+answerTables+`WHERE p.uuid = $2`,
+	p, err := scanApproval(prefixed{s.queryRow(ctx, `SELECT g.id, `+approvalColumns+approvalTables+forDevice+`WHERE p.uuid = $2`,
 		deviceID, uuid), []any{&grantID}})
 	return p.Approval, grantID, missing(err, approval.ErrUnknown)
 }

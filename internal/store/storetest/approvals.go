@@ -526,9 +526,15 @@ func testForDevice(t *testing.T, f *fixture) {
 	same(t, "waiting after an answer", len(must1(f.Store.Inbox(t.Context(), p.phone.Device.ID, f.now())).Waiting), 1)
 	a, grantID, err := f.Store.ApprovalForDevice(t.Context(), p.phone.Device.ID, first.UUID)
 	must(t, err)
-	if a.Status != approval.Approved || a.Answer == nil || grantID != p.grant().ID {
+	if a.Status != approval.Approved || a.UserID != p.user.ID || grantID != p.grant().ID {
 		t.Errorf("seen after the answer: %+v, grant %d", a, grantID)
 	}
+	standing, err := f.Store.Standing(t.Context(), p.app.ID, first.UUID)
+	must(t, err)
+	same(t, "how it stands", standing.Status, approval.Approved)
+	same(t, "until when", standing.ExpiresAt, a.ExpiresAt)
+	_, err = f.Store.Standing(t.Context(), "another", first.UUID)
+	wantErr(t, "how it stands, for another application", err, approval.ErrUnknown)
 	_, _, err = f.Store.ApprovalForDevice(t.Context(), p.phone.Device.ID, "nothing")
 	wantErr(t, "no approval", err, approval.ErrUnknown)
 	must(t, f.Devices.RemoveGrant(t.Context(), p.phone.Device, p.grant().ID))
