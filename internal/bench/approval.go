@@ -49,28 +49,28 @@ func (c *cycles) begin() {
 func (p *person) cookie() string { return "countersign_device=" + p.session }
 
 func (p *person) header() http.Header {
-	return http.Header{"Cookie": {p.cookie()}, "Accept": {"application/json"}, "User-Agent": {"countersign-bench"}}
+	return http.Header{"Cookie": {p.cookie()}, "User-Agent": {"countersign-bench"}}
 }
 
 // listen follows the device's stream until it ends.
 func (f *follower) listen(s *site) {
-	r, err := http.NewRequest(http.MethodGet, authenticatorURL+"/device/v1/events", nil)
+	conn, err := openStream(s.client.door(authenticatorHost), f.person)
 	if err != nil {
 		return
 	}
-	r.Header = f.header()
-	answer, err := s.client.Do(r)
-	if err != nil {
-		return
-	}
-	defer answer.Body.Close()
-	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+	defer conn.Close()
+	f.wake() // for what came before the stream was open
+	for lines := bufio.NewScanner(conn); lines.Scan(); {
 		if lines.Text() == "event: approvals" {
-			select {
-			case f.woken <- struct{}{}:
-			default:
-			}
+			f.wake()
 		}
+	}
+}
+
+func (f *follower) wake() {
+	select {
+	case f.woken <- struct{}{}:
+	default:
 	}
 }
 
@@ -91,7 +91,7 @@ func (c *cycles) run(ctx context.Context, _ time.Time) error {
 	s := c.site
 	header := s.apiHeader()
 	header.Set("Content-Type", "application/x-www-form-urlencoded")
-	raw, err := ask(ctx, s.client, http.MethodPost, apiURL+"/onetouch/json/users/"+strconv.FormatInt(f.user.AuthyID, 10)+"/approval_requests", header, asked)
+	raw, err := s.client.ask(ctx, http.MethodPost, apiURL+"/onetouch/json/users/"+strconv.FormatInt(f.user.AuthyID, 10)+"/approval_requests", header, asked)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (c *cycles) run(ctx context.Context, _ time.Time) error {
 
 // waitFor waits as an application does for its browser.
 func (s *site) waitFor(ctx context.Context, uuid string) error {
-	raw, err := ask(ctx, s.client, http.MethodGet, apiURL+"/onetouch/json/approval_requests/"+uuid+"?wait=30", s.apiHeader(), "")
+	raw, err := s.client.ask(ctx, http.MethodGet, apiURL+"/onetouch/json/approval_requests/"+uuid+"?wait=30", s.apiHeader(), "")
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ type shown struct {
 
 // answer has the device read what waits for it, sign, and answer. It returns when the answer was sent.
 func (f *follower) answer(ctx context.Context, s *site, uuid string) (sent time.Time, err error) {
-	raw, err := ask(ctx, s.client, http.MethodGet, authenticatorURL+"/device/v1/approvals", f.header(), "")
+	raw, err := s.client.ask(ctx, http.MethodGet, authenticatorURL+"/device/v1/approvals", f.header(), "")
 	if err != nil {
 		return sent, err
 	}
@@ -181,7 +181,7 @@ func (f *follower) answer(ctx context.Context, s *site, uuid string) (sent time.
 		header := f.header()
 		header.Set("Content-Type", "application/json")
 		sent = time.Now()
-		_, err = ask(ctx, s.client, http.MethodPost, authenticatorURL+"/device/v1/approvals/"+uuid+"/answer", header,
+		_, err = s.client.ask(ctx, http.MethodPost, authenticatorURL+"/device/v1/approvals/"+uuid+"/answer", header,
 			`{"decision":"approve","match":"","signature":"`+signature+`"}`)
 		return sent, err
 	}

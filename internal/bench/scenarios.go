@@ -69,7 +69,7 @@ func (s *site) verify(who *circle) operation {
 		if err != nil {
 			return err
 		}
-		_, err = ask(ctx, s.client, http.MethodGet, apiURL+s.verifyPath(p, code), header, "")
+		_, err = s.client.ask(ctx, http.MethodGet, apiURL+s.verifyPath(p, code), header, "")
 		return err
 	}
 }
@@ -79,7 +79,7 @@ func (s *site) verifyBare(who *circle) func(*process) operation {
 	return func(b *process) operation {
 		header := s.apiHeader()
 		return func(ctx context.Context, _ time.Time) error {
-			_, err := ask(ctx, b.client, http.MethodGet, b.base+s.verifyPath(who.next(), "1234567"), header, "")
+			_, err := b.client.ask(ctx, http.MethodGet, b.base+s.verifyPath(who.next(), "1234567"), header, "")
 			return err
 		}
 	}
@@ -121,12 +121,12 @@ func (s *site) text() operation {
 		id, number := strconv.FormatInt(s.texted[i], 10), phone(int(s.texted[i]-authyID(0)))
 		sent := s.outside.codes.expect(number)
 		defer s.outside.codes.forget(number)
-		if _, err := ask(ctx, s.client, http.MethodGet, apiURL+"/protected/json/sms/"+id+"?force=true", header, ""); err != nil {
+		if _, err := s.client.ask(ctx, http.MethodGet, apiURL+"/protected/json/sms/"+id+"?force=true", header, ""); err != nil {
 			return err
 		}
 		select {
 		case code := <-sent:
-			_, err := ask(ctx, s.client, http.MethodGet, apiURL+"/protected/json/verify/"+code+"/"+id+"?force=true", header, "")
+			_, err := s.client.ask(ctx, http.MethodGet, apiURL+"/protected/json/verify/"+code+"/"+id+"?force=true", header, "")
 			return err
 		case <-ctx.Done():
 			return errNoMessage

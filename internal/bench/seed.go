@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -36,9 +35,10 @@ import (
 
 // The surfaces' public addresses. Signatures are bound to them; the ports that the server really listens on are found out when it has started.
 const (
-	apiURL           = "http://api.localhost:8301"
-	authenticatorURL = "http://authenticator.localhost:8302"
-	consoleURL       = "http://console.localhost:8303"
+	apiURL            = "http://api.localhost:8301"
+	authenticatorHost = "authenticator.localhost:8302"
+	authenticatorURL  = "http://" + authenticatorHost
+	consoleURL        = "http://console.localhost:8303"
 )
 
 // codePeriod is how long an app code of the bench's people lives, in seconds: so short that a few thousand people can type as many a second. The
@@ -69,7 +69,7 @@ type site struct {
 	quiet    *circle // people of an application without callback, for what runs without HTTP
 	quietKey string
 
-	client *http.Client // of the started server
+	client *client // of the started server
 }
 
 // person is a user with a device.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -35,7 +34,7 @@ type process struct {
 	base   string // of the bare handler
 	doors  map[string]string
 	took   time.Duration // until it was ready
-	client *http.Client
+	client *client
 }
 
 // start starts the server, with more settings than everybody gets.
@@ -133,62 +132,6 @@ func (p *process) profile(ctx context.Context, file string, length time.Duration
 	}
 	_, err = io.Copy(out, answer.Body)
 	return errors.Join(err, out.Close())
-}
-
-// newClient returns a client that finds the surfaces by the first part of their names, and keeps connections.
-func newClient(doors map[string]string) *http.Client {
-	dialer := &net.Dialer{}
-	return &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			name, _, _ := strings.Cut(addr, ".")
-			if door := doors[name]; door != "" {
-				addr = door
-			}
-			return dialer.DialContext(ctx, network, addr)
-		},
-		MaxIdleConns: 0, MaxIdleConnsPerHost: 4096, DisableCompression: true,
-	}}
-}
-
-// ask makes one request and reads the answer. Header is used as it is, and not changed.
-func ask(ctx context.Context, client *http.Client, method, address string, header http.Header, body string) ([]byte, error) {
-	var reader io.Reader
-	if body != "" {
-		reader = strings.NewReader(body)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, address, reader)
-	if err != nil {
-		return nil, err
-	}
-	r.Header = header
-	answer, err := client.Do(r)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.DeadlineExceeded
-		}
-		return nil, errors.New("the connection broke")
-	}
-	defer answer.Body.Close()
-	raw, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return nil, errors.New("the answer broke off")
-	}
-	if answer.StatusCode/100 != 2 {
-		return raw, fmt.Errorf("answered %d%s", answer.StatusCode, told(raw))
-	}
-	return raw, nil
-}
-
-// told is the code of an error as the service tells it, of which there are few.
-func told(raw []byte) string {
-	var e struct {
-		Code string `json:"error_code"`
-		Type string `json:"type"`
-	}
-	if json.Unmarshal(raw, &e) != nil || e.Code+e.Type == "" {
-		return ""
-	}
-	return " " + e.Code + e.Type
 }
 
 // said is the end of what the program said.

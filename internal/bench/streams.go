@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +26,7 @@ func (c *Config) measureStreams(ctx context.Context, s *site, server *process, p
 	if files := fileLimit(); files > 0 && files/5*4 < n {
 		n, out.Limit = files/5*4, fmt.Sprintf("%d open files a process", files)
 	}
-	s.client.CloseIdleConnections()
+	s.client.close()
 	server.collect(ctx, p)
 	before := server.resident()
 	conns := make([]net.Conn, n)
@@ -68,16 +67,12 @@ func (c *Config) measureStreams(ctx context.Context, s *site, server *process, p
 
 // openStream asks for a device's events, and returns when the answer has begun.
 func openStream(door string, p *person) (net.Conn, error) {
-	u, err := url.Parse(authenticatorURL)
-	if err != nil {
-		return nil, err
-	}
 	conn, err := net.DialTimeout("tcp", door, patience)
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(patience))
-	_, err = fmt.Fprintf(conn, "GET /device/v1/events HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\nAccept: text/event-stream\r\n\r\n", u.Host, p.cookie())
+	_, err = fmt.Fprintf(conn, "GET /device/v1/events HTTP/1.1\r\nHost: %s\r\nCookie: %s\r\nAccept: text/event-stream\r\n\r\n", authenticatorHost, p.cookie())
 	var got []byte
 	for part := make([]byte, 1024); err == nil && !bytes.Contains(got, []byte("retry: ")); {
 		var n int
