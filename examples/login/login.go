@@ -54,6 +54,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"countersign.dev/client"
 	"countersign.dev/secondfactor"
 )
@@ -83,6 +85,7 @@ type App struct {
 	hashing *hashing
 	waits   waits
 	handler http.Handler
+	getting singleflight.Group // tickets, by person
 
 	mu      sync.Mutex // guards tickets
 	tickets map[string]client.Ticket

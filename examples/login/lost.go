@@ -45,10 +45,10 @@ func (a *App) showLost(w http.ResponseWriter, r *http.Request, u user) {
 	}
 	status, err := a.config.Provider.User(ctx, u.AuthyID)
 	page.Shared, page.Reset, page.Unreachable = shared, status.Reset, err != nil
-	if begun, err := a.users.begunAnew(ctx, u.ID); err != nil {
+	if restarting, err := a.users.restarting(ctx, u.ID); err != nil {
 		a.fail(w, r, err)
 		return
-	} else if begun && page.Reset == nil {
+	} else if restarting && page.Reset == nil {
 		page.Reset = &client.Reset{State: client.ResetDue} // it was begun, and cut off: it goes on where it was
 	}
 	a.render(w, r, http.StatusOK, "nothing-left", page)
@@ -70,42 +70,49 @@ func (a *App) askReset(w http.ResponseWriter, r *http.Request, u user) {
 	}
 }
 
-// finishReset begins anew: what was before is void here as it is at the provider, and the enrolment page shows the ticket for a new device.
+// errNotFinished is the provider's refusal, or its silence.
+var errNotFinished = errors.New("the provider finished no reset")
+
+// finishReset begins anew, and the enrolment page shows the ticket for a new device.
 func (a *App) finishReset(w http.ResponseWriter, r *http.Request, u user) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
 	defer cancel()
 	if !a.mayReset(ctx, w, r, u) || !a.mayFinish(ctx, w, r, u) {
 		return
 	}
-	// Noted first. Who is killed below, or never hears the provider's answer, goes on with the same button: the provider gives another ticket.
-	if err := a.users.beginAnew(ctx, u.ID); err != nil {
+	switch err := a.together(u, func() error { return a.restart(ctx, u, a.origin(r)) }); {
+	case errors.Is(err, errNotFinished):
+		a.warn(r, "reset not finished", u, err)
+		http.Redirect(w, r, "/lost", http.StatusSeeOther) // which shows how things stand
+	case err != nil:
 		a.fail(w, r, err)
-		return
+	default:
+		a.guard.Enrol(w, r, person(u), "/account")
+	}
+}
+
+// restart ends what was before, here as at the provider, and keeps the ticket for a new device. Or it reports errNotFinished.
+func (a *App) restart(ctx context.Context, u user, from secondfactor.Origin) error {
+	// Noted first. Who is killed below, or never hears the provider's answer, goes on with the same button: the provider gives another ticket.
+	if err := a.users.noteRestart(ctx, u.ID); err != nil {
+		return err
 	}
 	ticket, err := a.config.Provider.FinishReset(ctx, u.AuthyID)
 	if errors.Is(err, client.ErrNoReset) || errors.Is(err, client.ErrResetNotDue) {
-		err = errors.Join(err, a.users.nothingBegun(ctx, u.ID))
+		err = errors.Join(err, a.users.forgetRestart(ctx, u.ID))
 	}
 	if err != nil {
-		a.warn(r, "reset not finished", u, err)
-		http.Redirect(w, r, "/lost", http.StatusSeeOther) // which shows how things stand
-		return
+		return fmt.Errorf("%w: %w", errNotFinished, err)
 	}
 	err = errors.Join(a.guard.DropRecoveryCodes(ctx, u.ID), a.guard.Reset(ctx, u.ID))
 	if err == nil {
-		err = a.users.startAnew(ctx, u.ID)
+		err = a.users.resetFactor(ctx, u.ID)
 	}
 	if err != nil {
-		a.fail(w, r, err)
-		return
+		return err
 	}
 	a.keepTicket(u.ID, ticket)
-	err = a.tell(ctx, u, a.origin(r), "The second factor was reset", "Devices, recovery codes and trusted browsers are void, and all browsers were signed out.")
-	if err != nil {
-		a.fail(w, r, err)
-		return
-	}
-	a.guard.Enrol(w, r, person(u), "/account")
+	return a.tell(ctx, u, from, "The second factor was reset", "Devices, recovery codes and trusted browsers are void, and all browsers were signed out.")
 }
 
 // mayReset answers the request, and returns false, when the number's devices are those of another account too: then only people can help.
@@ -122,12 +129,12 @@ func (a *App) mayReset(ctx context.Context, w http.ResponseWriter, r *http.Reque
 // mayFinish answers the request, and returns false, when no reset is due and none was cut off: one that is over here must not begin again, though the
 // provider would give another ticket for it.
 func (a *App) mayFinish(ctx context.Context, w http.ResponseWriter, r *http.Request, u user) bool {
-	begun, err := a.users.begunAnew(ctx, u.ID)
+	restarting, err := a.users.restarting(ctx, u.ID)
 	if err != nil {
 		a.fail(w, r, err)
 		return false
 	}
-	if begun {
+	if restarting {
 		return true
 	}
 	status, err := a.config.Provider.User(ctx, u.AuthyID)
@@ -161,43 +168,43 @@ func (a *App) stopReset(w http.ResponseWriter, r *http.Request, _ secondfactor.S
 	http.Redirect(w, r, "/security?notice=reset-stopped", http.StatusSeeOther)
 }
 
-// beginAnew notes that a reset is being finished, nothingBegun that none is, and begunAnew reads the note. Where another request began anew meanwhile
-// nothing is noted: the note would outlive the new start.
-func (s *users) beginAnew(ctx context.Context, id string) error {
+// noteRestart notes that a reset is being finished, forgetRestart that none is, and restarting reads the note. Where another request has finished it
+// meanwhile nothing is noted: the note would outlive the new start.
+func (s *users) noteRestart(ctx context.Context, id string) error {
 	if _, err := s.db.ExecContext(ctx, `INSERT INTO restarts (user_id) SELECT id FROM users WHERE id = $1 AND protected = 1 ON CONFLICT DO NOTHING`, id); err != nil {
-		return fmt.Errorf("begin anew: %w", err)
+		return fmt.Errorf("note a restart: %w", err)
 	}
 	return nil
 }
 
-func (s *users) nothingBegun(ctx context.Context, id string) error {
+func (s *users) forgetRestart(ctx context.Context, id string) error {
 	if _, err := s.db.ExecContext(ctx, `DELETE FROM restarts WHERE user_id = $1`, id); err != nil {
-		return fmt.Errorf("begin nothing: %w", err)
+		return fmt.Errorf("forget a restart: %w", err)
 	}
 	return nil
 }
 
-func (s *users) begunAnew(ctx context.Context, id string) (begun bool, err error) {
-	if err := s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM restarts WHERE user_id = $1)`, id).Scan(&begun); err != nil {
-		return false, fmt.Errorf("read what was begun: %w", err)
+func (s *users) restarting(ctx context.Context, id string) (noted bool, err error) {
+	if err := s.db.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM restarts WHERE user_id = $1)`, id).Scan(&noted); err != nil {
+		return false, fmt.Errorf("read whether a restart is noted: %w", err)
 	}
-	return begun, nil
+	return noted, nil
 }
 
-// startAnew forgets what was proved, and the note with it. The number stays until another is given. When another request was first, as with two clicks,
-// there is nothing to forget, and the caller goes on with its ticket, which is the newest.
-func (s *users) startAnew(ctx context.Context, id string) error {
+// resetFactor takes back what protect did, and forgets the note. The number stays until another is given. When another request was first, as with two
+// clicks, there is nothing to take back.
+func (s *users) resetFactor(ctx context.Context, id string) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("start anew: %w", err)
+		return fmt.Errorf("reset factor: %w", err)
 	}
 	defer tx.Rollback() // of no effect after the commit
 	if _, err := tx.ExecContext(ctx, `UPDATE users SET protected = 0, codes_saved = 0, method = '', new_phone = '', new_authy_id = 0, stamp = stamp + 1
 		WHERE id = $1 AND protected = 1`, id); err != nil {
-		return fmt.Errorf("start anew: %w", err)
+		return fmt.Errorf("reset factor: %w", err)
 	}
 	if _, err := tx.ExecContext(ctx, `DELETE FROM restarts WHERE user_id = $1`, id); err != nil {
-		return fmt.Errorf("start anew: %w", err)
+		return fmt.Errorf("reset factor: %w", err)
 	}
 	return tx.Commit()
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"countersign.dev/client"
@@ -232,34 +233,29 @@ func TestT21_ProofForgetsTheNote(t *testing.T) {
 	bank.nothingCutOff(t)
 }
 
-// between is a network on which something happens once, before a request to the provider leaves or after its answer is there.
+// between is a network on which something happens once, when the provider has answered at a path.
 type between struct {
 	http.RoundTripper
-	before, after string // paths
-	do            atomic.Pointer[func()]
+	after string
+	do    atomic.Pointer[func()]
 }
 
-func (n *between) at(r *http.Request, path string) {
-	if path != "" && strings.HasSuffix(r.URL.Path, path) {
+func (n *between) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := n.RoundTripper.RoundTrip(r)
+	if strings.HasSuffix(r.URL.Path, n.after) {
 		if do := n.do.Swap(nil); do != nil {
 			(*do)()
 		}
 	}
-}
-
-func (n *between) RoundTrip(r *http.Request) (*http.Response, error) {
-	n.at(r, n.before)
-	answer, err := n.RoundTripper.RoundTrip(r)
-	n.at(r, n.after)
 	return answer, err
 }
 
-// clicks gives two browsers that have given the password, and a reset that is due.
-func clicks(t *testing.T, network *between) (bank *bank, first, second *browser) {
+// newBankOver makes a bank that reaches its provider over the network.
+func newBankOver(t *testing.T, network *between) *bank {
 	t.Helper()
 	provider := secondfactortest.New()
 	network.RoundTripper = provider
-	bank = newBankWith(t, func(c *login.Config) {
+	bank := newBankWith(t, func(c *login.Config) {
 		var err error
 		c.Provider, err = client.New(client.Config{BaseURL: "http://provider.test", APIKey: secondfactortest.APIKey, HTTPClient: &http.Client{Transport: network}, Retries: -1})
 		if err != nil {
@@ -267,23 +263,64 @@ func clicks(t *testing.T, network *between) (bank *bank, first, second *browser)
 		}
 	})
 	bank.provider = provider
+	return bank
+}
+
+// clicks gives two browsers that have given the password, and a reset that is due.
+func clicks(t *testing.T, network *between) (bank *bank, first, second *browser) {
+	t.Helper()
+	bank = newBankOver(t, network)
 	old, first, second := bank.browser(), bank.browser(), bank.browser()
 	old.open("ana@example.com")
 	first.login("ana@example.com").expect(t, 303, "/login/verify")
 	second.login("ana@example.com").expect(t, 303, "/login/verify")
-	provider.AllowReset(old.authyID(), time.Now().Add(-time.Second))
+	bank.provider.AllowReset(old.authyID(), time.Now().Add(-time.Second))
 	return bank, first, second
 }
 
-// RE5: of two clicks at once the later has the ticket that is good, and nothing says that a reset is still being finished.
+// RE5: two clicks at once show the ticket that is good, whichever of the provider's answers comes first, and nothing says that a reset is still being
+// finished.
 func TestRE5_TwoClicks(t *testing.T) {
-	network := &between{before: "/reset/finish"}
-	bank, first, second := clicks(t, network)
-	click := func() { first.post("/lost/finish").expect(t, 303, "/enrol") }
-	network.do.Store(&click)
-	second.post("/lost/finish").expect(t, 303, "/enrol")
-	second.get("/enrol").expect(t, 200, "", "/enroll#")
-	bank.nothingCutOff(t)
+	synctest.Test(t, func(t *testing.T) {
+		network := &between{after: "/reset/finish"}
+		bank, first, second := clicks(t, network)
+		network.clickedTwice(t, first, second, "/lost/finish")
+		first.get("/enrol").expect(t, 200, "", "/enroll#"+bank.provider.Ticket(first.authyID()))
+		if told := len(bank.mailsAbout("The second factor was reset")); told != 1 {
+			t.Errorf("told %d times", told)
+		}
+		bank.nothingCutOff(t)
+	})
+}
+
+// SU4: and so do two clicks on "try again".
+func TestSU4_TwoClicks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := &between{after: "/enrollment_tickets"}
+		bank := newBankOver(t, network)
+		first, second := bank.browser(), bank.browser()
+		first.signup("ana@example.com").expect(t, 303, "/enrol")
+		second.login("ana@example.com").expect(t, 303, "/enrol")
+		before := bank.provider.Ticket(first.authyID())
+		network.clickedTwice(t, first, second, "/enrol")
+		if bank.provider.Ticket(first.authyID()) == before {
+			t.Error("no ticket was made")
+		}
+		first.get("/enrol").expect(t, 200, "", "/enroll#"+bank.provider.Ticket(first.authyID()))
+	})
+}
+
+// clickedTwice clicks in one browser, and in another while the provider's answer to the first is on its way: until that one got as far as it can.
+func (n *between) clickedTwice(t *testing.T, first, second *browser, path string) {
+	t.Helper()
+	done := make(chan page)
+	click := func() {
+		go func() { done <- second.post(path) }()
+		synctest.Wait()
+	}
+	n.do.Store(&click)
+	first.post(path).expect(t, 303, "/enrol")
+	(<-done).expect(t, 303, "/enrol")
 }
 
 // T-21: the second click notes nothing when the first was carried out after the check, also when it goes no further.
