@@ -48,6 +48,7 @@ type Provider struct {
 	notMe     time.Duration // how long approvals are refused, 0 for not at all
 	calls     map[string]int
 	numbers   map[string]*number // by country code, a space and the number
+	tickets   uint16             // drawn so far
 }
 
 type user struct {
@@ -60,7 +61,8 @@ type user struct {
 	sent                      int
 	used                      map[string]bool
 	reset                     *reset // nil when none is under way
-	begun                     bool   // one was finished
+	begun                     bool   // one was finished, and nothing was proved since
+	ticket                    string // the words of the one that is good
 }
 
 // number is one that was to be proved.
@@ -196,9 +198,17 @@ func (p *Provider) AddDevice(authyID int64) *Device {
 	defer p.mu.Unlock()
 	d := &Device{ID: rand.Text(), Grant: int64(2_000_000 + len(p.keys) + 1), PublicKey: receipt.EncodePublicKey(key.Public().(*ecdsa.PublicKey)), key: key}
 	p.keys[d.ID] = d.PublicKey
-	p.users[authyID].devices = append(p.users[authyID].devices, d)
+	u := p.users[authyID]
+	u.devices, u.begun, u.ticket = append(u.devices, d), false, ""
 	p.wake()
 	return d
+}
+
+// Ticket returns the words of the ticket that can make a user's next device, "" for none: a newer one ends it, and so does the device.
+func (p *Provider) Ticket(authyID int64) (words string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.users[authyID].ticket
 }
 
 // AllowReset plays the operator who allows a user a new start, which is due at a time.

@@ -181,7 +181,7 @@ func (p *Provider) verify(w http.ResponseWriter, r *http.Request) {
 	case u.used[code]:
 		refuse(w, 401, "60019", "Token is invalid. Token was used recently.")
 	case sent || shown:
-		u.used[code] = true
+		u.used[code], u.begun = true, false
 		write(w, 200, map[string]any{"message": "Token is valid.", "token": "is valid", "success": "true", "device": map[string]any{}})
 	default:
 		refuse(w, 401, "60020", "Token is invalid")
@@ -244,15 +244,23 @@ func (p *Provider) ticket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer unlock()
-	p.writeTicket(w)
+	p.writeTicket(w, u)
 }
 
-// writeTicket answers with a ticket.
-func (p *Provider) writeTicket(w http.ResponseWriter) {
-	words := "lusab-babad-gutih-tugad-mudof-sakat-lusab-babad"
+// writeTicket answers with a ticket for the user, which ends the one before. The caller holds the lock.
+func (p *Provider) writeTicket(w http.ResponseWriter, u *user) {
+	p.tickets++
+	words := "lusab-babad-gutih-tugad-mudof-sakat-lusab-" + word(p.tickets)
+	u.ticket = words
 	write(w, 200, map[string]any{"success": true, "message": "Enrollment ticket was created.", "enrollment_ticket": map[string]any{
 		"link": Origin + "/enroll#" + words, "words": words, "expires_at": p.now().Add(10 * time.Minute).UTC().Format(time.RFC3339),
 	}})
+}
+
+// word is a number as tickets spell it.
+func word(n uint16) string {
+	const consonants, vowels = "bdfghjklmnprstvz", "aiou"
+	return string([]byte{consonants[n>>12], vowels[n>>10&3], consonants[n>>6&15], vowels[n>>4&3], consonants[n&15]})
 }
 
 // resetOf is a user's reset as the API shows it. The caller holds the lock.
@@ -302,15 +310,15 @@ func (p *Provider) finishReset(w http.ResponseWriter, r *http.Request) {
 	}
 	defer unlock()
 	switch {
-	case u.reset == nil && u.begun && len(u.devices) == 0: // the first answer may have been lost
-		p.writeTicket(w)
+	case u.reset == nil && u.begun: // the first answer may have been lost
+		p.writeTicket(w, u)
 	case u.reset == nil:
 		refuse(w, 404, "60901", "No reset is under way for this user.")
 	case u.reset.due.IsZero() || p.now().Before(u.reset.due):
 		refuse(w, 409, "60902", "This reset cannot be finished yet.")
 	default:
 		u.reset, u.devices, u.generic, u.code, u.begun = nil, nil, false, "", true
-		p.writeTicket(w)
+		p.writeTicket(w, u)
 	}
 }
 
