@@ -16,7 +16,6 @@ const recordColumns = `id, at, account_id, app_id, actor, action, target, outcom
 // chain is the end of the audit record's chain, as the running transaction sees it, where one runs at a time: there a record is linked as it is
 // inserted. Where several run at once they commit records unlinked, and LinkAudit links them.
 type chain struct {
-	alone       bool // one transaction runs at a time
 	known, grew bool // head was read; it is to be kept
 	head        audit.Head
 }
@@ -37,10 +36,10 @@ func (t *tx) record(ctx context.Context, r audit.Record) error {
 
 // link returns the place of a new record in the chain, or nil where it gets one later.
 func (t *tx) link(ctx context.Context, r audit.Record) (seq any, hash string, err error) {
-	c := &t.chain
-	if !c.alone {
+	if !t.alone {
 		return nil, "", nil
 	}
+	c := &t.chain
 	if !c.known {
 		err := t.queryRow(ctx, `SELECT seq, hash FROM audit_head WHERE one = 1`).Scan(&c.head.Seq, &c.head.Hash)
 		if err = missing(err, nil); err != nil {

@@ -167,7 +167,9 @@ type tx struct {
 	lost error      // why the transaction is no longer there to be committed; nothing more runs in it
 	told *[]job.Job // of the running closure: what to offer after the commit
 
+	alone bool // one transaction runs at a time: nobody else changes what this one has looked up
 	chain chain
+	asked map[string][]string // where alone: the events that webhooks asked for, by application
 }
 
 // savepoint runs fn so that what it wrote is undone when it fails.

@@ -97,7 +97,7 @@ func openSQLite(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	// Enough that a request seldom waits for a reader, few enough that readers which never pause do not starve the writer of processor time.
 	readers := newSQLiteReaders(dsn+reading, max(4, 2*runtime.NumCPU()))
-	db := &sqlite{sqliteReaders: readers, beside: beside, writer: writer, tx: &tx{on: writer}}
+	db := &sqlite{sqliteReaders: readers, beside: beside, writer: writer, tx: &tx{on: writer, alone: true, asked: map[string][]string{}}}
 	return &Store{engine: db, group: startGroup(1, groupMax, db.commit)}, nil
 }
 
@@ -166,7 +166,8 @@ func (db *sqlite) together(batch []write, hasty bool) (outcomes []error, err err
 }
 
 func (db *sqlite) begin() error {
-	db.tx.chain = chain{alone: true}
+	db.tx.chain = chain{}
+	clear(db.tx.asked)
 	return db.tx.control("BEGIN IMMEDIATE")
 }
 
