@@ -14,7 +14,7 @@ import (
 // This file owns approval requests: contract sections 5.1 and 5.2, and our additions to them.
 
 func (a *API) createApproval(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,8 @@ type call struct {
 	ctx    context.Context
 	r      *http.Request
 	app    tenant.Application
-	actor  string // for the audit record, of what is signed by an access key
+	about  tenant.User // whom the path names; the zero value: the application has no such user
+	actor  string      // for the audit record, of what is signed by an access key
 	params *Params
 }
 
@@ -120,7 +121,8 @@ func (a *API) Handler() http.Handler {
 		// One client probes here before its first call (contract section 1.1).
 		writeJSON(w, http.StatusOK, map[string]any{"message": "Countersign", "success": true})
 	})
-	return cleanPaths(respell(known(mux)))
+	mux.HandleFunc(anywhere, func(w http.ResponseWriter, r *http.Request) { refuseUnknown(mux, w, r) })
+	return cleanPaths(respell(mux))
 }
 
 // respell turns users/delete/{id} into users/{id}/delete: the mux cannot tell users/{id}/delete and users/delete/{id} apart.
@@ -139,29 +141,27 @@ func respell(next http.Handler) http.Handler {
 	})
 }
 
-// known answers what no route matches in the contract's error shape.
-func known(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, pattern := mux.Handler(r); pattern != "" {
-			mux.ServeHTTP(w, r)
-			return
+// anywhere is the pattern of what no route matches.
+const anywhere = "/"
+
+// refuseUnknown answers what no route matches in the contract's error shape.
+func refuseUnknown(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	r.Pattern = "" // for the log: no route
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		other := *r
+		other.Method = method
+		if _, pattern := mux.Handler(&other); pattern != anywhere {
+			allowed = append(allowed, method)
 		}
-		var allowed []string
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
-			other := *r
-			other.Method = method
-			if _, pattern := mux.Handler(&other); pattern != "" {
-				allowed = append(allowed, method)
-			}
-		}
-		if len(allowed) == 0 {
-			writeRefusal(w, notFound)
-			return
-		}
-		list := strings.Join(allowed, ", ")
-		w.Header().Set("Allow", list)
-		writeRefusal(w, refusal{status: http.StatusMethodNotAllowed, code: "60000", message: "This address takes " + list + " requests only."})
-	})
+	}
+	if len(allowed) == 0 {
+		writeRefusal(w, notFound)
+		return
+	}
+	list := strings.Join(allowed, ", ")
+	w.Header().Set("Allow", list)
+	writeRefusal(w, refusal{status: http.StatusMethodNotAllowed, code: "60000", message: "This address takes " + list + " requests only."})
 }
 
 // serve decodes and authenticates, in this order because the key may be in the body, and encodes the outcome.
@@ -191,17 +191,21 @@ func (a *API) serve(authenticate func(*API, *call) error, h handler) http.Handle
 	})
 }
 
-// byKey authenticates by the application's API key.
+// byKey authenticates by the application's API key, and looks for the user whom the path names. What is no number is nobody's id.
 func (a *API) byKey(c *call) (err error) {
-	c.app, err = a.Tenants.Authenticate(c.ctx, c.params.APIKey())
+	id, err := strconv.ParseInt(c.r.PathValue("id"), 10, 64)
+	if err != nil {
+		c.app, err = a.Tenants.Authenticate(c.ctx, c.params.APIKey())
+		return err
+	}
+	c.app, c.about, err = a.Tenants.AuthenticateFor(c.ctx, c.params.APIKey(), id)
 	return err
 }
 
-// user returns the application's user that the path names. What is no number is nobody's id.
-func (c call) user(a *API) (tenant.User, error) {
-	id, err := strconv.ParseInt(c.r.PathValue("id"), 10, 64)
-	if err != nil {
+// user returns the application's user whom the path names, or tenant.ErrUser.
+func (c call) user() (tenant.User, error) {
+	if c.about.ID == "" {
 		return tenant.User{}, tenant.ErrUser
 	}
-	return a.Tenants.User(c.ctx, c.app, id)
+	return c.about, nil
 }

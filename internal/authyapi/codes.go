@@ -10,7 +10,7 @@ import (
 // This file owns codes of users: contract section 4.
 
 func (a *API) verify(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if errors.Is(err, tenant.ErrUser) {
 		return nil, errNobody
 	}
@@ -74,7 +74,7 @@ func (a *API) sendCall(c call) (any, error)  { return a.send(c, byCall) }
 func (a *API) sendEmail(c call) (any, error) { return a.send(c, byEmail) }
 
 func (a *API) send(c call, how way) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}

@@ -206,6 +206,10 @@ func (brokenKeys) ApplicationByKeyHash(context.Context, string, time.Time) (tena
 	return tenant.Application{}, errDisk
 }
 
+func (brokenKeys) ApplicationAndUser(context.Context, string, int64, time.Time) (tenant.Application, tenant.User, error) {
+	return tenant.Application{}, tenant.User{}, errDisk
+}
+
 func (brokenTenants) AddUser(context.Context, tenant.User, audit.Record) (tenant.User, error) {
 	return tenant.User{}, errDisk
 }

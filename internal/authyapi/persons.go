@@ -12,7 +12,7 @@ import (
 // This file owns what an application tells and asks about a user's data: contract sections 3.4 to 3.7.
 
 func (a *API) updateUser(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +23,7 @@ func (a *API) updateUser(c call) (any, error) {
 }
 
 func (a *API) registerActivity(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (c call) userIP() string {
 const qrSize, qrSizeMin, qrSizeMax = 300, 100, 1000
 
 func (a *API) createSecret(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (a *API) createSecret(c call) (any, error) {
 }
 
 func (a *API) exportSecret(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (a *API) exportSecret(c call) (any, error) {
 }
 
 func (a *API) exportPhone(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func (a *API) resetOf(c call, u tenant.User) (*resetAnswer, error) {
 }
 
 func (a *API) askReset(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (a *API) askReset(c call) (any, error) {
 }
 
 func (a *API) stopReset(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (a *API) stopReset(c call) (any, error) {
 }
 
 func (a *API) finishReset(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (a *API) finishReset(c call) (any, error) {
 }
 
 func (a *API) sendNotice(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (a *API) addUser(c call) (any, error) {
 }
 
 func (a *API) userStatus(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (a *API) userStatus(c call) (any, error) {
 }
 
 func (a *API) removeUser(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (a *API) removeDevice(c call) (any, error) {
 }
 
 func (a *API) createTicket(c call) (any, error) {
-	u, err := c.user(a)
+	u, err := c.user()
 	if err != nil {
 		return nil, err
 	}

@@ -200,11 +200,7 @@ func (a shown) canonical(device string) []byte {
 // cycleDirect does all but HTTP: create, read as the device, sign, answer, read as the application. There is no callback.
 func (s *site) cycleDirect(ctx context.Context, _ time.Time) error {
 	p := s.quiet.next()
-	app, err := s.tenants.Authenticate(ctx, s.quietKey)
-	if err != nil {
-		return err
-	}
-	u, err := s.tenants.User(ctx, app, p.user.AuthyID)
+	app, u, err := s.tenants.AuthenticateFor(ctx, s.quietKey, p.user.AuthyID)
 	if err != nil {
 		return err
 	}

@@ -104,12 +104,7 @@ func (s *site) verifyDirect(who *circle) operation {
 
 // caller is what each request of an application begins with.
 func (s *site) caller(ctx context.Context, authyID int64) (tenant.Application, tenant.User, error) {
-	app, err := s.tenants.Authenticate(ctx, s.key)
-	if err != nil {
-		return app, tenant.User{}, err
-	}
-	u, err := s.tenants.User(ctx, app, authyID)
-	return app, u, err
+	return s.tenants.AuthenticateFor(ctx, s.key, authyID)
 }
 
 // text has the next person sent a code by text message, and type it.

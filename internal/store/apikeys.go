@@ -17,6 +17,24 @@ func (s *Store) ApplicationByKeyHash(ctx context.Context, hash string, now time.
 	return a, missing(err, tenant.ErrKey)
 }
 
+// ApplicationAndUser returns the application with that API key, or tenant.ErrKey, and the application's user of that authy_id, or the zero value. It is
+// one statement, because most requests begin with it.
+func (s *Store) ApplicationAndUser(ctx context.Context, hash string, authyID int64, now time.Time) (a tenant.Application, u tenant.User, err error) {
+	found := s.queryRow(ctx, `SELECT `+appColumns+`, COALESCE(u.id, ''), a.id, COALESCE(u.authy_id, 0), COALESCE(u.country_code, 0), COALESCE(u.phone, ''),
+			COALESCE(u.email, ''), COALESCE(u.confirmed_at, 0), COALESCE(u.created_at, 0)
+		FROM api_keys k JOIN applications a ON a.id = k.app_id
+		LEFT JOIN users u ON u.app_id = k.app_id AND u.authy_id = $2 AND u.removed_at = 0
+		WHERE k.hash = $1 AND (k.retired_at = 0 OR k.retired_at > $3)`, hash, authyID, ms(now))
+	a, err = s.parsed.scan(scanFunc(func(app ...any) error {
+		u, err = scanUser(scanFunc(func(user ...any) error { return found.Scan(append(app, user...)...) }))
+		return err
+	}))
+	if err != nil || u.ID == "" {
+		u = tenant.User{}
+	}
+	return a, u, missing(err, tenant.ErrKey)
+}
+
 // SigningKey returns the key that signs the application's callbacks.
 func (s *Store) SigningKey(ctx context.Context, appID string) (k tenant.Key, err error) {
 	err = s.queryRow(ctx, `SELECT id, app_id, hash, sealed FROM api_keys WHERE app_id = $1 AND retired_at = 0 ORDER BY created_at, id LIMIT 1`, appID).

@@ -27,11 +27,12 @@ import (
 // Store is what this package needs to keep. Methods that take an audit record
 // write it in the transaction of the change (INV-10).
 type Store interface {
-	ApplicationByKeyHash(ctx context.Context, hash string, now time.Time) (Application, error)    // ErrKey
-	Application(ctx context.Context, accountID, appID string) (Application, error)                // ErrApplication
-	Applications(ctx context.Context, accountID string) ([]Application, error)                    // by name
-	CreateApplication(ctx context.Context, app Application, key Key, rec audit.Record) error      //
-	SetSettings(ctx context.Context, accountID, appID string, s Settings, rec audit.Record) error // ErrApplication
+	ApplicationByKeyHash(ctx context.Context, hash string, now time.Time) (Application, error)                    // ErrKey
+	ApplicationAndUser(ctx context.Context, hash string, authyID int64, now time.Time) (Application, User, error) // ErrKey
+	Application(ctx context.Context, accountID, appID string) (Application, error)                                // ErrApplication
+	Applications(ctx context.Context, accountID string) ([]Application, error)                                    // by name
+	CreateApplication(ctx context.Context, app Application, key Key, rec audit.Record) error                      //
+	SetSettings(ctx context.Context, accountID, appID string, s Settings, rec audit.Record) error                 // ErrApplication
 	// SetCallbackURL clears the strikes, raises the version and releases held deliveries; it returns the released jobs, leased to the caller.
 	SetCallbackURL(ctx context.Context, accountID, appID, url string, now time.Time, rec audit.Record) ([]job.Job, error) // ErrApplication
 	// EndPause closes a breaker of sending, or reports sending.ErrNoPause.
@@ -122,11 +123,21 @@ func keyContext(id string) string { return "api_keys.sealed:" + id }
 
 // Authenticate returns the application that the API key belongs to, or ErrKey.
 func (s *Service) Authenticate(ctx context.Context, key string) (Application, error) {
-	if len(key) == 0 || len(key) > 64 {
+	if !maybeKey(key) {
 		return Application{}, ErrKey
 	}
 	return s.Store.ApplicationByKeyHash(ctx, s.keyHash(key), s.Now())
 }
+
+// AuthenticateFor is Authenticate for a request about a user; the user is the zero value when the application has none with that authy_id.
+func (s *Service) AuthenticateFor(ctx context.Context, key string, authyID int64) (Application, User, error) {
+	if !maybeKey(key) {
+		return Application{}, User{}, ErrKey
+	}
+	return s.Store.ApplicationAndUser(ctx, s.keyHash(key), authyID, s.Now())
+}
+
+func maybeKey(key string) bool { return len(key) > 0 && len(key) <= 64 }
 
 // CreateApplication makes an application with its first API key. Actor is for the audit record.
 func (s *Service) CreateApplication(ctx context.Context, accountID, name string, set Settings, actor string) (Application, error) {

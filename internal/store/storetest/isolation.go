@@ -73,6 +73,13 @@ func testINV11(t *testing.T, f *fixture) {
 				_, err := f.Store.UserByAuthyID(bg, mine.app.ID, user.AuthyID)
 				return err
 			}},
+			{"ApplicationAndUser", tenant.ErrUser, func() error {
+				app, u, err := f.Store.ApplicationAndUser(bg, must1(f.Store.SigningKey(bg, mine.app.ID)).Hash, user.AuthyID, f.now())
+				if err == nil && app.ID == mine.app.ID && u == (tenant.User{}) {
+					err = tenant.ErrUser
+				}
+				return err
+			}},
 			{"RemoveUser", tenant.ErrUser, func() error {
 				_, err := f.Store.RemoveUser(bg, mine.app.ID, user.AuthyID, f.now(), rec)
 				return err

@@ -97,6 +97,8 @@ func testAPIKeys(t *testing.T, f *fixture) {
 	for _, bad := range []string{"", key[1:], key + "x", strings.ToUpper(key), strings.Repeat("k", 65)} {
 		_, err := f.Tenants.Authenticate(t.Context(), bad)
 		wantErr(t, "key "+bad, err, tenant.ErrKey)
+		_, _, err = f.Tenants.AuthenticateFor(t.Context(), bad, 1)
+		wantErr(t, "key "+bad+" with a user", err, tenant.ErrKey)
 	}
 	_, err = f.Store.SigningKey(t.Context(), "nothing")
 	wantErr(t, "the key of no application", err, tenant.ErrApplication)
@@ -108,6 +110,11 @@ func testAPIKeys(t *testing.T, f *fixture) {
 	got, err = f.Store.ApplicationByKeyHash(t.Context(), second.Hash, f.now())
 	must(t, err)
 	same(t, "the second key's application", got.ID, app.ID)
+	ana := f.User(t, app, "ana@example.com", "202-555-0101")
+	got, found, err := f.Store.ApplicationAndUser(t.Context(), second.Hash, ana.AuthyID, f.now())
+	must(t, err)
+	same(t, "the second key's application, with a user", got.ID, app.ID)
+	same(t, "the user", found, ana)
 	signs, err := f.Store.SigningKey(t.Context(), app.ID)
 	must(t, err)
 	if signs.ID == second.ID {
@@ -119,6 +126,8 @@ func testAPIKeys(t *testing.T, f *fixture) {
 	same(t, "the key that signs after the older one retired", signs.ID, second.ID)
 	_, err = f.Tenants.Authenticate(t.Context(), key)
 	wantErr(t, "a retired key", err, tenant.ErrKey)
+	_, _, err = f.Tenants.AuthenticateFor(t.Context(), key, ana.AuthyID)
+	wantErr(t, "a retired key, with a user", err, tenant.ErrKey)
 }
 
 // Through a whole rotation some key of the application is accepted at every moment, and exactly one signs.
