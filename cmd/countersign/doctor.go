@@ -43,7 +43,7 @@ func (c *doctorCmd) Run(ctx context.Context, out *output) error {
 		return c.print(out, found)
 	}
 	cfg := doctor.Config{
-		DB: db, Master: c.MasterKey, Former: c.FormerMasters(), Private: map[string]string{}, URLs: map[string]string{}, Egress: c.Egress(),
+		DB: db, Master: c.MasterKey, Former: c.FormerMasters(), Private: map[string]string{}, URLs: map[string]string{}, Egress: c.Egress(), Retain: c.Retention.Settings(),
 		Client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, Now: time.Now,
 	}
 	for what, path := range map[string]string{

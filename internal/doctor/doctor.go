@@ -50,6 +50,7 @@ type Config struct {
 	Former   [][]byte
 	Private  map[string]string // what only its owner may read: path by what it is
 	URLs     map[string]string // public addresses by surface
+	Retain   store.Retention   // how long what is over stays
 	Egress   egress.Policy     // where requests to addresses that others choose may go
 	Gateways []Gateway
 	Client   *http.Client // for the public addresses
@@ -62,6 +63,7 @@ const (
 	certWarn    = 21 * 24 * time.Hour // before a certificate ends
 	overdueWarn = time.Minute         // of the oldest due job
 	overdueFail = 15 * time.Minute
+	staysWarn   = 24 * time.Hour // beyond what the settings say
 )
 
 // Examine runs every check.
@@ -75,6 +77,7 @@ func Examine(ctx context.Context, c Config) []Finding {
 	x.say("egress", OK, "Callbacks, logos and push messages may go to %s.", x.Egress)
 	x.callbacks()
 	x.jobs()
+	x.retention()
 	return x.found
 }
 
@@ -289,6 +292,41 @@ func (x *examination) jobs() {
 		x.say("jobs", Warn, "The oldest has been due for %s: look whether serve has enough processor time.", overdue.Round(time.Second))
 	default:
 		x.say("jobs", OK, "%d wait, %d are held for a callback address.", b.Waiting, b.Held)
+	}
+}
+
+// retention looks whether something is still there that should have left long ago. A callback that is being tried holds its approval for some days.
+func (x *examination) retention() {
+	ctx, cancel := x.within()
+	defer cancel()
+	oldest, err := x.DB.Oldest(ctx)
+	if err != nil {
+		x.say("retention", Fail, "What has stayed longest cannot be read (%v): see the check of the database.", err)
+		return
+	}
+	well := true
+	for _, kind := range []struct {
+		setting string
+		keep    time.Duration
+		oldest  time.Time
+	}{
+		{"retain-approvals", x.Retain.Approvals, oldest.Approvals},
+		{"retain-codes", x.Retain.Codes, oldest.Codes},
+		{"retain-messages", x.Retain.Messages, oldest.Messages},
+		{"retain-activities", x.Retain.Activities, oldest.Activities},
+		{"retain-audit", x.Retain.Audit, oldest.Audit},
+	} {
+		if kind.keep == 0 || kind.oldest.IsZero() {
+			continue
+		}
+		if late := x.Now().Sub(kind.oldest) - kind.keep; late > staysWarn {
+			well = false
+			x.say("retention", Warn, "%s lags %d days behind: start serve, which removes what is over in small batches, and look again tomorrow; if the days do not become fewer, look for \"forget\" and \"shorten\" in its log.",
+				kind.setting, int(late.Hours()/24))
+		}
+	}
+	if well {
+		x.say("retention", OK, "Nothing has stayed a day longer than the settings say.")
 	}
 }
 

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"log/slog"
 	"net"
@@ -15,12 +16,14 @@ import (
 	"time"
 
 	"countersign.dev/internal/approval"
+	"countersign.dev/internal/audit"
 	"countersign.dev/internal/callback"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/servertest"
+	"countersign.dev/internal/store"
 	"countersign.dev/internal/tenant"
 )
 
@@ -147,6 +150,68 @@ func TestStruckCallbacks(t *testing.T) {
 		if !slices.ContainsFunc(found, func(f Finding) bool { return f.Level == level && f.about("callbacks", says) }) || Worst(found) != level {
 			t.Errorf("after %d strikes: %+v", strikes, found)
 		}
+	}
+}
+
+// What should have left long ago is told by the setting that says so, until it has left.
+func TestRetentionLags(t *testing.T) {
+	const day = 24 * time.Hour
+	s := servertest.New(t)
+	app := s.App(t, "Bank")
+	ana := s.User(t, app, "ana@example.com", "202-555-0123")
+	phone := s.Phone(t, app, ana)
+	if _, err := phone.Answer(t, s.Ask(t, app, ana, "Log in").UUID, approval.Deny, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Codes.Send(t.Context(), app, ana, otp.Request{Channel: otp.SMS, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.Delivered(t, "+12025550123")
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chainer := &audit.Chainer{Store: s.Store, Key: key, Holder: "test", Now: s.Clock.Now, Log: slog.New(slog.DiscardHandler)}
+	if err := errors.Join(chainer.Link(t.Context()), chainer.Checkpoint(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	lags := func(keep store.Retention) (settings []string) {
+		t.Helper()
+		found := Examine(t.Context(), Config{DB: s.Store, Master: s.Master, Now: s.Clock.Now, Retain: keep})
+		for _, f := range found {
+			if f.Check == "retention" && f.Level == Warn {
+				setting, rest, _ := strings.Cut(f.Says, " ")
+				if !strings.HasPrefix(rest, "lags 2 days behind: start serve") {
+					t.Errorf("it says %q", f.Says)
+				}
+				settings = append(settings, setting)
+			}
+		}
+		return settings
+	}
+	keep := store.Retention{Approvals: 7 * day, Codes: 7 * day, Messages: 7 * day, Activities: 7 * day, Audit: 7 * day}
+	s.Clock.Advance(7*day + time.Hour)
+	if got := lags(keep); got != nil {
+		t.Errorf("within the day: %v", got)
+	}
+	s.Clock.Advance(2 * day)
+	if got, want := lags(keep), []string{"retain-approvals", "retain-codes", "retain-messages", "retain-audit"}; !slices.Equal(got, want) {
+		t.Errorf("after two days: %v, want %v", got, want)
+	}
+	if got := lags(store.Retention{}); got != nil {
+		t.Errorf("what stays for ever lags: %v", got)
+	}
+	for n := int64(1); n > 0; {
+		if n, err = s.Store.Forget(t.Context(), s.Clock.Now(), keep, 10); err != nil {
+			t.Fatal(err)
+		}
+		more, err := chainer.Forget(t.Context(), s.Clock.Now().Add(-keep.Audit), 10)
+		if n += more; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := lags(keep); got != nil {
+		t.Errorf("when it has left: %v", got)
 	}
 }
 

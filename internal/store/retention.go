@@ -12,6 +12,21 @@ import (
 // wrong tries at numbers. What is live is kept by conditions inside the statements, so that no clock and no other node can be in
 // between.
 
+// Oldest is when what is oldest of each kind was over, as Retention counts it; the zero time where there is none.
+type Oldest struct{ Approvals, Codes, Messages, Activities, Audit time.Time }
+
+// Oldest looks what has stayed longest. Of the audit record it is the first link that the chain still has.
+func (s *Store) Oldest(ctx context.Context) (o Oldest, err error) {
+	var approvals, codes, messages, activities, audit int64
+	err = s.queryRow(ctx, `SELECT
+		COALESCE((SELECT processed_at FROM approvals WHERE processed_at > 0 ORDER BY processed_at LIMIT 1), 0),
+		COALESCE((SELECT expires_at FROM sent_codes WHERE expires_at > 0 ORDER BY expires_at LIMIT 1), 0),
+		COALESCE((SELECT created_at FROM messages WHERE created_at > 0 ORDER BY created_at LIMIT 1), 0),
+		COALESCE((SELECT at FROM activities WHERE at > 0 ORDER BY at LIMIT 1), 0),
+		COALESCE((SELECT at FROM audit WHERE seq > 0 ORDER BY seq LIMIT 1), 0)`).Scan(&approvals, &codes, &messages, &activities, &audit)
+	return Oldest{fromMS(approvals), fromMS(codes), fromMS(messages), fromMS(activities), fromMS(audit)}, err
+}
+
 // forgetApprovals removes approvals that have been final for long enough, but for those whose callback is still to be tried. What was counted of
 // them stays in the monthly figures, what was recorded in the audit record.
 func (s *Store) forgetApprovals(ctx context.Context, now time.Time, keep Retention, limit int) (n int64, err error) {
