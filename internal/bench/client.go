@@ -56,9 +56,10 @@ func (c *client) take(ctx context.Context, door string) (*line, error) {
 	c.mu.Lock()
 	kept := c.idle[door]
 	if last := len(kept) - 1; last >= 0 && time.Since(kept[last].used) < idleMax {
+		l := kept[last] // whoever gives one back writes here
 		c.idle[door] = kept[:last]
 		c.mu.Unlock()
-		return kept[last], nil
+		return l, nil
 	}
 	delete(c.idle, door) // those that were used earlier are too old as well
 	c.mu.Unlock()

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -69,5 +70,33 @@ func TestClient(t *testing.T) {
 	defer cancel()
 	if _, err := c.ask(ctx, http.MethodGet, server.URL+"/hangs", nil, ""); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("an answer that does not come: %v", err)
+	}
+}
+
+// Each caller gets the answer to its own request, whoever else gives back and takes connections meanwhile.
+func TestClientOfMany(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.URL.Path)
+	}))
+	t.Cleanup(server.Close)
+	c := newClient(nil)
+	t.Cleanup(c.close)
+	errs := make([]error, 8)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() {
+			for n := range 200 {
+				path := fmt.Sprintf("/%d/%d", i, n)
+				if raw, err := c.ask(t.Context(), http.MethodGet, server.URL+path, nil, ""); err != nil || string(raw) != path {
+					errs[i] = fmt.Errorf("%s: answered %q, %v", path, raw, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Error(err)
 	}
 }
