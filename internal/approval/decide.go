@@ -43,7 +43,7 @@ type Decision struct {
 // Answer decides an approval in the name of a device. The same answer given again is fine, and changes nothing.
 func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans Answer) (decided Approval, err error) {
 	now := s.Now()
-	a, grantID, err := s.Store.ApprovalForDevice(ctx, d.ID, uuid)
+	a, grant, err := s.Store.ApprovalForDevice(ctx, d.ID, uuid)
 	if err != nil {
 		return Approval{}, err
 	}
@@ -61,7 +61,7 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 	}
 	status, reason := decide(a, ans)
 	dec := Decision{
-		UUID: uuid, UserID: a.UserID, Status: status, Reason: reason, GrantID: grantID, DeviceID: d.ID, Signed: signed, Signature: ans.Signature, Now: now,
+		UUID: uuid, UserID: a.UserID, Status: status, Reason: reason, GrantID: grant.ID, DeviceID: d.ID, Signed: signed, Signature: ans.Signature, Now: now,
 	}
 	rec := audit.New(now, a.AppID, "device:"+d.ID, "approval."+string(status), "approval:"+uuid).Noting(reason)
 	deciding, step := trace.Start(ctx, "approval.decide", attribute.String("status", string(status)))
@@ -80,7 +80,12 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 	}
 	decided = a
 	decided.Status, decided.Reason, decided.ProcessedAt, decided.UpdatedAt, decided.Ended = status, reason, now, now, ended
+	grant.Device = d
+	decided.Answer = &Answered{Grant: grant, Signed: signed, Signature: ans.Signature}
 	s.changed(status, now.Sub(a.CreatedAt), 1)
+	for i := range jobs {
+		jobs[i].About = decided // it is final (INV-5)
+	}
 	s.Offer(jobs...)
 	if status == Approved {
 		s.Meter.Count(a.AppID, tenant.CountAuths)

@@ -209,10 +209,10 @@ type racing struct {
 	a, then Approval
 }
 
-func (r *racing) ApprovalForDevice(context.Context, string, string) (Approval, int64, error) {
+func (r *racing) ApprovalForDevice(context.Context, string, string) (Approval, device.Grant, error) {
 	a := r.a
 	r.a = r.then
-	return a, 7, nil
+	return a, device.Grant{ID: 7}, nil
 }
 
 func (r *racing) Approval(context.Context, string, string) (Approval, error) { return r.then, nil }

@@ -43,8 +43,8 @@ type Store interface {
 	// Renotify inserts push jobs anew, if the approval is pending, was made and last repeated RenotifyPause ago, and was repeated less than
 	// RenotifyMax times: ErrUnknown, ErrNotPending, ErrRenotified.
 	Renotify(ctx context.Context, appID, uuid string, now time.Time, push Push, rec audit.Record) (Approval, []job.Job, error)
-	// ApprovalForDevice returns an approval of a user that the device has a grant for, without who answered it, and the grant's id. ErrUnknown.
-	ApprovalForDevice(ctx context.Context, deviceID, uuid string) (Approval, int64, error)
+	// ApprovalForDevice returns an approval of a user that the device has a grant for, without who answered it, and the grant, without its device. ErrUnknown.
+	ApprovalForDevice(ctx context.Context, deviceID, uuid string) (Approval, device.Grant, error)
 	Inbox(ctx context.Context, deviceID string, now time.Time) (Inbox, error)
 	Approvals(ctx context.Context, appID string, limit int) ([]Approval, error) // newest first
 	// Expire marks at most limit approvals whose time is over and returns how many it found.

@@ -38,7 +38,7 @@ type Try struct {
 // Delivered reports whether the receiver took it.
 func (t Try) Delivered() bool { return t.Status >= 200 && t.Status <= 299 }
 
-// Delivery is what a callback job is about.
+// Delivery is what a callback job is about, and what signs it.
 type Delivery struct {
 	App      tenant.Application
 	Approval approval.Approval
@@ -55,8 +55,9 @@ type Struck struct {
 
 // Store is what this package needs to keep.
 type Store interface {
-	// Delivery returns what a callback job is about, as the rows are now: approval.ErrUnknown.
-	Delivery(ctx context.Context, appID, uuid string, now time.Time) (Delivery, error)
+	// Delivery returns whose callback it is and what signs, as the rows are now, without the approval: tenant.ErrApplication.
+	Delivery(ctx context.Context, appID string, now time.Time) (Delivery, error)
+	Approval(ctx context.Context, appID, uuid string) (approval.Approval, error) // approval.ErrUnknown
 	// Delivered keeps the try, clears the strikes of that version of the address, and ends the job.
 	Delivered(ctx context.Context, j job.Job, t Try, version int64) error
 	// Failed keeps the try and gives the job up until next (zero: for good). A try with a status is a strike against

@@ -60,10 +60,15 @@ type Worker struct {
 
 // Deliver is the job handler: one try, kept with its outcome.
 func (w *Worker) Deliver(ctx context.Context, j job.Job) error {
-	d, err := w.Store.Delivery(ctx, j.AppID, j.Ref, w.Now())
+	d, err := w.Store.Delivery(ctx, j.AppID, w.Now())
+	about, known := j.About.(approval.Approval)
+	if err == nil && !known {
+		about, err = w.Store.Approval(ctx, j.AppID, j.Ref)
+	}
 	if err != nil {
 		return fmt.Errorf("read what to deliver: %w", err)
 	}
+	d.Approval = about
 	app := d.App
 	if app.Callback.URL == "" {
 		since := j.CreatedAt

@@ -309,7 +309,7 @@ func TestNothingCouldBeSent(t *testing.T) {
 		}
 	}
 	unknown := j
-	unknown.Ref = "66666666-7777-4888-9999-000000000000"
+	unknown.Ref, unknown.About = "66666666-7777-4888-9999-000000000000", nil
 	if err := r.worker.Deliver(t.Context(), unknown); !errors.Is(err, approval.ErrUnknown) {
 		t.Errorf("an approval that is not there: %v", err)
 	}

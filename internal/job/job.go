@@ -37,6 +37,10 @@ type Job struct {
 	Attempts  int    // how often it was claimed, this time included
 	CreatedAt time.Time
 	RunAt     time.Time // when it is due, or when the lease of who runs it ends
+
+	// About is what Ref names, for a handler in the process that made the job, which knows it and need not read it; nil: it is read. It is not kept,
+	// and may be only what never changes.
+	About any
 }
 
 // Lease is how long a started job belongs to who started it.

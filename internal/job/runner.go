@@ -130,6 +130,7 @@ func (r *Runner) Offer(jobs ...Job) {
 			l.running++
 			r.work.Go(func() { r.runLane(l, j) })
 		case len(l.waiting) < perAppMax:
+			j.About = nil // as many may wait as fill the memory
 			l.waiting = append(l.waiting, j)
 		}
 	}

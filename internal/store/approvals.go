@@ -73,7 +73,8 @@ func scanAnswered(r scanner) (approvalRow, error) {
 		return p, fmt.Errorf("stored approval %s: the grant that answered is gone", p.UUID)
 	}
 	at.set(&g.Device)
-	g.ID, g.UserID, g.AuthyID, g.AppID, g.Account, g.CreatedAt = p.grantID, p.UserID, p.AuthyID, p.AppID, p.UserEmail, fromMS(created)
+	g.ID = p.grantID
+	p.of(&g, created)
 	p.Answer = &approval.Answered{Grant: g, Signed: p.signed, Signature: p.signature}
 	return p, nil
 }
@@ -394,12 +395,19 @@ func untilEnd(a approval.Approval, now time.Time) time.Duration {
 
 const forDevice = `JOIN grants g ON g.user_id = p.user_id AND g.device_id = $1 AND g.removed_at = 0 AND u.removed_at = 0 `
 
-// ApprovalForDevice returns an approval that the device may see, without who answered it, and the id of the grant that lets it.
-func (s *Store) ApprovalForDevice(ctx context.Context, deviceID, uuid string) (approval.Approval, int64, error) {
-	var grantID int64
-	p, err := scanApproval(prefixed{s.queryRow(ctx, `SELECT g.id, `+approvalColumns+approvalTables+forDevice+`WHERE p.uuid = $2`,
-		deviceID, uuid), []any{&grantID}})
-	return p.Approval, grantID, missing(err, approval.ErrUnknown)
+// ApprovalForDevice returns an approval that the device may see, without who answered it, and the grant that lets it.
+func (s *Store) ApprovalForDevice(ctx context.Context, deviceID, uuid string) (approval.Approval, device.Grant, error) {
+	var g device.Grant
+	var created int64
+	p, err := scanApproval(prefixed{s.queryRow(ctx, `SELECT g.id, a.name, g.method, g.digits, g.period, g.created_at, `+approvalColumns+approvalTables+forDevice+`WHERE p.uuid = $2`,
+		deviceID, uuid), []any{&g.ID, &g.Application, &g.Method, &g.Digits, &g.Period, &created}})
+	p.of(&g, created)
+	return p.Approval, g, missing(err, approval.ErrUnknown)
+}
+
+// of tells a grant of the approval's user what the approval's row says.
+func (p *approvalRow) of(g *device.Grant, created int64) {
+	g.UserID, g.AuthyID, g.AppID, g.Account, g.CreatedAt = p.UserID, p.AuthyID, p.AppID, p.UserEmail, fromMS(created)
 }
 
 // Inbox returns what the device may answer now, newest first, and what else it shows. Where something waits, the same statement finds that

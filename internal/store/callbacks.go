@@ -79,20 +79,16 @@ func (t *tx) whyNotAgain(ctx context.Context, j job.Job) error {
 	return callback.ErrNoAddress
 }
 
-// Delivery returns what a callback job is about, with all that signs: one statement, because each decision needs it.
-func (s *Store) Delivery(ctx context.Context, appID, uuid string, now time.Time) (d callback.Delivery, err error) {
+// Delivery returns whose callback it is, with all that signs: one statement, because each decision needs it.
+func (s *Store) Delivery(ctx context.Context, appID string, now time.Time) (d callback.Delivery, err error) {
 	rows, err := s.query(ctx, `SELECT k.id, k.app_id, k.hash, k.sealed, COALESCE(w.id, ''), a.id, w.sealed, COALESCE(w.created_at, 0), COALESCE(w.retired_at, 0), `+
-		appColumns+`, `+answerColumns+approvalColumns+approvalTables+answerTables+
-		`JOIN api_keys k ON k.id = (SELECT id FROM api_keys WHERE app_id = a.id AND retired_at = 0 ORDER BY created_at, id LIMIT 1)
-		LEFT JOIN signing_keys w ON w.app_id = a.id AND (w.retired_at = 0 OR w.retired_at > $3)
-		WHERE p.uuid = $1 AND p.app_id = $2`, uuid, appID, ms(now))
+		appColumns+` FROM applications a
+		JOIN api_keys k ON k.id = (SELECT id FROM api_keys WHERE app_id = a.id AND retired_at = 0 ORDER BY created_at, id LIMIT 1)
+		LEFT JOIN signing_keys w ON w.app_id = a.id AND (w.retired_at = 0 OR w.retired_at > $2)
+		WHERE a.id = $1`, appID, ms(now))
 	signing, err := collect(rows, err, func(r scanner) (tenant.Signing, error) {
 		return scanSigning(scanFunc(func(signing ...any) (err error) {
-			d.App, err = s.parsed.scan(scanFunc(func(app ...any) error {
-				p, err := scanAnswered(prefixed{r, slices.Concat([]any{&d.Key.ID, &d.Key.AppID, &d.Key.Hash, &d.Key.Sealed}, signing, app)})
-				d.Approval = p.Approval
-				return err
-			}))
+			d.App, err = s.parsed.scan(prefixed{r, append([]any{&d.Key.ID, &d.Key.AppID, &d.Key.Hash, &d.Key.Sealed}, signing...)})
 			return err
 		}))
 	})
@@ -100,9 +96,9 @@ func (s *Store) Delivery(ctx context.Context, appID, uuid string, now time.Time)
 	case err != nil:
 		return d, err
 	case len(signing) == 0:
-		return d, approval.ErrUnknown
+		return d, tenant.ErrApplication
 	case signing[0].ID != "":
-		d.Signing = signing // no order in SQL: it would sort rows of fifty columns
+		d.Signing = signing // no order in SQL: it would sort wide rows
 		slices.SortFunc(d.Signing, func(a, b tenant.Signing) int { return a.EndsAt.Compare(b.EndsAt) })
 	}
 	return d, nil

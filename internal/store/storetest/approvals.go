@@ -524,10 +524,10 @@ func testForDevice(t *testing.T, f *fixture) {
 	_, err := p.phone.Answer(t, first.UUID, approval.Approve, "")
 	must(t, err)
 	same(t, "waiting after an answer", len(must1(f.Store.Inbox(t.Context(), p.phone.Device.ID, f.now())).Waiting), 1)
-	a, grantID, err := f.Store.ApprovalForDevice(t.Context(), p.phone.Device.ID, first.UUID)
+	a, grant, err := f.Store.ApprovalForDevice(t.Context(), p.phone.Device.ID, first.UUID)
 	must(t, err)
-	if a.Status != approval.Approved || a.UserID != p.user.ID || grantID != p.grant().ID {
-		t.Errorf("seen after the answer: %+v, grant %d", a, grantID)
+	if a.Status != approval.Approved || a.UserID != p.user.ID || grant.ID != p.grant().ID {
+		t.Errorf("seen after the answer: %+v, grant %d", a, grant.ID)
 	}
 	standing, err := f.Store.Standing(t.Context(), p.app.ID, first.UUID)
 	must(t, err)

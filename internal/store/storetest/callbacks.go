@@ -3,10 +3,12 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
+	"countersign.dev/client/receipt"
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/callback"
@@ -17,6 +19,7 @@ import (
 
 var callbackTests = []test{
 	{"what is to be delivered", testDelivery},
+	{"what a callback is about", testAbout},
 	{"a delivery ends its job and clears the strikes", testDelivered},
 	{"an HTTP error is a strike, a broken connection is none", testStrikes},
 	{"the third strike disables", testThirdStrike},
@@ -121,9 +124,9 @@ func (d *delivery) held(t *testing.T, until time.Time) int {
 
 func testDelivery(t *testing.T, f *fixture) {
 	d := f.deliver(t, "Bank")
-	told, err := f.Store.Delivery(t.Context(), d.app.ID, d.job.Ref, f.now())
+	told, err := f.Store.Delivery(t.Context(), d.app.ID, f.now())
 	must(t, err)
-	app, a := told.App, told.Approval
+	app, a := told.App, must1(f.Store.Approval(t.Context(), d.app.ID, d.job.Ref))
 	if app.Callback.URL != address || app.Callback.Version != 1 || a.Status != approval.Approved || a.Answer == nil {
 		t.Errorf("delivery: %+v, %+v", app, a)
 	}
@@ -133,7 +136,7 @@ func testDelivery(t *testing.T, f *fixture) {
 	// Secrets are given as WebhookKeys gives them: while two sign, the newest first.
 	for range 2 {
 		keys := must1(f.Tenants.WebhookKeys(t.Context(), d.app.ID))
-		told = must1(f.Store.Delivery(t.Context(), d.app.ID, d.job.Ref, f.now()))
+		told = must1(f.Store.Delivery(t.Context(), d.app.ID, f.now()))
 		opened := must1(f.Tenants.OpenWebhookKeys(t.Context(), d.app.ID, told.Signing))
 		if !slices.Equal(opened, keys) {
 			t.Errorf("signed by %+v, want %+v", opened, keys)
@@ -144,10 +147,25 @@ func testDelivery(t *testing.T, f *fixture) {
 	}
 	same(t, "secrets while two sign", len(told.Signing), 2)
 
-	_, err = f.Store.Delivery(t.Context(), "nothing", d.job.Ref, f.now())
-	wantErr(t, "no application", err, approval.ErrUnknown)
-	_, err = f.Store.Delivery(t.Context(), d.app.ID, "nothing", f.now())
-	wantErr(t, "no approval", err, approval.ErrUnknown)
+	_, err = f.Store.Delivery(t.Context(), "nothing", f.now())
+	wantErr(t, "no application", err, tenant.ErrApplication)
+}
+
+// Who decided offers the callback with what it is about. That is what the row says, so that a first try tells the same as a later one.
+func testAbout(t *testing.T, f *fixture) {
+	p := f.person(t, "Bank", patient)
+	must(t, f.Tenants.SetCallback(t.Context(), f.Account.ID, p.app.ID, address, "operator:x"))
+	for _, decision := range []string{approval.Approve, approval.Deny, approval.NotMe} {
+		c := f.creation(p, time.Minute)
+		c.Content.Details, c.Hidden = []receipt.Field{{Name: "To", Value: "Eva"}}, []receipt.Field{{Name: "case", Value: "7"}}
+		uuid := f.create(t, c).UUID
+		must1(p.phone.Answer(t, uuid, decision, ""))
+		offered := f.Jobs.Offered(job.Callback)
+		about := offered[len(offered)-1].About
+		if row := must1(f.Store.Approval(t.Context(), p.app.ID, uuid)); !reflect.DeepEqual(about, row) {
+			t.Errorf("%s: about %+v,\nthe row is %+v", decision, about, row)
+		}
+	}
 }
 
 func testDelivered(t *testing.T, f *fixture) {

@@ -104,8 +104,8 @@ func testINV11(t *testing.T, f *fixture) {
 				_, err := f.Store.Approval(bg, mine.app.ID, answered.UUID)
 				return err
 			}},
-			{"Delivery", approval.ErrUnknown, func() error {
-				_, err := f.Store.Delivery(bg, mine.app.ID, answered.UUID, f.now())
+			{"Standing", approval.ErrUnknown, func() error {
+				_, err := f.Store.Standing(bg, mine.app.ID, answered.UUID)
 				return err
 			}},
 			{"Renotify", approval.ErrUnknown, func() error {
