@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -178,4 +181,141 @@ func TestServeWakeUpsOverNATS(t *testing.T) {
 	if err := <-watched; err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// lag is how long after a decision was sent the waiting application heard of it.
+type lag struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (l *lag) add(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, d)
+}
+
+func (l *lag) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slices.Sort(l.all)
+	at := func(share float64) time.Duration {
+		return l.all[int(share*float64(len(l.all)-1))].Round(100 * time.Microsecond)
+	}
+	return fmt.Sprintf("%d cycles, decision to waiting caller p50 %s, p99 %s, most %s", len(l.all), at(0.5), at(0.99), at(1))
+}
+
+// TestServeWakeUpsUnderLoad: eight devices listen on one node while the application asks and waits on the other, so that every wake-up travels. The NATS
+// server dies under them and comes back; afterwards PostgreSQL carries the wake-ups of the same site. No log-in fails, and none waits for a long poll's end.
+func TestServeWakeUpsUnderLoad(t *testing.T) {
+	t.Parallel()
+	const devices = 8
+	queue, wire := startNATS(t), newWire(t)
+	wire.lead(queue.Addr().String())
+	setting := fmt.Sprintf("wake-ups = %q", "nats://nodes:wake-ups@"+wire.Addr().String())
+	s := newSite(t, 2, setting)
+	startNodes := func() {
+		for i := range s.nodes {
+			s.start(i)
+		}
+	}
+	startNodes()
+	joined := func(n *natsserver.Server) {
+		t.Helper()
+		eventually(t, startWithin, "both nodes at the NATS server", func() error { return want("subscriptions", n.NumSubscriptions(), 2) })
+	}
+	joined(queue)
+	places := &placing{first: map[string]int{whoListens: 1, whoAnswers: 1}}
+	s.serveFront("api", s.APIURL, places)
+	s.serveFront("authenticator", s.AuthenticatorURL, places)
+	application, err := client.New(client.Config{BaseURL: s.APIURL, APIKey: s.APIKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	users, hands, fresh := make([]user, devices), make([]*phone, devices), make([]chan terminal.Approval, devices)
+	for i := range devices {
+		users[i], hands[i], fresh[i] = s.addUser(application), s.newPhone(), make(chan terminal.Approval, 1)
+		hands[i].enrol(application, users[i])
+	}
+	watch := func() (end func()) {
+		ctx, stop := context.WithCancel(ctx)
+		var watching sync.WaitGroup
+		for i := range devices {
+			watching.Go(func() { _ = hands[i].Watch(ctx, func(a terminal.Approval) { fresh[i] <- a }, func(error) {}) })
+		}
+		return func() { stop(); watching.Wait() }
+	}
+	unwatch := watch()
+
+	logIn := func(i int, told *lag) error {
+		asked, err := application.CreateApproval(ctx, users[i].id, client.ApprovalRequest{Message: "Log in?"})
+		if err != nil {
+			return err
+		}
+		var request terminal.Approval
+		select {
+		case request = <-fresh[i]:
+		case <-time.After(waitWithin):
+			return errors.New("the device heard nothing")
+		}
+		heard := make(chan error, 1)
+		go func() { heard <- decided(ctx, application, asked.UUID, client.StatusApproved) }()
+		sent := time.Now()
+		if _, _, err := hands[i].Answer(ctx, request, "approve", ""); err != nil {
+			return err
+		}
+		select {
+		case err := <-heard:
+			told.add(time.Since(sent))
+			return errors.Join(want("request", request.UUID, asked.UUID), err)
+		case <-time.After(waitWithin):
+			return errors.New("the application heard nothing")
+		}
+	}
+	// load has every device log in so often, and something happen when so many log-ins are done.
+	load := func(each int, told *lag, happens map[int]func()) {
+		t.Helper()
+		var done atomic.Int64
+		var all sync.WaitGroup
+		for i := range devices {
+			all.Go(func() {
+				for range each {
+					if err := logIn(i, told); err != nil {
+						t.Errorf("device %d: %v", i, err)
+						return
+					}
+					if happen := happens[int(done.Add(1))]; happen != nil {
+						happen()
+					}
+				}
+			})
+		}
+		all.Wait()
+	}
+	overNATS, without, overPostgres := &lag{}, &lag{}, &lag{}
+	load(15, overNATS, nil)
+	var again *natsserver.Server
+	load(6, without, map[int]func(){
+		devices:     func() { queue.Shutdown(); queue.WaitForShutdown() },
+		4 * devices: func() { again = startNATS(t); wire.lead(again.Addr().String()) },
+	})
+	joined(again)
+	load(15, overNATS, nil)
+	t.Logf("measured: over NATS: %s", overNATS)
+	t.Logf("measured: while NATS dies and comes back: %s", without)
+
+	settings, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.config, strings.Replace(string(settings), setting, "", 1))
+	unwatch()
+	for _, n := range s.nodes {
+		n.stop()
+	}
+	startNodes()
+	defer watch()()
+	load(15, overPostgres, nil)
+	t.Logf("measured: over PostgreSQL: %s", overPostgres)
 }
