@@ -234,7 +234,7 @@ func (t *tx) query(_ context.Context, q string, args ...any) (rows, error) {
 	return t.on.query(q, args)
 }
 
-func (t *tx) queryRow(ctx context.Context, q string, args ...any) row {
+func (t *tx) queryRow(ctx context.Context, q string, args ...any) scanner {
 	rows, err := t.query(ctx, q, args...)
 	return row{rows, err}
 }

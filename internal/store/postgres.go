@@ -45,7 +45,10 @@ func away(err error) error {
 	return fmt.Errorf("%w: %w", ErrAway, err)
 }
 
-type postgres struct{ reads, writes *pgxpool.Pool }
+type postgres struct {
+	reads, writes *pgxpool.Pool
+	rows          oneRowReads
+}
 
 func openPostgres(ctx context.Context, url string) (*Store, error) {
 	cfg, err := postgresConfig(url)
@@ -63,6 +66,7 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 		db.reads.Close()
 		return nil, err
 	}
+	db.rows = startReads(db.readAll)
 	plain := &side{stdlib.OpenDBFromPool(db.reads), true}
 	defer plain.DB.Close()
 	if err := plain.usable(ctx); err != nil {
@@ -105,6 +109,7 @@ func (db *postgres) connections() Connections {
 func (db *postgres) ping(ctx context.Context) error { return db.reads.Ping(ctx) }
 
 func (db *postgres) close() error {
+	db.rows.stop()
 	db.reads.Close()
 	db.writes.Close()
 	return nil
@@ -167,9 +172,13 @@ type pgRows struct {
 	ahead, looked bool
 	changed       *int // counts the rows, which the transaction has changed; or nil
 	ended         func()
+	failed        error // when it was closed: from then on the connection is somebody else's
 }
 
 func (r *pgRows) Err() error {
+	if r.failed != nil {
+		return r.failed
+	}
 	err := r.Rows.Err()
 	if conn := r.Conn(); err != nil && conn != nil && isGone(conn, err) {
 		return away(err) // in the middle
@@ -191,11 +200,12 @@ func (r *pgRows) Next() bool {
 
 func (r *pgRows) Close() error {
 	r.Rows.Close()
+	r.failed = r.Err()
 	if r.ended != nil {
 		r.ended()
 		r.ended = nil
 	}
-	return r.Err()
+	return r.failed
 }
 
 // commit runs a batch in one transaction and tells the writers their outcomes after its flush. As on SQLite there are no savepoints until one is

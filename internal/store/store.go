@@ -40,7 +40,8 @@ type Store struct {
 
 // engine is a kind of database.
 type engine interface {
-	query(ctx context.Context, q string, args []any) (rows, error) // a read
+	query(ctx context.Context, q string, args []any) (rows, error)  // a read
+	queryRow(ctx context.Context, q string, args, dest []any) error // one of one row; sql.ErrNoRows when there is none
 	ping(ctx context.Context) error
 	oneProcess() bool
 
@@ -122,10 +123,19 @@ func (s *Store) query(ctx context.Context, q string, args ...any) (rows, error) 
 	return s.engine.query(ctx, q, args)
 }
 
-func (s *Store) queryRow(ctx context.Context, q string, args ...any) row {
-	rows, err := s.engine.query(ctx, q, args)
-	return row{rows, err}
+// queryRow returns a read of one row. It runs when the row is scanned.
+func (s *Store) queryRow(ctx context.Context, q string, args ...any) scanner {
+	return asked{s.engine, ctx, q, args}
 }
+
+type asked struct {
+	engine engine
+	ctx    context.Context
+	q      string
+	args   []any
+}
+
+func (a asked) Scan(dest ...any) error { return a.engine.queryRow(a.ctx, a.q, a.args, dest) }
 
 // rows is a result of either engine.
 type rows interface {
@@ -165,7 +175,7 @@ type scanner interface{ Scan(dest ...any) error }
 // querier is what reads can run on: the store, or a transaction that must see its own writes.
 type querier interface {
 	query(ctx context.Context, q string, args ...any) (rows, error)
-	queryRow(ctx context.Context, q string, args ...any) row
+	queryRow(ctx context.Context, q string, args ...any) scanner
 }
 
 // collect reads all rows with scan.
