@@ -16,7 +16,7 @@ import (
 // Redeem verifies and spends a code; the order of its statements is that of INV-2.
 func (s *Store) Redeem(ctx context.Context, a otp.Attempt, compare func(otp.Candidates) otp.Verdict) (v otp.Verdict, err error) {
 	var answer error // what the caller is told; it does not undo the counting
-	err = s.writeFor(ctx, a.UserID, func(t *tx) error {
+	err = s.writeAmong(ctx, a.UserID, func(t *tx) error {
 		v, answer = otp.Verdict{}, nil
 		try, err := t.beginTry(ctx, "user:"+a.UserID, a.Now)
 		if err != nil {

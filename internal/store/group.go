@@ -23,10 +23,11 @@ const queueSize = 1024
 var errStopped = errors.New("store: closed")
 
 type write struct {
-	ctx  context.Context
-	key  string // writes with the same key run one after another
-	fn   func(*tx) error
-	done chan error // one slot
+	ctx   context.Context
+	key   string // writes with the same key run one after another
+	among bool   // its closure may run among others, of other keys
+	fn    func(*tx) error
+	done  chan error // one slot
 
 	since time.Time // when it began to wait
 }
@@ -75,13 +76,25 @@ func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
 // writeFor is write for closures that take the row that key names before all others: they queue up behind each other
 // instead of waiting for the row, each with a connection.
 func (s *Store) writeFor(ctx context.Context, key string, fn func(*tx) error) error {
+	return s.enqueue(write{ctx: ctx, key: key, fn: fn})
+}
+
+// writeAmong is writeFor for closures that look at nothing but what belongs to key. On PostgreSQL they may run among each other in one transaction,
+// statement by statement: a lock that one of them takes keeps no other one out.
+func (s *Store) writeAmong(ctx context.Context, key string, fn func(*tx) error) error {
+	return s.enqueue(write{ctx: ctx, key: key, fn: fn, among: true})
+}
+
+// enqueue queues a write and waits for its end.
+func (s *Store) enqueue(w write) error {
+	fn := w.fn
 	var told []job.Job // for webhooks, inserted beside what fn does
-	run := func(t *tx) error {
+	w.fn = func(t *tx) error {
 		told = nil
 		t.told = &told
 		return fn(t)
 	}
-	w := write{ctx: ctx, key: key, fn: run, done: make(chan error, 1), since: time.Now()}
+	w.done, w.since = make(chan error, 1), time.Now()
 	if err := s.group.enqueue(w); err != nil {
 		return err
 	}

@@ -73,6 +73,13 @@ func (t *pgTransaction) prepare(q string) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
+	return t.prepareNow(q)
+}
+
+func (t *pgTransaction) prepareNow(q string) error {
+	if t.prepared[q] {
+		return nil
+	}
 	t.listen()
 	if _, err := t.conn.Prepare(context.Background(), q, q); err != nil {
 		return fmt.Errorf("prepare %.60q: %w", q, err)
@@ -207,18 +214,25 @@ func (t *pgTransaction) hastily(fn func() error) (bool, error) {
 	}
 	before := t.changed
 	err := guarded(fn)
-	_, refused := errors.AsType[*fault.Error](err)
-	// After any other error PostgreSQL takes nothing more in a transaction without savepoints.
-	if err != nil && t.regret == nil && (t.changed != before || !refused || errors.Is(err, ErrAway)) {
+	if t.regret == nil && needsSavepoint(err, t.changed != before) {
 		t.regret = err
 	}
 	return true, err
 }
 
+// needsSavepoint reports whether what failed has to be undone by itself. A closure that refuses leaves the transaction as it is; after any other error
+// PostgreSQL takes nothing more in one without savepoints.
+func needsSavepoint(err error, changed bool) bool {
+	_, refused := errors.AsType[*fault.Error](err)
+	return err != nil && (changed || !refused || errors.Is(err, ErrAway))
+}
+
+const holdName = `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`
+
 func (t *pgTransaction) lock(q string, args []any) error { return t.later(q, args, nil) }
 
 func (t *pgTransaction) hold(name string) error {
-	return t.later(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, []any{"countersign:" + name}, nil)
+	return t.later(holdName, []any{"countersign:" + name}, nil)
 }
 
 func (t *pgTransaction) rollback() error {

@@ -270,10 +270,17 @@ func (db *postgres) together(batch []write, hasty bool) (outcomes []error, again
 		_ = t.control("SET LOCAL lock_timeout = '250ms'")
 		on := t.on.(*pgTransaction)
 		on.hasty = hasty
-		for i, w := range batch {
-			if outcomes[i] = w.ctx.Err(); outcomes[i] == nil {
-				outcomes[i] = t.savepoint(func() error { return w.fn(t) })
+		for i := 0; i < len(batch); {
+			n := 1
+			if hasty {
+				n = alongside(batch[i:])
 			}
+			if n > 1 {
+				on.among(batch[i:i+n], outcomes[i:])
+			} else if outcomes[i] = batch[i].ctx.Err(); outcomes[i] == nil {
+				outcomes[i] = t.savepoint(func() error { return batch[i].fn(t) })
+			}
+			i += n
 			if regretted = on.regret != nil; regretted {
 				return on.regret
 			}
@@ -287,6 +294,15 @@ func (db *postgres) together(batch []write, hasty bool) (outcomes []error, again
 		return db.together(batch, false)
 	}
 	return outcomes, again, err
+}
+
+// alongside returns how many of a batch's first writes run among each other, at least one.
+func alongside(batch []write) int {
+	n := 1
+	for batch[0].among && n < len(batch) && batch[n].among && batch[n].key != batch[n-1].key {
+		n++
+	}
+	return n
 }
 
 // alone runs one closure in a transaction of its own. It begins again when that is known to be safe: the database undid
