@@ -228,8 +228,9 @@ func TestWaitingCostsNoReads(t *testing.T) {
 	p := newPair(t)
 	reads := make(chan string, 10_000)
 	p.db.Watch(func(q string) { reads <- q })
+	var all []waiting
 	for range 100 {
-		p.wait()
+		all = append(all, p.wait())
 	}
 	p.relay(p.b, onlyPolled{p.db})
 	polls, first := 0, 0
@@ -246,5 +247,8 @@ func TestWaitingCostsNoReads(t *testing.T) {
 	if first != 100 {
 		t.Errorf("%d reads before anybody waited, want one each", first)
 	}
-	p.b.Live.Close() // they go
+	p.b.Live.Close() // they read once more, and go
+	for _, w := range all {
+		<-w.told
+	}
 }

@@ -76,13 +76,12 @@ func (db *postgres) queryRow(ctx context.Context, q string, args, dest []any) er
 	r := read{q, args, dest, make(chan error, 1)}
 	select {
 	case db.rows.asked <- r:
+		if err := <-r.done; !errors.Is(err, errApart) {
+			return err
+		}
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-db.rows.stopped:
-		return errStopped
-	}
-	if err := <-r.done; !errors.Is(err, errApart) {
-		return err
+	case <-db.rows.stopped: // the lanes go first, and the connections when nobody uses them
 	}
 	rows, err := db.query(ctx, q, args)
 	return row{rows, err}.Scan(dest...)
