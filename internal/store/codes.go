@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -267,16 +268,21 @@ func (s *Store) KeepSentCode(ctx context.Context, k otp.Sending, rec audit.Recor
 	err := s.writeFor(ctx, "account:"+k.Send.AccountID, func(t *tx) error {
 		refused = nil
 		// The user's row is taken first, so that two nodes cannot both find room below the limit.
-		var one int
-		err := t.queryRow(ctx, `SELECT 1 FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0 FOR NO KEY UPDATE`, k.UserID, k.AppID).Scan(&one)
-		if err != nil {
-			return missing(err, tenant.ErrUser)
-		}
+		var user, count found
 		var sent, oldest int64
-		err = t.queryRow(ctx, `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM sent_codes WHERE user_id = $1 AND created_at > $2`,
-			k.UserID, ms(k.CreatedAt.Add(-otp.SentWindow))).Scan(&sent, &oldest)
+		err := errors.Join(
+			t.ask(ctx, user.look, `SELECT 1 FROM users WHERE id = $1 AND app_id = $2 AND removed_at = 0 FOR NO KEY UPDATE`, k.UserID, k.AppID),
+			t.ask(ctx, func(rows rows) error { return count.scan(rows, &sent, &oldest) }, `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM sent_codes WHERE user_id = $1 AND created_at > $2`,
+				k.UserID, ms(k.CreatedAt.Add(-otp.SentWindow))),
+		)
+		if err == nil {
+			err = t.arrive()
+		}
 		if err != nil {
 			return err
+		}
+		if !user {
+			return tenant.ErrUser
 		}
 		if sent >= otp.SentMax {
 			return otp.ErrSendMany.After(fromMS(oldest).Add(otp.SentWindow).Sub(k.CreatedAt))

@@ -29,7 +29,7 @@ func (t *tx) insertMessage(ctx context.Context, j job.Job) error {
 func (s *Store) KeepOutcome(ctx context.Context, j job.Job, out message.Outcome, next time.Time, then ...job.Job) error {
 	return s.write(ctx, func(t *tx) error {
 		// Gateway and reason of an earlier run stay when this one tried none.
-		_, err := t.exec(ctx, `UPDATE messages SET status = $1, gateway = CASE WHEN $2 = '' THEN gateway ELSE $2 END, ref = $3,
+		err := t.later(ctx, `UPDATE messages SET status = $1, gateway = CASE WHEN $2 = '' THEN gateway ELSE $2 END, ref = $3,
 			reason = CASE WHEN $4 = '' AND $1 = 'expired' THEN reason ELSE $4 END, tries = tries + $5, updated_at = $6
 			WHERE id = $7 AND status IN ('queued', 'sent')`,
 			string(out.Status), out.Gateway, out.Ref, out.Reason, out.Tries, ms(out.At), j.ID)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -18,13 +19,18 @@ import (
 func (t *tx) admit(ctx context.Context, s sending.Send) (refused *fault.Error, err error) {
 	// The account's row is taken first: until this transaction ends nobody else, on any node, looks at its numbers and budgets.
 	var owner string
-	if err := t.queryRow(ctx, `SELECT owner_email FROM accounts WHERE id = $1 FOR NO KEY UPDATE`, s.AccountID).Scan(&owner); err != nil {
+	var account found
+	err = t.ask(ctx, func(rows rows) error { return account.scan(rows, &owner) }, `SELECT owner_email FROM accounts WHERE id = $1 FOR NO KEY UPDATE`, s.AccountID)
+	if err != nil {
 		return nil, fmt.Errorf("take the account: %w", err)
 	}
 	place := sending.Locate(s.To, s.Channel)
 	h, err := t.sendHistory(ctx, s, place)
 	if err != nil {
 		return nil, fmt.Errorf("read what was sent: %w", err)
+	}
+	if !account {
+		return nil, fmt.Errorf("take the account: %w", sql.ErrNoRows)
 	}
 	pause, no := s.Decide(place, h)
 	if pause != nil {
@@ -51,63 +57,57 @@ func (t *tx) refusals(ctx context.Context, s sending.Send, rule string) (n int64
 	return n, err
 }
 
-// sendHistory reads what the rules look at; every list of it is bounded by a rule.
+// sendHistory reads what the rules look at; every list of it is bounded by a rule. What can be asked together is, because the account's row is held meanwhile.
 func (t *tx) sendHistory(ctx context.Context, s sending.Send, p sending.Place) (h sending.History, err error) {
-	var one int
-	err = t.queryRow(ctx, `SELECT 1 FROM users WHERE app_id = $1 AND phone = $2 AND confirmed_at > 0 AND removed_at = 0`, s.AppID, s.To).Scan(&one)
-	if h.Known = err == nil; missing(err, nil) != nil {
-		return h, err
-	}
-	rows, err := t.query(ctx, `SELECT at, typed FROM sends WHERE account_id = $1 AND number = $2 AND at > $3 ORDER BY at DESC LIMIT $4`,
-		s.AccountID, s.To, ms(s.At.Add(-sending.Day)), s.Limits.Filled().NumberDay)
-	h.Number, err = collect(rows, err, func(r scanner) (past sending.Past, err error) {
-		var at, typed int64
-		err = r.Scan(&at, &typed)
-		past.At, past.Verified = fromMS(at), typed > 0
-		return past, err
-	})
-	if err != nil {
-		return h, err
-	}
+	var known found
 	hour := ms(s.At.Add(-sending.Hour))
+	err = errors.Join(
+		t.ask(ctx, known.look, `SELECT 1 FROM users WHERE app_id = $1 AND phone = $2 AND confirmed_at > 0 AND removed_at = 0`, s.AppID, s.To),
+		t.ask(ctx, func(rows rows) error { return scanPast(rows, &h.Number) }, `SELECT at, typed FROM sends WHERE account_id = $1 AND number = $2 AND at > $3 ORDER BY at DESC LIMIT $4`,
+			s.AccountID, s.To, ms(s.At.Add(-sending.Day)), s.Limits.Filled().NumberDay),
+		t.askBudgets(ctx, s, "", &h.AppHour, &h.AppDay),
+		t.askBudgets(ctx, s, p.Country, &h.CountryHour, &h.CountryDay),
+	)
+	if address := s.Address(); err == nil && address != "" {
+		err = t.ask(ctx, func(rows rows) error { return scanCrowd(rows, &h.Address) }, `SELECT COUNT(*), COALESCE(MIN(at), 0) FROM sends
+			WHERE app_id = $1 AND address = $2 AND address <> '' AND at > $3 AND typed = 0`, s.AppID, address, hour)
+	}
+	if err == nil {
+		err = t.arrive()
+	}
+	if h.Known = bool(known); err != nil || h.Known || s.Channel == sending.Email {
+		return h, err // what follows are rules for numbers that never typed a code
+	}
 	if p.Prefix != "" {
-		h.Prefix, err = scanCrowd(t.queryRow(ctx, `SELECT COUNT(DISTINCT number), COALESCE(MIN(at), 0) FROM sends
-			WHERE app_id = $1 AND prefix = $2 AND at > $3 AND number <> $4 AND typed = 0`, s.AppID, p.Prefix, hour, s.To))
-		if err != nil {
-			return h, err
-		}
+		err = t.ask(ctx, func(rows rows) error { return scanCrowd(rows, &h.Prefix) }, `SELECT COUNT(DISTINCT number), COALESCE(MIN(at), 0) FROM sends
+			WHERE app_id = $1 AND prefix = $2 AND at > $3 AND number <> $4 AND typed = 0`, s.AppID, p.Prefix, hour, s.To)
 	}
-	if address := s.Address(); address != "" {
-		h.Address, err = scanCrowd(t.queryRow(ctx, `SELECT COUNT(*), COALESCE(MIN(at), 0) FROM sends
-			WHERE app_id = $1 AND address = $2 AND address <> '' AND at > $3 AND typed = 0`, s.AppID, address, hour))
-		if err != nil {
-			return h, err
-		}
+	if err == nil {
+		err = t.conversion(ctx, s, p, &h)
 	}
-	if h.AppHour, h.AppDay, err = budgets(ctx, t, s.AppID, "", s.At); err != nil {
-		return h, err
-	}
-	if h.CountryHour, h.CountryDay, err = budgets(ctx, t, s.AppID, p.Country, s.At); err != nil {
-		return h, err
-	}
-	if s.Channel == sending.Email {
-		return h, nil
-	}
-	h.Pauses, h.Ratios = map[string]sending.Pause{}, map[string]sending.Ratio{}
-	since := s.At.Add(-sending.Day)
-	for _, scope := range []string{sending.ByCountry, sending.ByPrefix} { // what came before a country's pause counts for its prefixes no more
-		if since, err = t.conversion(ctx, s, p, scope, since, h); err != nil {
-			return h, err
-		}
-	}
-	return h, nil
+	return h, err
 }
 
-func scanCrowd(r scanner) (c sending.Crowd, err error) {
+// scanPast reads what one number was sent.
+func scanPast(rows rows, list *[]sending.Past) error {
+	*list = nil
+	for rows.Next() {
+		var at, typed int64
+		if err := rows.Scan(&at, &typed); err != nil {
+			return err
+		}
+		*list = append(*list, sending.Past{At: fromMS(at), Verified: typed > 0})
+	}
+	return rows.Err()
+}
+
+// scanCrowd reads the row of a count.
+func scanCrowd(rows rows, c *sending.Crowd) error {
+	var row found
 	var oldest int64
-	err = r.Scan(&c.N, &oldest)
+	err := row.scan(rows, &c.N, &oldest)
 	c.Oldest = fromMS(oldest)
-	return c, err
+	return err
 }
 
 // window is a span of a budget.
@@ -121,46 +121,81 @@ var (
 	days  = window{"day", sending.Day}
 )
 
-// budgets returns what was spent of a country in this hour and on this day; of all of them when country is "".
-func budgets(ctx context.Context, q querier, appID, country string, now time.Time) (hour, day sending.Spent, err error) {
-	thisHour, today := now.Truncate(hours.long), now.Truncate(days.long)
-	hour.Ends, day.Ends = thisHour.Add(hours.long), today.Add(days.long)
-	rows, err := q.query(ctx, `SELECT span, messages, cost FROM send_budgets WHERE app_id = $1 AND country = $2
-		AND ((span = 'hour' AND began = $3) OR (span = 'day' AND began = $4))`, appID, country, ms(thisHour), ms(today))
-	_, err = collect(rows, err, func(r scanner) (span string, err error) {
-		var s sending.Spent
-		err = r.Scan(&span, &s.Messages, &s.Cost)
-		if into := map[string]*sending.Spent{hours.name: &hour, days.name: &day}[span]; into != nil {
-			into.Messages, into.Cost = s.Messages, s.Cost
-		}
-		return span, err
-	})
-	return hour, day, err
+const spent = `SELECT span, messages, cost FROM send_budgets WHERE app_id = $1 AND country = $2
+	AND ((span = 'hour' AND began = $3) OR (span = 'day' AND began = $4))`
+
+// budgets returns what was spent in this hour and on this day, in all countries.
+func (s *Store) budgets(ctx context.Context, appID string, now time.Time) (hour, day sending.Spent, err error) {
+	rows, err := s.query(ctx, spent, appID, "", ms(now.Truncate(hours.long)), ms(now.Truncate(days.long)))
+	if err != nil {
+		return hour, day, err
+	}
+	defer rows.Close()
+	return hour, day, scanBudgets(rows, now, &hour, &day)
 }
 
-// conversion reads the pause of a scope, and how many of the latest codes after it, or after since, were typed. It returns the later of the two.
-func (t *tx) conversion(ctx context.Context, s sending.Send, p sending.Place, scope string, since time.Time, h sending.History) (time.Time, error) {
-	pause, err := scanPause(t.queryRow(ctx, `SELECT scope, place, until, level, sent, typed FROM send_pauses WHERE app_id = $1 AND scope = $2 AND place = $3`,
-		s.AppID, scope, p.In(scope)))
-	switch {
-	case err == nil:
-		h.Pauses[scope] = pause
-		if pause.Until.After(since) {
-			since = pause.Until
+// askBudgets asks for what was spent of a country in this hour and on this day; of all of them when country is "".
+func (t *tx) askBudgets(ctx context.Context, s sending.Send, country string, hour, day *sending.Spent) error {
+	return t.ask(ctx, func(rows rows) error { return scanBudgets(rows, s.At, hour, day) }, spent, s.AppID, country, ms(s.At.Truncate(hours.long)), ms(s.At.Truncate(days.long)))
+}
+
+func scanBudgets(rows rows, now time.Time, hour, day *sending.Spent) error {
+	*hour, *day = sending.Spent{Ends: now.Truncate(hours.long).Add(hours.long)}, sending.Spent{Ends: now.Truncate(days.long).Add(days.long)}
+	for rows.Next() {
+		var span string
+		var b sending.Budget
+		if err := rows.Scan(&span, &b.Messages, &b.Cost); err != nil {
+			return err
 		}
-	case missing(err, nil) != nil:
-		return since, err
+		if into := map[string]*sending.Spent{hours.name: hour, days.name: day}[span]; into != nil {
+			into.Budget = b
+		}
 	}
+	return rows.Err()
+}
+
+// conversion reads the pauses of country and prefix, and of each how many of the latest codes after its pause were typed. What came before a
+// country's pause counts for its prefixes no more.
+func (t *tx) conversion(ctx context.Context, s sending.Send, p sending.Place, h *sending.History) error {
+	h.Pauses, h.Ratios = map[string]sending.Pause{}, map[string]sending.Ratio{}
+	rows, err := t.query(ctx, `SELECT scope, place, until, level, sent, typed FROM send_pauses
+		WHERE app_id = $1 AND ((scope = 'country' AND place = $2) OR (scope = 'prefix' AND place = $3))`, s.AppID, p.In(sending.ByCountry), p.In(sending.ByPrefix))
+	pauses, err := collect(rows, err, scanPause)
+	if err != nil {
+		return err
+	}
+	for _, pause := range pauses {
+		h.Pauses[pause.Scope] = pause
+	}
+	since := func(day time.Time, scope string) time.Time {
+		if until := h.Pauses[scope].Until; until.After(day) {
+			return until
+		}
+		return day
+	}
+	country := since(s.At.Add(-sending.Day), sending.ByCountry)
+	prefix := since(country, sending.ByPrefix)
 	const newest = ` AND at >= $3 AND at <= $4 ORDER BY at DESC LIMIT $5) AS newest`
-	var r sending.Ratio
-	args := []any{s.AppID, p.In(scope), ms(since), ms(s.At.Add(-sending.Mature)), sending.Sample}
-	if scope == sending.ByCountry {
-		err = t.queryRow(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(typed), 0) AS BIGINT) FROM (SELECT typed FROM sends WHERE app_id = $1 AND country = $2`+newest, args...).Scan(&r.Sent, &r.Typed)
-	} else {
-		err = t.queryRow(ctx, `SELECT COUNT(*), CAST(COALESCE(SUM(typed), 0) AS BIGINT) FROM (SELECT typed FROM sends WHERE app_id = $1 AND prefix = $2`+newest, args...).Scan(&r.Sent, &r.Typed)
+	err = errors.Join(
+		t.ask(ctx, scanRatio(h.Ratios, sending.ByCountry), `SELECT COUNT(*), CAST(COALESCE(SUM(typed), 0) AS BIGINT) FROM (SELECT typed FROM sends WHERE app_id = $1 AND country = $2`+newest,
+			s.AppID, p.In(sending.ByCountry), ms(country), ms(s.At.Add(-sending.Mature)), sending.Sample),
+		t.ask(ctx, scanRatio(h.Ratios, sending.ByPrefix), `SELECT COUNT(*), CAST(COALESCE(SUM(typed), 0) AS BIGINT) FROM (SELECT typed FROM sends WHERE app_id = $1 AND prefix = $2`+newest,
+			s.AppID, p.In(sending.ByPrefix), ms(prefix), ms(s.At.Add(-sending.Mature)), sending.Sample),
+	)
+	if err != nil {
+		return err
 	}
-	h.Ratios[scope] = r
-	return since, err
+	return t.arrive()
+}
+
+func scanRatio(ratios map[string]sending.Ratio, scope string) func(rows) error {
+	return func(rows rows) error {
+		var row found
+		var r sending.Ratio
+		err := row.scan(rows, &r.Sent, &r.Typed)
+		ratios[scope] = r
+		return err
+	}
 }
 
 func scanPause(r scanner) (p sending.Pause, err error) {
@@ -219,17 +254,16 @@ func (t *tx) typed(ctx context.Context, accountID, number string, now time.Time)
 
 // sentTyped is typed for the number of a sent code.
 func (t *tx) sentTyped(ctx context.Context, sentID string, now time.Time) error {
-	var accountID, number string
-	if err := t.queryRow(ctx, `SELECT a.account_id, c.address FROM sent_codes c JOIN applications a ON a.id = c.app_id WHERE c.id = $1`, sentID).
-		Scan(&accountID, &number); err != nil {
-		return fmt.Errorf("read where a code was sent: %w", err)
+	if err := t.later(ctx, `UPDATE sends SET typed = 1 WHERE account_id = (SELECT a.account_id FROM sent_codes c JOIN applications a ON a.id = c.app_id WHERE c.id = $1)
+		AND number = (SELECT address FROM sent_codes WHERE id = $1) AND at > $2 AND typed = 0`, sentID, ms(now.Add(-sending.Day))); err != nil {
+		return fmt.Errorf("note a typed code: %w", err)
 	}
-	return t.typed(ctx, accountID, number, now)
+	return nil
 }
 
 // SendingState returns what an application's budgets have used, where sending is paused, and what was refused today.
 func (s *Store) SendingState(ctx context.Context, appID string, now time.Time) (st sending.State, err error) {
-	if st.Hour, st.Day, err = budgets(ctx, s, appID, "", now); err != nil {
+	if st.Hour, st.Day, err = s.budgets(ctx, appID, now); err != nil {
 		return st, err
 	}
 	rows, err := s.query(ctx, `SELECT scope, place, until, level, sent, typed FROM send_pauses WHERE app_id = $1 AND until > $2 ORDER BY until DESC, place LIMIT 20`,

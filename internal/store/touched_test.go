@@ -49,6 +49,9 @@ func among(t *testing.T, db *store.Store, n int) *crowd {
 		`INSERT INTO budgets (subject, wrong, locked_until, level)` + numbers + `subject || n.i, wrong, locked_until, level FROM n, budgets WHERE subject LIKE 'user:%'`,
 		`INSERT INTO sent_codes (id, app_id, user_id, address, channel, hash, action, tries_left, created_at, expires_at)` + numbers +
 			`id || n.i, app_id, user_id || n.i, address || n.i, channel, hash, action, tries_left, created_at, expires_at FROM n, sent_codes`,
+		// Within the hours that the operations take, to numbers like the person's, and typed.
+		`INSERT INTO sends (id, account_id, app_id, number, channel, country, prefix, address, at, typed)` + numbers +
+			`'send' || n.i, account_id, app_id, prefix || (1000 + n.i % 9000), channel, country, prefix, address, at + (n.i % 1440) * 60000, 1 FROM n, sends`,
 		`INSERT INTO callback_tries (id, app_id, uuid, url, at, status, error, took)` + numbers + `'try' || n.i, app_id, uuid || n.i, '', created_at, 200, '', 1 FROM n, approvals`,
 		`INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo, match_mode, match_value, nonce, life, created_at, expires_at, updated_at, processed_at, grant_id)` + numbers +
 			`uuid || n.i, id, app_id, user_id || (n.i / 2 + 1), status, app_name, message, details, hidden, logos, logo, match_mode, match_value, nonce, life, created_at, expires_at, updated_at, processed_at, grant_id FROM n, approvals`,
@@ -77,6 +80,7 @@ var operations = []struct {
 	{"an app code", (*crowd).verify},
 	{"an approval, asked for, read, answered and read", (*crowd).approve},
 	{"a text message and its code", (*crowd).text},
+	{"a text message to somebody who never typed a code", (*crowd).textStranger},
 	{"retention of an approval, with it", (*crowd).forget},
 }
 
@@ -107,6 +111,11 @@ func (c *crowd) text() {
 	c.must(err)
 	_, err = c.Codes.Verify(c.t.Context(), c.app, c.user, c.Delivered(c.t, c.user.Phone).Code, "")
 	c.must(err)
+}
+
+func (c *crowd) textStranger() {
+	c.must(c.Store.Exec(c.t.Context(), `UPDATE users SET confirmed_at = 0 WHERE phone = '`+c.user.Phone+`'`))
+	c.text()
 }
 
 func (c *crowd) forget() {
