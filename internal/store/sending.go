@@ -121,6 +121,7 @@ var (
 	days  = window{"day", sending.Day}
 )
 
+// spent finds what a country's budget has used in an hour and on a day.
 const spent = `SELECT span, messages, cost FROM send_budgets WHERE app_id = $1 AND country = $2
 	AND ((span = 'hour' AND began = $3) OR (span = 'day' AND began = $4))`
 
@@ -131,7 +132,8 @@ func (s *Store) budgets(ctx context.Context, appID string, now time.Time) (hour,
 		return hour, day, err
 	}
 	defer rows.Close()
-	return hour, day, scanBudgets(rows, now, &hour, &day)
+	err = scanBudgets(rows, now, &hour, &day)
+	return hour, day, err
 }
 
 // askBudgets asks for what was spent of a country in this hour and on this day; of all of them when country is "".

@@ -30,6 +30,7 @@ type sqlite struct {
 // sqliteAddress is how the driver is told of the file and of the settings of every connection.
 func sqliteAddress(path string) (string, error) {
 	abs, err := filepath.Abs(path)
+	// A log of 16 MiB is folded in by the writer. That holds it up for less than its waits for a processor: see docs/performance.md, what was suspected.
 	// The string must begin with file:, or SQLite's own options are cut off unseen. Settings go here, because a
 	// PRAGMA given later would stay with one pooled connection only.
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(abs) +
