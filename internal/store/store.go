@@ -172,12 +172,6 @@ func (r row) Scan(dest ...any) error {
 // scanner is a row, or what reads one.
 type scanner interface{ Scan(dest ...any) error }
 
-// querier is what reads can run on: the store, or a transaction that must see its own writes.
-type querier interface {
-	query(ctx context.Context, q string, args ...any) (rows, error)
-	queryRow(ctx context.Context, q string, args ...any) scanner
-}
-
 // collect reads all rows with scan.
 func collect[T any](rows rows, err error, scan func(scanner) (T, error)) ([]T, error) {
 	if err != nil {
