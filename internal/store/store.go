@@ -123,7 +123,7 @@ func (s *Store) query(ctx context.Context, q string, args ...any) (rows, error) 
 	return s.engine.query(ctx, q, args)
 }
 
-// queryRow returns a read of one row. It runs when the row is scanned.
+// queryRow returns a read of one row that is found at once: on PostgreSQL others may travel with it, and wait for it. It runs when the row is scanned.
 func (s *Store) queryRow(ctx context.Context, q string, args ...any) scanner {
 	return asked{s.engine, ctx, q, args}
 }
