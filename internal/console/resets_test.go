@@ -25,7 +25,7 @@ func TestRE5_OperatorAllowsAReset(t *testing.T) {
 	for _, id := range []string{"12", "no number"} {
 		mustSay(t, p.get(t, list+"?id="+strings.ReplaceAll(id, " ", "+"), 200), "No user of Bank has the authy_id "+id)
 	}
-	mustSay(t, p.get(t, page, 200), "bob@example.com", "XXX-XXX-0123", "Test phone", "No reset", "For 2 days anybody who is signed in as them can stop it")
+	mustSay(t, p.get(t, page, 200), "bob@example.com", "XXX-XXX-0123", "Test phone", "No reset", "For 2 days anybody who is signed in as them or holds one of their devices can stop it")
 	p.get(t, "/applications/"+app.ID+"/users/12", 404)
 
 	if _, err := f.Resets.Ask(t.Context(), app, u); err != nil {
