@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -28,6 +29,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -98,16 +100,25 @@ type process struct {
 	exited chan struct{}
 }
 
+// ports are those of deployments, each given once: below the range from which the system takes ports for connections and for listeners without one, or
+// somebody else could get it before its server starts.
+var ports = struct {
+	first int
+	given atomic.Int64
+}{first: mathrand.IntN(20_000)}
+
 // freePort returns a port that nobody uses now. Addresses of a deployment must be known before its parts start.
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := strconv.Itoa(10_000 + (ports.first+int(ports.given.Add(1)))%20_000)
+		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			ln.Close()
+			return port
+		}
 	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
+	t.Fatal("no port is free")
+	return ""
 }
 
 // newSite makes the database, the keys and the settings of a deployment with n nodes behind a proxy, as docs/operations.md says; more

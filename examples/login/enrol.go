@@ -65,7 +65,7 @@ func (a *App) startEnrolment(w http.ResponseWriter, r *http.Request, u user, nex
 		}
 	}
 	if u.AuthyID != 0 {
-		if err := a.together(u, func() error { return a.makeTicket(ctx, u) }); err != nil {
+		if err := a.together(u, "enrol", func() error { return a.makeTicket(ctx, u) }); err != nil {
 			a.warn(r, "no ticket made", u, err)
 		}
 	}
@@ -88,10 +88,10 @@ func (a *App) makeTicket(ctx context.Context, u user) error {
 	return nil
 }
 
-// together does what gets a ticket, once for all who ask for it at the same time. With each ticket the provider ends the one before, and of two answers
+// together does what gets a ticket, once for all who ask for the same at the same time. With each ticket the provider ends the one before, and of two answers
 // that are on their way nobody could tell which is newer: so whoever clicks twice waits for what the first click gets.
-func (a *App) together(u user, get func() error) error {
-	_, err, _ := a.getting.Do(fmt.Sprint(u.ID, " ", u.AuthyID), func() (any, error) { return nil, get() })
+func (a *App) together(u user, what string, get func() error) error {
+	_, err, _ := a.getting.Do(fmt.Sprint(what, " ", u.ID, " ", u.AuthyID), func() (any, error) { return nil, get() })
 	return err
 }
 

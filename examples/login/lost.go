@@ -1,6 +1,6 @@
 // This file owns the last way back, for somebody who has lost everything: phone, number and recovery codes. The bank asks the provider for a new
-// start; an operator makes sure who it is and allows it; then it waits, every known address hears of it, and any browser that is signed in can
-// stop it. After that the password sets up a new device (RE5).
+// start; an operator makes sure who it is and allows it; then it waits, every known address hears of it, and any device that is still there or
+// browser that is signed in can stop it. After that the password sets up a new device (RE5).
 
 package login
 
@@ -80,7 +80,7 @@ func (a *App) finishReset(w http.ResponseWriter, r *http.Request, u user) {
 	if !a.mayReset(ctx, w, r, u) || !a.mayFinish(ctx, w, r, u) {
 		return
 	}
-	switch err := a.together(u, func() error { return a.restart(ctx, u, a.origin(r)) }); {
+	switch err := a.together(u, "restart", func() error { return a.restart(ctx, u, a.origin(r)) }); {
 	case errors.Is(err, errNotFinished):
 		a.warn(r, "reset not finished", u, err)
 		http.Redirect(w, r, "/lost", http.StatusSeeOther) // which shows how things stand

@@ -79,7 +79,7 @@ func (s *Store) writeFor(ctx context.Context, key string, fn func(*tx) error) er
 	return s.enqueue(write{ctx: ctx, key: key, fn: fn})
 }
 
-// writeAmong is writeFor for closures that look at nothing but what belongs to key. On PostgreSQL they may run among each other in one transaction,
+// writeAmong is writeFor for closures that decide by nothing but what belongs to key. On PostgreSQL they may run among each other in one transaction,
 // statement by statement: a lock that one of them takes keeps no other one out.
 func (s *Store) writeAmong(ctx context.Context, key string, fn func(*tx) error) error {
 	return s.enqueue(write{ctx: ctx, key: key, fn: fn, among: true})
@@ -202,6 +202,7 @@ func (t *tx) savepoint(fn func() error) error {
 			return errors.Join(err, undo)
 		}
 		t.chain = before
+		clear(t.asked) // perhaps of what is undone
 	}
 	if release := t.control("RELEASE one"); release != nil {
 		return errors.Join(err, release)
