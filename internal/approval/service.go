@@ -124,7 +124,7 @@ func (s *Service) Wait(ctx context.Context, appID, uuid string, d time.Duration)
 		case <-deadline:
 			return s.Get(ctx, appID, uuid)
 		case <-ctx.Done():
-			return Approval{}, ctx.Err()
+			return a, ctx.Err()
 		}
 		a, err = s.Get(ctx, appID, uuid)
 		again = expiry(pending, s.Now())

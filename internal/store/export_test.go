@@ -63,10 +63,6 @@ func (e *inTurn) query(ctx context.Context, q string, args []any) (rows, error) 
 	return e.next().query(ctx, q, args)
 }
 
-func (e *inTurn) queryRow(ctx context.Context, q string, args, dest []any) error {
-	return e.next().queryRow(ctx, q, args, dest)
-}
-
 func (e *inTurn) ping(ctx context.Context) error { return e.next().ping(ctx) }
 
 func (e *inTurn) oneProcess() bool { return false }
@@ -97,11 +93,6 @@ type watched struct {
 func (w watched) query(ctx context.Context, q string, args []any) (rows, error) {
 	w.read(q)
 	return w.engine.query(ctx, q, args)
-}
-
-func (w watched) queryRow(ctx context.Context, q string, args, dest []any) error {
-	w.read(q)
-	return w.engine.queryRow(ctx, q, args, dest)
 }
 
 // Settings are those of each connection to PostgreSQL.
@@ -169,13 +160,6 @@ func (f failingReads) query(ctx context.Context, q string, args []any) (rows, er
 		return nil, err
 	}
 	return f.engine.query(ctx, q, args)
-}
-
-func (f failingReads) queryRow(ctx context.Context, q string, args, dest []any) error {
-	if err := f.fail(q); err != nil {
-		return err
-	}
-	return f.engine.queryRow(ctx, q, args, dest)
 }
 
 func (f failingReads) close() error { return nil }

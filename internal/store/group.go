@@ -248,7 +248,7 @@ func (t *tx) query(_ context.Context, q string, args ...any) (rows, error) {
 	return t.on.query(q, args)
 }
 
-func (t *tx) queryRow(ctx context.Context, q string, args ...any) scanner {
+func (t *tx) queryRow(ctx context.Context, q string, args ...any) row {
 	rows, err := t.query(ctx, q, args...)
 	return row{rows, err}
 }

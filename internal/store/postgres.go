@@ -45,10 +45,7 @@ func away(err error) error {
 	return fmt.Errorf("%w: %w", ErrAway, err)
 }
 
-type postgres struct {
-	reads, writes *pgxpool.Pool
-	rows          oneRowReads
-}
+type postgres struct{ reads, writes *pgxpool.Pool }
 
 func openPostgres(ctx context.Context, url string) (*Store, error) {
 	cfg, err := postgresConfig(url)
@@ -66,7 +63,6 @@ func openPostgres(ctx context.Context, url string) (*Store, error) {
 		db.reads.Close()
 		return nil, err
 	}
-	db.rows = startReads(db.readAll)
 	plain := &side{stdlib.OpenDBFromPool(db.reads), true}
 	defer plain.DB.Close()
 	if err := plain.usable(ctx); err != nil {
@@ -109,7 +105,6 @@ func (db *postgres) connections() Connections {
 func (db *postgres) ping(ctx context.Context) error { return db.reads.Ping(ctx) }
 
 func (db *postgres) close() error {
-	db.rows.stop()
 	db.reads.Close()
 	db.writes.Close()
 	return nil

@@ -102,11 +102,6 @@ func (db *sqliteReaders) query(ctx context.Context, q string, args []any) (rows,
 	return &readerRows{sqliteRows: got, end: func() { db.give(r) }}, nil
 }
 
-func (db *sqliteReaders) queryRow(ctx context.Context, q string, args, dest []any) error {
-	rows, err := db.query(ctx, q, args)
-	return row{rows, err}.Scan(dest...)
-}
-
 // readerRows are rows of a reading connection, which is given back with them.
 type readerRows struct {
 	sqliteRows

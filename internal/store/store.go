@@ -40,8 +40,7 @@ type Store struct {
 
 // engine is a kind of database.
 type engine interface {
-	query(ctx context.Context, q string, args []any) (rows, error)  // a read
-	queryRow(ctx context.Context, q string, args, dest []any) error // one of one row; sql.ErrNoRows when there is none
+	query(ctx context.Context, q string, args []any) (rows, error) // a read
 	ping(ctx context.Context) error
 	oneProcess() bool
 
@@ -123,19 +122,10 @@ func (s *Store) query(ctx context.Context, q string, args ...any) (rows, error) 
 	return s.engine.query(ctx, q, args)
 }
 
-// queryRow returns a read of one row that is found at once: on PostgreSQL others may travel with it, and wait for it. It runs when the row is scanned.
-func (s *Store) queryRow(ctx context.Context, q string, args ...any) scanner {
-	return asked{s.engine, ctx, q, args}
+func (s *Store) queryRow(ctx context.Context, q string, args ...any) row {
+	rows, err := s.engine.query(ctx, q, args)
+	return row{rows, err}
 }
-
-type asked struct {
-	engine engine
-	ctx    context.Context
-	q      string
-	args   []any
-}
-
-func (a asked) Scan(dest ...any) error { return a.engine.queryRow(a.ctx, a.q, a.args, dest) }
 
 // rows is a result of either engine.
 type rows interface {

@@ -12,9 +12,23 @@ import (
 	"time"
 
 	"countersign.dev/internal/fault"
+	"countersign.dev/internal/postgrestest"
 )
 
 // This file tests closures that run among each other in one transaction on PostgreSQL.
+
+func scratchPostgres(t *testing.T) (*Store, *postgres) {
+	t.Helper()
+	s, err := Open(t.Context(), Config{URL: postgrestest.Database(t, Migrate)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	if err := s.Exec(t.Context(), `CREATE TABLE scratch (name TEXT PRIMARY KEY)`); err != nil {
+		t.Fatal(err)
+	}
+	return s, s.engine.(*postgres)
+}
 
 // amongEachOther makes a batch of closures that may run among each other.
 func amongEachOther(ctx context.Context, fns ...func(*tx) error) (batch []write) {

@@ -32,11 +32,10 @@ func (s *Store) AddUsage(ctx context.Context, more []tenant.Usage) error {
 // Statistics returns an application's users and its figures of the months from since on, oldest first. It counts the users' rows,
 // which takes longer the more there are: it is for who looks, not for who works.
 func (s *Store) Statistics(ctx context.Context, appID string, since tenant.Month) (st tenant.Statistics, err error) {
-	rows, err := s.query(ctx, `SELECT COUNT(*) FROM users WHERE app_id = $1 AND removed_at = 0`, appID) // not queryRow, whose rows others may wait for
-	if err := (row{rows, err}).Scan(&st.Users); err != nil {
+	if err := s.queryRow(ctx, `SELECT COUNT(*) FROM users WHERE app_id = $1 AND removed_at = 0`, appID).Scan(&st.Users); err != nil {
 		return st, fmt.Errorf("count users: %w", err)
 	}
-	rows, err = s.query(ctx, `SELECT app_id, month, sms, calls, users, auths, api_calls FROM usage_months WHERE app_id = $1 AND month >= $2 ORDER BY month`,
+	rows, err := s.query(ctx, `SELECT app_id, month, sms, calls, users, auths, api_calls FROM usage_months WHERE app_id = $1 AND month >= $2 ORDER BY month`,
 		appID, int64(since))
 	st.Months, err = collect(rows, err, func(r scanner) (u tenant.Usage, err error) {
 		return u, r.Scan(&u.AppID, &u.Month, &u.SMS, &u.Calls, &u.Users, &u.Auths, &u.APICalls)
