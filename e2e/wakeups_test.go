@@ -84,6 +84,12 @@ func (w *wire) join(here net.Conn) {
 	_, _ = io.Copy(here, there)
 }
 
+// bothJoined waits until both nodes of a site are at the NATS server.
+func bothJoined(t *testing.T, n *natsserver.Server) {
+	t.Helper()
+	eventually(t, startWithin, "both nodes at the NATS server", func() error { return want("subscriptions", n.NumSubscriptions(), 2) })
+}
+
 // TestServeWakeUpsOverNATS: the device's stream is on one node, the application asks and waits on the other.
 func TestServeWakeUpsOverNATS(t *testing.T) {
 	t.Parallel()
@@ -94,11 +100,7 @@ func TestServeWakeUpsOverNATS(t *testing.T) {
 	for i := range s.nodes {
 		s.start(i)
 	}
-	joined := func(n *natsserver.Server) {
-		t.Helper()
-		eventually(t, startWithin, "both nodes at the NATS server", func() error { return want("subscriptions", n.NumSubscriptions(), 2) })
-	}
-	joined(queue)
+	bothJoined(t, queue)
 	places := &placing{first: map[string]int{whoListens: 1, whoAnswers: 1}}
 	s.serveFront("api", s.APIURL, places)
 	s.serveFront("authenticator", s.AuthenticatorURL, places)
@@ -168,7 +170,7 @@ func TestServeWakeUpsOverNATS(t *testing.T) {
 	}
 	again := startNATS(t)
 	wire.lead(again.Addr().String())
-	joined(again)
+	bothJoined(t, again)
 	if err := logIn(); err != nil {
 		t.Errorf("with the NATS server again: %v", err)
 	}
@@ -220,11 +222,7 @@ func TestServeWakeUpsUnderLoad(t *testing.T) {
 		}
 	}
 	startNodes()
-	joined := func(n *natsserver.Server) {
-		t.Helper()
-		eventually(t, startWithin, "both nodes at the NATS server", func() error { return want("subscriptions", n.NumSubscriptions(), 2) })
-	}
-	joined(queue)
+	bothJoined(t, queue)
 	places := &placing{first: map[string]int{whoListens: 1, whoAnswers: 1}}
 	s.serveFront("api", s.APIURL, places)
 	s.serveFront("authenticator", s.AuthenticatorURL, places)
@@ -300,7 +298,7 @@ func TestServeWakeUpsUnderLoad(t *testing.T) {
 		devices:     func() { queue.Shutdown(); queue.WaitForShutdown() },
 		4 * devices: func() { again = startNATS(t); wire.lead(again.Addr().String()) },
 	})
-	joined(again)
+	bothJoined(t, again)
 	load(15, overNATS, nil)
 	t.Logf("measured: over NATS: %s", overNATS)
 	t.Logf("measured: while NATS dies and comes back: %s", without)

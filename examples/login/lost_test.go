@@ -93,14 +93,7 @@ func (l *losing) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestRE5_GoesOnWhereItWasCutOff(t *testing.T) {
 	provider := secondfactortest.New()
 	network := &losing{RoundTripper: provider, path: "/reset/finish"}
-	bank := newBankWith(t, func(c *login.Config) {
-		var err error
-		c.Provider, err = client.New(client.Config{BaseURL: "http://provider.test", APIKey: secondfactortest.APIKey, HTTPClient: &http.Client{Transport: network}, Retries: -1})
-		if err != nil {
-			t.Fatal(err)
-		}
-	})
-	bank.provider = provider
+	bank := newBankOver(t, provider, network)
 	old, b := bank.browser(), bank.browser()
 	old.open("ana@example.com")
 	b.login("ana@example.com")
@@ -250,11 +243,9 @@ func (n *between) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// newBankOver makes a bank that reaches its provider over the network.
-func newBankOver(t *testing.T, network *between) *bank {
+// newBankOver makes a bank that reaches the provider over the network.
+func newBankOver(t *testing.T, provider *secondfactortest.Provider, network http.RoundTripper) *bank {
 	t.Helper()
-	provider := secondfactortest.New()
-	network.RoundTripper = provider
 	bank := newBankWith(t, func(c *login.Config) {
 		var err error
 		c.Provider, err = client.New(client.Config{BaseURL: "http://provider.test", APIKey: secondfactortest.APIKey, HTTPClient: &http.Client{Transport: network}, Retries: -1})
@@ -269,7 +260,9 @@ func newBankOver(t *testing.T, network *between) *bank {
 // clicks gives two browsers that have given the password, and a reset that is due.
 func clicks(t *testing.T, network *between) (bank *bank, first, second *browser) {
 	t.Helper()
-	bank = newBankOver(t, network)
+	provider := secondfactortest.New()
+	network.RoundTripper = provider
+	bank = newBankOver(t, provider, network)
 	old, first, second := bank.browser(), bank.browser(), bank.browser()
 	old.open("ana@example.com")
 	first.login("ana@example.com").expect(t, 303, "/login/verify")
@@ -296,8 +289,9 @@ func TestRE5_TwoClicks(t *testing.T) {
 // SU4: and so do two clicks on "try again".
 func TestSU4_TwoClicks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		network := &between{after: "/enrollment_tickets"}
-		bank := newBankOver(t, network)
+		provider := secondfactortest.New()
+		network := &between{RoundTripper: provider, after: "/enrollment_tickets"}
+		bank := newBankOver(t, provider, network)
 		first, second := bank.browser(), bank.browser()
 		first.signup("ana@example.com").expect(t, 303, "/enrol")
 		second.login("ana@example.com").expect(t, 303, "/enrol")
