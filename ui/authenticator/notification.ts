@@ -29,6 +29,9 @@ export const tagOf = (call: Call): string => (call ? PREFIX + call.id : "call");
 export const requestOf = (tag: string): string | undefined =>
   tag.startsWith(PREFIX) ? tag.slice(PREFIX.length) : undefined;
 
+/** What a page posts to the worker when a request may be over; anything else that it posts is read as a push. */
+export const ENDED = "ended";
+
 /** `files` are the app's own, to find the pictures among; `silent` when somebody looks at the app. */
 export function notificationOf(
   call: Call,

@@ -2,8 +2,8 @@
 // a notification for every push. It never caches /device/, pages come from the network whenever there is
 // one, and it decides nothing: a request is approved where it is read.
 
-import { Session } from "./api.ts";
-import { notificationOf, readPush, tagOf, type Call } from "./notification.ts";
+import { asProblem, Session } from "./api.ts";
+import { ENDED, notificationOf, readPush, requestOf, tagOf, type Call } from "./notification.ts";
 import { renew } from "./push.ts";
 import { load } from "./store.ts";
 
@@ -74,9 +74,22 @@ async function file(request: Request): Promise<Response> {
   return (await caches.match(request)) ?? fetch(request);
 }
 
+/** What was begun last with notifications. */
+let last: Promise<unknown> = Promise.resolve();
+
+/**
+ * Runs one after another whatever shows notifications or looks through them: Chromium forgets one that is
+ * looked for while it is being shown, and then it can be neither opened nor taken away.
+ */
+function inTurn(work: () => Promise<void>): Promise<void> {
+  const done = last.then(work);
+  last = done.catch(() => undefined);
+  return done;
+}
+
 worker.addEventListener("push", (event) => {
   const { data } = event as Pushed;
-  (event as Pushed).waitUntil(pushed(data));
+  (event as Pushed).waitUntil(inTurn(() => pushed(data)));
 });
 
 /** Shows something whatever came: browsers end a subscription whose pushes show nothing. */
@@ -97,9 +110,11 @@ async function show(call: Call): Promise<void> {
   await worker.registration.showNotification(title, options);
 }
 
-// A page that is open but hidden has read of a request, and has it shown here.
+// A page has read what waits: it has a request shown when it is hidden, and what is over taken away.
 worker.addEventListener("message", (event) => {
-  (event as Told).waitUntil(show(readPush(String((event as Told).data))));
+  const { data } = event as Told;
+  const work = data === ENDED ? () => closeEnded() : () => show(readPush(String(data)));
+  (event as Told).waitUntil(inTurn(work));
 });
 
 const pages = () => worker.clients.matchAll({ type: "window", includeUncontrolled: true });
@@ -110,17 +125,25 @@ async function someoneLooks(): Promise<boolean> {
   return open.some((page) => page.visibilityState === "visible");
 }
 
-/** How many older notifications are looked after in one push. */
+/** How many notifications are looked after at once. */
 const LOOK_AFTER = 8;
 
-/** Takes away older notifications of requests that are decided or over. */
-async function closeEnded(but: string): Promise<void> {
-  const older = (await worker.registration.getNotifications()).filter(({ tag }) => tag !== but);
-  if (older.length === 0) return;
+/** Takes away notifications of requests that are decided or over. Another one than `but` has just been shown. */
+async function closeEnded(but = ""): Promise<void> {
+  const shown = (await worker.registration.getNotifications()).filter(({ tag }) => tag !== but && requestOf(tag));
+  if (shown.length === 0) return;
   const session = await openSession();
-  for (const notification of older.slice(-LOOK_AFTER)) {
-    const { id } = notification.data as { id?: string };
-    if (id && (await session?.approval(id))?.status !== "pending") notification.close();
+  for (const notification of shown.slice(-LOOK_AFTER)) {
+    if (!(await waits(session, requestOf(notification.tag)!))) notification.close();
+  }
+}
+
+async function waits(session: Session | undefined, id: string): Promise<boolean> {
+  try {
+    return (await session?.approval(id))?.status === "pending";
+  } catch (error) {
+    if (asProblem(error).code === "unknown") return false;
+    throw error;
   }
 }
 
