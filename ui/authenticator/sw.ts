@@ -74,22 +74,9 @@ async function file(request: Request): Promise<Response> {
   return (await caches.match(request)) ?? fetch(request);
 }
 
-/** What was begun last with notifications. */
-let last: Promise<unknown> = Promise.resolve();
-
-/**
- * Runs one after another whatever shows notifications or looks through them: Chromium forgets one that is
- * looked for while it is being shown, and then it can be neither opened nor taken away.
- */
-function inTurn(work: () => Promise<void>): Promise<void> {
-  const done = last.then(work);
-  last = done.catch(() => undefined);
-  return done;
-}
-
 worker.addEventListener("push", (event) => {
   const { data } = event as Pushed;
-  (event as Pushed).waitUntil(inTurn(() => pushed(data)));
+  (event as Pushed).waitUntil(pushed(data));
 });
 
 /** Shows something whatever came: browsers end a subscription whose pushes show nothing. */
@@ -107,14 +94,26 @@ async function pushed(data: Pushed["data"]): Promise<void> {
 
 async function show(call: Call): Promise<void> {
   const { title, options } = notificationOf(call, SHELL, await someoneLooks());
-  await worker.registration.showNotification(title, options);
+  await inTurn(() => worker.registration.showNotification(title, options));
+}
+
+/** What was begun last of what inTurn runs. */
+let last: Promise<unknown> = Promise.resolve();
+
+/**
+ * Runs one after another what shows a notification and what looks for those shown: Chromium forgets one that is
+ * looked for while it is being shown, and then it can be neither opened nor taken away.
+ */
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const done = last.then(work);
+  last = done.catch(() => undefined);
+  return done;
 }
 
 // A page has read what waits: it has a request shown when it is hidden, and what is over taken away.
 worker.addEventListener("message", (event) => {
   const { data } = event as Told;
-  const work = data === ENDED ? () => closeEnded() : () => show(readPush(String(data)));
-  (event as Told).waitUntil(inTurn(work));
+  (event as Told).waitUntil(data === ENDED ? closeEnded() : show(readPush(String(data))));
 });
 
 const pages = () => worker.clients.matchAll({ type: "window", includeUncontrolled: true });
@@ -130,7 +129,8 @@ const LOOK_AFTER = 8;
 
 /** Takes away notifications of requests that are decided or over. Another one than `but` has just been shown. */
 async function closeEnded(but = ""): Promise<void> {
-  const shown = (await worker.registration.getNotifications()).filter(({ tag }) => tag !== but && requestOf(tag));
+  const all = await inTurn(() => worker.registration.getNotifications());
+  const shown = all.filter(({ tag }) => tag !== but && requestOf(tag));
   if (shown.length === 0) return;
   const session = await openSession();
   for (const notification of shown.slice(-LOOK_AFTER)) {
