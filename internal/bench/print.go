@@ -84,8 +84,9 @@ func (r *Report) Markdown() string {
 
 func (m *Machine) print(b *strings.Builder, r *Report) {
 	fmt.Fprintf(b, "Measured %s in %.0f s on %s, %d cores, %.1f GiB, %s, %s. A flush to the disk takes %.2f ms. Load average before %s, after %s: "+
-		"what is above 1 before is somebody else's work.\n\n", r.Began.Format("2006-01-02 15:04 UTC"), r.Seconds, cmp.Or(m.CPU, "an unknown processor"), m.Cores, m.MemoryGiB,
-		m.System, m.Go, m.FlushMS, m.LoadBefore, m.LoadAfter)
+		"what is above 1 before is somebody else's work. Before the load, memory was read at under two thirds of its best speed for %.0f %% of the time, up to %.0f ms at a stretch: "+
+		"neighbours on a shared machine do that.\n\n", r.Began.Format("2006-01-02 15:04 UTC"), r.Seconds, cmp.Or(m.CPU, "an unknown processor"), m.Cores, m.MemoryGiB,
+		m.System, m.Go, m.FlushMS, m.LoadBefore, m.LoadAfter, m.Memory.Slow, m.Memory.StretchMS)
 }
 
 func (r *Report) printRates(b *strings.Builder) {
@@ -129,6 +130,9 @@ func (r *Report) printLatency(b *strings.Builder) {
 	}
 	for _, run := range r.Runs {
 		add(run.Store, run.Scenario, run.Half.Offered, run.Half.Latency)
+		if run.BareHalf != nil {
+			add(run.Store, "bare net/http at the rate of "+run.Scenario, run.BareHalf.Offered, run.BareHalf.Latency)
+		}
 		if run.PartHalf != nil {
 			add(run.Store, run.Part, run.Half.Offered, *run.PartHalf)
 		}
@@ -243,6 +247,9 @@ func (r *Report) printFailures(b *strings.Builder) {
 		}
 		if run.Bare != nil {
 			add("bare net/http", *run.Bare)
+		}
+		if run.BareHalf != nil {
+			add("bare net/http at half the rate", *run.BareHalf)
 		}
 	}
 	b.WriteString("### Failures\n\n")

@@ -26,13 +26,14 @@ type Result struct {
 	Store     string  `json:"store"`
 	Scenario  string  `json:"scenario"`
 	Unit      string  `json:"unit"`
-	Saturated Load    `json:"saturated"`        // by callers who never pause: all that it can do
-	Sustained float64 `json:"sustained"`        // highest rate that was kept up, a second; 0: none of the steps
-	Steps     []Load  `json:"steps"`            // of the search, open-loop
-	Half      Load    `json:"half"`             // at half that rate
-	Direct    *Load   `json:"direct,omitempty"` // the same steps without HTTP, in the bench's own process
-	Bare      *Load   `json:"bare,omitempty"`   // a bare net/http handler
-	Usage     Usage   `json:"usage"`            // of the server, for each operation, while saturated
+	Saturated Load    `json:"saturated"`           // by callers who never pause: all that it can do
+	Sustained float64 `json:"sustained"`           // highest rate that was kept up, a second; 0: none of the steps
+	Steps     []Load  `json:"steps"`               // of the search, open-loop
+	Half      Load    `json:"half"`                // at half that rate
+	Direct    *Load   `json:"direct,omitempty"`    // the same steps without HTTP, in the bench's own process
+	Bare      *Load   `json:"bare,omitempty"`      // a bare net/http handler
+	BareHalf  *Load   `json:"bare_half,omitempty"` // it at the rate of Half
+	Usage     Usage   `json:"usage"`               // of the server, for each operation, while saturated
 
 	Part     string   `json:"part,omitempty"` // a part of the operation that counts by itself
 	PartIdle *Latency `json:"part_idle,omitempty"`
@@ -49,6 +50,12 @@ type Load struct {
 	Failed    int64            `json:"failed"`
 	Failures  map[string]int64 `json:"failures,omitempty"` // by reason
 	Latency   Latency          `json:"latency_ms"`
+}
+
+// Evenness is how evenly the machine reads memory while nothing else is measured.
+type Evenness struct {
+	Slow      float64 `json:"slow_percent"` // of the time went into pieces that took over 1.5 times what the fastest tenth took at most
+	StretchMS float64 `json:"stretch_ms"`   // longest stretch of such pieces
 }
 
 // Latency is how long operations took, in milliseconds, those that failed left out.
@@ -116,14 +123,15 @@ type Retention struct {
 
 // Machine is where it was measured.
 type Machine struct {
-	CPU        string  `json:"cpu"`
-	Cores      int     `json:"cores"`
-	MemoryGiB  float64 `json:"memory_gib"`
-	System     string  `json:"system"`
-	Go         string  `json:"go"`
-	FlushMS    float64 `json:"flush_ms"` // median of writing 4 KiB and flushing it
-	LoadBefore string  `json:"load_before"`
-	LoadAfter  string  `json:"load_after"`
+	CPU        string   `json:"cpu"`
+	Cores      int      `json:"cores"`
+	MemoryGiB  float64  `json:"memory_gib"`
+	System     string   `json:"system"`
+	Go         string   `json:"go"`
+	FlushMS    float64  `json:"flush_ms"` // median of writing 4 KiB and flushing it
+	Memory     Evenness `json:"memory"`
+	LoadBefore string   `json:"load_before"`
+	LoadAfter  string   `json:"load_after"`
 }
 
 // round keeps three digits behind the point.

@@ -80,11 +80,6 @@ func (c *Config) search(ctx context.Context, s *site, server *process, p plan, r
 	if full.Done == 0 {
 		return *out, fmt.Errorf("nothing succeeded: %v", full.Failures)
 	}
-	if sc.bare != nil {
-		if err := c.bare(ctx, s, p, sc, out); err != nil {
-			return *out, err
-		}
-	}
 	rate := full.PerSecond
 	for i := range p.steps {
 		rate = full.PerSecond * (1 - 0.12*float64(i))
@@ -106,6 +101,11 @@ func (c *Config) search(ctx context.Context, s *site, server *process, p plan, r
 	if half.Done == 0 {
 		return *out, fmt.Errorf("nothing succeeded at half the rate: %v", half.Failures)
 	}
+	if sc.bare != nil {
+		if err := c.bare(ctx, s, p, sc, open, out); err != nil {
+			return *out, err
+		}
+	}
 	return *out, ctx.Err()
 }
 
@@ -121,8 +121,8 @@ func (sc *scenario) part() Latency {
 	return l
 }
 
-// bare measures the bare handler in the same way.
-func (c *Config) bare(ctx context.Context, s *site, p plan, sc scenario, out *Result) error {
+// bare measures the bare handler in the same way, and at the same half of the rate: what it then takes is the machine's and the load generator's share.
+func (c *Config) bare(ctx context.Context, s *site, p plan, sc scenario, open int, out *Result) error {
 	b, err := s.startBare(ctx, c.Program)
 	if err != nil {
 		return err
@@ -130,7 +130,8 @@ func (c *Config) bare(ctx context.Context, s *site, p plan, sc scenario, out *Re
 	do := sc.bare(b)
 	saturate(ctx, p.callers, p.estimate/4, do)
 	l := saturate(ctx, p.callers, p.estimate, do)
-	out.Bare = &l
+	half := arrive(ctx, open, out.Half.Offered, p.latency, do)
+	out.Bare, out.BareHalf = &l, &half
 	return b.stop()
 }
 
