@@ -54,7 +54,7 @@ type plan struct {
 
 var (
 	wholePlan = plan{people: 10_000, crowd: 400, texted: 20_000, estimate: 4 * time.Second, step: 5 * time.Second, latency: 8 * time.Second, steps: 4, streams: 50_000, rounds: 5, old: 40_000, callers: 64}
-	quickPlan = plan{people: 3_000, crowd: 100, texted: 1_500, estimate: 800 * time.Millisecond, step: 800 * time.Millisecond, latency: 800 * time.Millisecond, steps: 1, streams: 400, rounds: 1, old: 10_000, callers: 32}
+	quickPlan = plan{people: 3_000, crowd: 100, texted: 1_500, estimate: 800 * time.Millisecond, step: 800 * time.Millisecond, latency: 800 * time.Millisecond, steps: 1, streams: 400, rounds: 1, old: 3_000, callers: 32}
 )
 
 func (c *Config) plan() plan {
@@ -109,10 +109,8 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 
 // measure runs the scenarios on one database.
 func (c *Config) measure(ctx context.Context, dir, address string, r *Report) error {
-	if c.wants("verify", "approval", "sms", "mixed", "streams") {
-		if err := c.measureSite(ctx, dir, address, r); err != nil {
-			return err
-		}
+	if err := c.measureSite(ctx, dir, address, r); err != nil {
+		return err
 	}
 	if c.wants("growth") && address == SQLite {
 		return c.measureGrowth(ctx, dir, r)
@@ -124,8 +122,8 @@ func (c *Config) wants(names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(c.Scenarios, name) })
 }
 
-// measureSite fills a database, runs what needs no server, starts the server, and runs the rest.
-func (c *Config) measureSite(ctx context.Context, dir, address string, r *Report) (err error) {
+// measureSite fills a database, runs what needs no server, then the rest.
+func (c *Config) measureSite(ctx context.Context, dir, address string, r *Report) error {
 	p := c.plan()
 	outside, err := listen()
 	if err != nil {
@@ -143,6 +141,14 @@ func (c *Config) measureSite(ctx context.Context, dir, address string, r *Report
 	if closed := s.close(); err != nil || closed != nil {
 		return errors.Join(err, closed)
 	}
+	if err := c.measureServer(ctx, s, p, runs, r); err != nil || !c.wants("growth") {
+		return err
+	}
+	return c.measureRetention(ctx, s, r)
+}
+
+// measureServer starts the server on a filled database and runs what needs it.
+func (c *Config) measureServer(ctx context.Context, s *site, p plan, runs []*run, r *Report) (err error) {
 	server, err := s.start(ctx, c.Program)
 	if err != nil {
 		return err

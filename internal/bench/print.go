@@ -189,16 +189,14 @@ func (r *Report) printRest(b *strings.Builder) {
 		}
 		t.print(b)
 	}
-	r.printRetention(b)
+	for _, k := range r.Retention {
+		k.print(b)
+	}
 }
 
-// printRetention tells what it costs that old approvals leave.
-func (r *Report) printRetention(b *strings.Builder) {
-	k := r.Retention
-	if k == nil {
-		return
-	}
-	fmt.Fprintf(b, "### Retention under load: %s verifications a second, SQLite, rounds in turn\n\n", whole(k.Rate))
+// print tells what it costs that old approvals leave.
+func (k *Retention) print(b *strings.Builder) {
+	fmt.Fprintf(b, "### Retention under load: %s verifications a second, %s, rounds in turn\n\n", whole(k.Rate), k.Store)
 	t := table{{"old approvals", "removed a second", "p50, ms", "p99, ms, of each round", "p99, median", "of that without", "failed"}}
 	add := func(what, removed string, loads []Load) {
 		var p50, rounds []string
@@ -228,8 +226,8 @@ func (r *Report) printFailures(b *strings.Builder) {
 			}
 		}
 	}
-	if k := r.Retention; k != nil {
-		add := of("SQLite", "retention")
+	for _, k := range r.Retention {
+		add := of(k.Store, "retention")
 		for i := range k.Leave {
 			add("old approvals stay", k.Stay[i])
 			add("they leave", k.Leave[i])

@@ -18,7 +18,7 @@ type Report struct {
 	Starts  []Start   `json:"starts,omitempty"`
 	Growth  []Growth  `json:"growth,omitempty"`
 
-	Retention *Retention `json:"retention,omitempty"`
+	Retention []Retention `json:"retention,omitempty"`
 }
 
 // Result is one scenario on one database.
@@ -112,8 +112,9 @@ type Pages struct {
 	Written float64 `json:"written"`
 }
 
-// Retention is what old approvals that leave cost whoever works meanwhile, on SQLite.
+// Retention is what old approvals that leave cost whoever works meanwhile.
 type Retention struct {
+	Store string  `json:"store"`
 	Old   int     `json:"old"`           // approvals at the beginning
 	Left  int64   `json:"left"`          // that were removed meanwhile
 	Rate  float64 `json:"verifications"` // a second

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,22 +14,17 @@ import (
 
 // This file owns retention under load: the same verifications at the same rate, while old approvals stay and while they leave, in turn.
 
-// measureRetention fills a database with approvals that are over for longer than they stay, and measures with and without retention at work.
-func (c *Config) measureRetention(ctx context.Context, dir string, outside *outside, r *Report) error {
+// measureRetention adds approvals that are over for longer than they stay, and measures with and without retention at work.
+func (c *Config) measureRetention(ctx context.Context, s *site, r *Report) error {
 	p := c.plan()
-	c.step("retention: %d old approvals", p.old)
-	folder, err := os.MkdirTemp(dir, "retention-")
-	if err != nil {
+	c.step("%s: retention of %d old approvals", s.name, p.old)
+	if err := s.reopen(ctx); err != nil {
 		return err
 	}
-	s, err := open(ctx, folder, SQLite, outside)
-	if err != nil {
-		return err
+	if err := errors.Join(s.age(ctx, p.old), s.close()); err != nil {
+		return fmt.Errorf("old approvals: %w", err)
 	}
-	if err := errors.Join(s.populate(ctx, p.people), s.age(ctx, p.old), s.close()); err != nil {
-		return fmt.Errorf("fill with old approvals: %w", err)
-	}
-	out := Retention{Old: p.old}
+	out := Retention{Store: s.name, Old: p.old}
 	do := s.verify(&circle{people: s.people})
 	for range p.rounds {
 		stay, err := c.beside(ctx, s, p, do, &out, "--retain-approvals", "forever")
@@ -48,7 +42,7 @@ func (c *Config) measureRetention(ctx context.Context, dir string, outside *outs
 		return err
 	}
 	out.Left = int64(p.old) - left
-	r.Retention = &out
+	r.Retention = append(r.Retention, out)
 	return ctx.Err()
 }
 
@@ -92,14 +86,13 @@ func (s *site) age(ctx context.Context, n int) error {
 
 // remaining removes the old approvals that are still there, and returns how many those were.
 func (s *site) remaining(ctx context.Context) (total int64, err error) {
-	db, err := store.Open(ctx, store.Config{URL: s.database})
-	if err != nil {
+	if err := s.reopen(ctx); err != nil {
 		return 0, err
 	}
 	for n := int64(1); n > 0 && err == nil; total += n {
-		n, err = db.Forget(ctx, time.Now(), store.Retention{Approvals: store.DefaultRetention().Approvals}, 1000)
+		n, err = s.db.Forget(ctx, time.Now(), store.Retention{Approvals: store.DefaultRetention().Approvals}, 1000)
 	}
-	return total, errors.Join(err, db.Close())
+	return total, errors.Join(err, s.close())
 }
 
 // p99 is the median of several loads, in milliseconds.

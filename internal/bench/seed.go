@@ -137,13 +137,34 @@ func (s *site) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.account, err = s.db.FirstAccount(ctx, tenant.Account{ID: ident.New(now()), Name: "Bench", OwnerEmail: "owner@example.com", CreatedAt: now()}); err != nil {
+		return err
+	}
+	return s.serve(keys)
+}
+
+// reopen opens the database again, after a server had it.
+func (s *site) reopen(ctx context.Context) (err error) {
+	if s.db, err = store.Open(ctx, store.Config{URL: s.database}); err != nil {
+		return err
+	}
+	keys, err := s.db.StoredKeys(ctx)
+	if err == nil {
+		err = s.serve(keys)
+	}
+	if err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	return nil
+}
+
+// serve builds the domain's services.
+func (s *site) serve(keys []seal.StoredKey) error {
 	ring, err := seal.Open(s.master, keys)
 	if err != nil {
 		return err
 	}
-	if s.account, err = s.db.FirstAccount(ctx, tenant.Account{ID: ident.New(now()), Name: "Bench", OwnerEmail: "owner@example.com", CreatedAt: now()}); err != nil {
-		return err
-	}
+	now := time.Now
 	hub, offer := live.NewHub(), func(...job.Job) {}
 	meter := &tenant.Meter{Store: s.db, Now: now}
 	s.tenants = &tenant.Service{Store: s.db, Ring: ring, Live: hub, Meter: meter, Now: now, Offer: offer}
