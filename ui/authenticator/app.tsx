@@ -212,7 +212,7 @@ function useDevice(device: Device, kept: Ready): { session: Session; clock: Cloc
       const news = approvals?.find(({ uuid }) => known.current && !known.current.has(uuid));
       if (news) announce(texts.requests.arrived(news.application.name));
       if (news && document.hidden) void notifyHidden(news);
-      if (approvals && approvals !== seen.current) void closeEnded();
+      if (approvals && approvals !== seen.current) void closeEnded(() => live.state.approvals ?? approvals);
       seen.current = approvals;
       if (approvals) known.current = new Set(approvals.map(({ uuid }) => uuid));
       changed();

@@ -29,8 +29,12 @@ export const tagOf = (call: Call): string => (call ? PREFIX + call.id : "call");
 export const requestOf = (tag: string): string | undefined =>
   tag.startsWith(PREFIX) ? tag.slice(PREFIX.length) : undefined;
 
-/** What a page posts to the worker when a request may be over; anything else that it posts is read as a push. */
-export const ENDED = "ended";
+/**
+ * Runs one after another, in the worker and in every page, what shows a notification and what looks for those
+ * shown: Chromium forgets one that is looked for while it is being shown, and then it can be neither opened nor
+ * taken away.
+ */
+export const inTurn = <T>(work: () => Promise<T>): Promise<T> => navigator.locks.request("notifications", work);
 
 /** `files` are the app's own, to find the pictures among; `silent` when somebody looks at the app. */
 export function notificationOf(

@@ -3,7 +3,7 @@
 // one, and it decides nothing: a request is approved where it is read.
 
 import { asProblem, Session } from "./api.ts";
-import { ENDED, notificationOf, readPush, requestOf, tagOf, type Call } from "./notification.ts";
+import { inTurn, notificationOf, readPush, requestOf, tagOf, type Call } from "./notification.ts";
 import { renew } from "./push.ts";
 import { load } from "./store.ts";
 
@@ -97,23 +97,9 @@ async function show(call: Call): Promise<void> {
   await inTurn(() => worker.registration.showNotification(title, options));
 }
 
-/** What was begun last of what inTurn runs. */
-let last: Promise<unknown> = Promise.resolve();
-
-/**
- * Runs one after another what shows a notification and what looks for those shown: Chromium forgets one that is
- * looked for while it is being shown, and then it can be neither opened nor taken away.
- */
-function inTurn<T>(work: () => Promise<T>): Promise<T> {
-  const done = last.then(work);
-  last = done.catch(() => undefined);
-  return done;
-}
-
-// A page has read what waits: it has a request shown when it is hidden, and what is over taken away.
+// A page that is open but hidden has read of a request, and has it shown here.
 worker.addEventListener("message", (event) => {
-  const { data } = event as Told;
-  (event as Told).waitUntil(data === ENDED ? closeEnded() : show(readPush(String(data))));
+  (event as Told).waitUntil(show(readPush(String((event as Told).data))));
 });
 
 const pages = () => worker.clients.matchAll({ type: "window", includeUncontrolled: true });
@@ -124,16 +110,16 @@ async function someoneLooks(): Promise<boolean> {
   return open.some((page) => page.visibilityState === "visible");
 }
 
-/** How many notifications are looked after at once. */
+/** How many older notifications are looked after in one push. */
 const LOOK_AFTER = 8;
 
-/** Takes away notifications of requests that are decided or over. Another one than `but` has just been shown. */
-async function closeEnded(but = ""): Promise<void> {
+/** Takes away older notifications of requests that are decided or over. */
+async function closeEnded(but: string): Promise<void> {
   const all = await inTurn(() => worker.registration.getNotifications());
-  const shown = all.filter(({ tag }) => tag !== but && requestOf(tag));
-  if (shown.length === 0) return;
+  const older = all.filter(({ tag }) => tag !== but && requestOf(tag));
+  if (older.length === 0) return;
   const session = await openSession();
-  for (const notification of shown.slice(-LOOK_AFTER)) {
+  for (const notification of older.slice(-LOOK_AFTER)) {
     if (!(await waits(session, requestOf(notification.tag)!))) notification.close();
   }
 }
