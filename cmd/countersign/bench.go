@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"time"
 
 	"countersign.dev/internal/bench"
 )
@@ -24,7 +25,7 @@ type benchCmd struct {
 // Help is printed by bench --help.
 func (c *benchCmd) Help() string {
 	return `Starts the real program over a database that it fills, on loopback, puts load on it, and stops it again. Without a scenario it measures all
-of them, in about five minutes a store: leave the machine alone meanwhile. docs/performance.md says what is measured, and how.
+of them, in about seven minutes a store: leave the machine alone meanwhile. docs/performance.md says what is measured, and how.
 
 Example: countersign bench verify approval --store "postgres://countersign@db/empty"`
 }
@@ -71,7 +72,11 @@ func (c *benchCmd) Run(ctx context.Context, out *output) error {
 }
 
 // bareCmd is `countersign bench-bare`, which bench starts.
-type bareCmd struct{}
+type bareCmd struct {
+	Work time.Duration `help:"How long each request computes besides."`
+}
 
 // Run serves until ctx ends.
-func (c *bareCmd) Run(ctx context.Context, out *output) error { return bench.ServeBare(ctx, out.Out) }
+func (c *bareCmd) Run(ctx context.Context, out *output) error {
+	return bench.ServeBare(ctx, c.Work, out.Out)
+}

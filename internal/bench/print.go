@@ -133,6 +133,9 @@ func (r *Report) printLatency(b *strings.Builder) {
 		if run.BareHalf != nil {
 			add(run.Store, "bare net/http at the rate of "+run.Scenario, run.BareHalf.Offered, run.BareHalf.Latency)
 		}
+		if run.Computing != nil {
+			add(run.Store, "bare net/http that computes as long as "+run.Scenario, run.Computing.Offered, run.Computing.Latency)
+		}
 		if run.PartHalf != nil {
 			add(run.Store, run.Part, run.Half.Offered, *run.PartHalf)
 		}
@@ -248,6 +251,9 @@ func (r *Report) printFailures(b *strings.Builder) {
 		}
 		if run.BareHalf != nil {
 			add("bare net/http at half the rate", *run.BareHalf)
+		}
+		if run.Computing != nil {
+			add("bare net/http that computes as long", *run.Computing)
 		}
 	}
 	b.WriteString("### Failures\n\n")

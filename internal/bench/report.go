@@ -33,6 +33,7 @@ type Result struct {
 	Direct    *Load   `json:"direct,omitempty"`    // the same steps without HTTP, in the bench's own process
 	Bare      *Load   `json:"bare,omitempty"`      // a bare net/http handler
 	BareHalf  *Load   `json:"bare_half,omitempty"` // it at the rate of Half
+	Computing *Load   `json:"computing,omitempty"` // at that rate, one that computes for as long as Usage.CPU
 	Usage     Usage   `json:"usage"`               // of the server, for each operation, while saturated
 
 	Part     string   `json:"part,omitempty"` // a part of the operation that counts by itself

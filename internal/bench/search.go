@@ -13,11 +13,11 @@ import (
 // scenario is something people do with the service.
 type scenario struct {
 	name, unit string
-	do         operation                // over HTTP
-	direct     operation                // the same steps through the domain and the store, without HTTP; nil: none
-	bare       func(*process) operation // the same request to the bare handler; nil: none
-	callers    int                      // most at once; 0: the plan's
-	parts      *tally                   // a part of each operation that counts by itself, or nil
+	do         operation // over HTTP
+	direct     operation // the same steps through the domain and the store, without HTTP; nil: none
+	bare       bool      // is compared with a bare handler of the same request
+	callers    int       // most at once; 0: the plan's
+	parts      *tally    // a part of each operation that counts by itself, or nil
 	partName   string
 	idle       float64 // operations a second for the part's figure on a server that has nothing else to do; 0: none
 }
@@ -101,10 +101,8 @@ func (c *Config) search(ctx context.Context, s *site, server *process, p plan, r
 	if half.Done == 0 {
 		return *out, fmt.Errorf("nothing succeeded at half the rate: %v", half.Failures)
 	}
-	if sc.bare != nil {
-		if err := c.bare(ctx, s, p, sc, open, out); err != nil {
-			return *out, err
-		}
+	if err := c.yardsticks(ctx, s, p, sc, open, out); err != nil {
+		return *out, err
 	}
 	return *out, ctx.Err()
 }
@@ -121,17 +119,37 @@ func (sc *scenario) part() Latency {
 	return l
 }
 
-// bare measures the bare handler in the same way, and at the same half of the rate: what it then takes is the machine's and the load generator's share.
-func (c *Config) bare(ctx context.Context, s *site, p plan, sc scenario, open int, out *Result) error {
-	b, err := s.startBare(ctx, c.Program)
+// yardsticks measures a bare handler that computes for as long as the server's processors took, and waits for nothing, at half the rate that is kept up: what that
+// takes is the machine's and the load generator's share. Where the request is the same it measures the bare handler as it is, too.
+func (c *Config) yardsticks(ctx context.Context, s *site, p plan, sc scenario, open int, out *Result) error {
+	took := 0.0
+	if sc.bare {
+		err := c.withBare(ctx, s, 0, func(b *process, do operation) {
+			saturate(ctx, p.callers, p.estimate/4, do)
+			before := b.usage()
+			l := saturate(ctx, p.callers, p.estimate, do)
+			took = b.usage().since(before, l.Done).CPU
+			half := arrive(ctx, open, out.Half.Offered, p.latency, do)
+			out.Bare, out.BareHalf = &l, &half
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return c.withBare(ctx, s, time.Duration(max(0, out.Usage.CPU-took)*float64(time.Microsecond)), func(_ *process, do operation) {
+		saturate(ctx, p.callers, p.estimate/4, do)
+		l := arrive(ctx, open, out.Half.Offered, p.latency, do)
+		out.Computing = &l
+	})
+}
+
+// withBare runs measure while a bare handler is there, which computes for as long as work.
+func (c *Config) withBare(ctx context.Context, s *site, work time.Duration, measure func(*process, operation)) error {
+	b, err := s.startBare(ctx, c.Program, work)
 	if err != nil {
 		return err
 	}
-	do := sc.bare(b)
-	saturate(ctx, p.callers, p.estimate/4, do)
-	l := saturate(ctx, p.callers, p.estimate, do)
-	half := arrive(ctx, open, out.Half.Offered, p.latency, do)
-	out.Bare, out.BareHalf = &l, &half
+	measure(b, s.verifyBare(&circle{people: s.people}, b))
 	return b.stop()
 }
 
