@@ -137,6 +137,24 @@ func (c *Chainer) Link(ctx context.Context) error {
 	}
 }
 
+// endWithin is how long the last checkpoint of a process may take.
+const endWithin = 5 * time.Second
+
+// End links for so long what waits, and signs how far the chain has come, at the end of a process. After much load more may wait than there is time for, which is
+// no error: it is linked after the next start, or by another process.
+func (c *Chainer) End(ctx context.Context, linking time.Duration) error {
+	link, cancel := context.WithTimeout(ctx, linking)
+	defer cancel()
+	err := c.Link(link)
+	if err != nil && link.Err() != nil {
+		c.Log.Info("audit records are left, which are linked after the next start")
+		err = nil
+	}
+	sign, cancel := context.WithTimeout(ctx, endWithin)
+	defer cancel()
+	return errors.Join(err, c.Checkpoint(sign))
+}
+
 // saw remembers the newest link, and raises the alarm when the chain is shorter than it was.
 func (c *Chainer) saw(head Head) {
 	c.mu.Lock()

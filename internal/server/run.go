@@ -131,9 +131,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	var err error
 	if s.stopSweep != nil {
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // what stopping left no time for is linked after the next start
-		defer cancel()
-		err = errors.Join(s.chainer.Link(last), s.chainer.Checkpoint(last))
+		err = s.chainer.End(context.WithoutCancel(ctx), 5*time.Second)
 	}
 	return errors.Join(err, s.meter.Sweep(ctx), s.db.Close())
 }

@@ -20,6 +20,7 @@ var auditTests = []test{
 	{"T-52 whatever is done to the chain is found, with its position", testTamperedAudit},
 	{"T-52 a chain that was exchanged behind a checkpoint is not signed", testExchangedAudit},
 	{"T-52 many chainers make one chain", testChainers},
+	{"T-52 a process that ends signs what is linked, and leaves what it has no time for", testEndedChainer},
 }
 
 func (f *fixture) chainer(name string) *audit.Chainer {
@@ -42,6 +43,20 @@ func (f *fixture) records(t testing.TB, n int) {
 func (f *fixture) unlinked(t testing.TB, id string) {
 	t.Helper()
 	must(t, f.Exec(t.Context(), `INSERT INTO audit (id, at, account_id, app_id, actor, action, target, outcome, note) VALUES ('`+id+`', 1, '', '', 'system', 'test.done', '', 'ok', '')`))
+}
+
+func testEndedChainer(t *testing.T, f *fixture) {
+	c := f.chainer("one")
+	f.records(t, 3)
+	must(t, c.Link(t.Context()))
+	linked := must1(f.Store.AuditHead(t.Context()))
+	f.unlinked(t, "late")
+	must(t, c.End(t.Context(), 0))
+	report := f.audited(t, c)
+	same(t, "links, signed and faults", fmt.Sprint(report.Links, report.Signed, len(report.Faults)), fmt.Sprint(linked.Seq, linked.Seq, 0))
+	must(t, c.End(t.Context(), time.Minute))
+	report = f.audited(t, c)
+	same(t, "links, signed and faults at last", fmt.Sprint(report.Links, report.Signed, len(report.Faults)), fmt.Sprint(linked.Seq+1, linked.Seq+1, 0))
 }
 
 func testTamperedAudit(t *testing.T, f *fixture) {
