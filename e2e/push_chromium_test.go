@@ -82,15 +82,24 @@ func TestPushHandler(t *testing.T) {
 	}
 	second := ask()
 	deliver(fmt.Sprintf(`{"id":%q,"application":"Owlgate"}`, second))
-	eventually(t, waitWithin, "only what waits to be shown", func() error {
-		shown, err := evaluate[[]shownNotification](hand, readNotifications)
-		for _, n := range shown {
-			if n.Tag != "call" && n.Tag != "approval:"+second { // the decided one, and the one that never was
-				err = fmt.Errorf("%+v", shown)
+	onlyWaits := func() {
+		t.Helper()
+		eventually(t, waitWithin, "only what waits to be shown", func() error {
+			shown, err := evaluate[[]shownNotification](hand, readNotifications)
+			for _, n := range shown {
+				if n.Tag != "call" && n.Tag != "approval:"+second { // the decided one, and the one that never was
+					err = fmt.Errorf("%+v", shown)
+				}
 			}
-		}
-		return err
-	})
+			return err
+		})
+	}
+	onlyWaits()
+	// What waits stays, when others are looked after.
+	deliver(fmt.Sprintf(`{"id":%q,"application":"Owlgate"}`, first))
+	deliver("")
+	onlyWaits()
+	hand.shows("approval:"+second, shownNotification{Title: "Owlgate asks for your approval", Silent: true})
 	hand.keepsNothingOf("/device/")
 }
 
@@ -142,6 +151,9 @@ func (b *tab) pushes(origin string) func(data string) {
 				b.t.Fatal("the app registers no worker")
 			}
 		}
+		for len(displayed) > 0 { // of something else
+			<-displayed
+		}
 		ctx, cancel := context.WithTimeout(b.ctx, waitWithin)
 		defer cancel()
 		_, err := chromedp.Call(ctx, serviceworker.DeliverPushMessage, serviceworker.DeliverPushMessageParams{Origin: origin, RegistrationID: id, Data: data})
@@ -158,12 +170,12 @@ func (b *tab) pushes(origin string) func(data string) {
 
 // displayedNotifications tells of each notification once it is on the screen. Nothing else may be asked meanwhile: Chromium forgets one that is looked
 // for while it is being shown.
-func (b *tab) displayedNotifications() <-chan string {
+func (b *tab) displayedNotifications() <-chan struct{} {
 	b.t.Helper()
-	displayed := make(chan string, 100)
+	displayed := make(chan struct{}, 100)
 	err := chromedp.Listen(b.ctx, func(event any) {
 		if e, ok := event.(*backgroundservice.EventBackgroundServiceEventReceived); ok && e.BackgroundServiceEvent.EventName == "Notification displayed" {
-			displayed <- e.BackgroundServiceEvent.InstanceID
+			displayed <- struct{}{}
 		}
 	})
 	if err != nil {

@@ -138,7 +138,7 @@ func (c *Chainer) Link(ctx context.Context) error {
 }
 
 // endWithin is how long the last checkpoint of a process may take.
-const endWithin = 5 * time.Second
+const endWithin = 2 * time.Second
 
 // End links for so long what waits, and signs how far the chain has come, at the end of a process. After much load more may wait than there is time for, which is
 // no error: it is linked after the next start, or by another process.

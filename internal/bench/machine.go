@@ -18,49 +18,8 @@ import (
 func machine(dir string) Machine {
 	return Machine{
 		CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), MemoryGiB: memory(), System: system(), Go: runtime.Version(),
-		FlushMS: flush(dir), Memory: evenness(), LoadBefore: loadAverage(),
+		FlushMS: flush(dir), LoadBefore: loadAverage(),
 	}
-}
-
-// evenness measures for two seconds how evenly the idle machine reads memory that no cache holds. Where a machine shares memory and caches with others, all
-// that works takes longer at times, which a latency then shows and a processor's load does not.
-func evenness() Evenness {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cells := make([]uint64, 8<<20) // 64 MiB
-	for i := range cells {
-		cells[i] = uint64(i)
-	}
-	var took []time.Duration
-	at := uint64(1)
-	for begun := time.Now(); time.Since(begun) < 2*time.Second; {
-		unit := time.Now()
-		for range 20_000 {
-			at = at*6364136223846793005 + 1442695040888963407 + cells[at>>41]&1 // a random number that needs the last cell
-		}
-		took = append(took, time.Since(unit))
-	}
-	return uneven(took)
-}
-
-// uneven tells what became of pieces of work that are all alike.
-func uneven(took []time.Duration) (e Evenness) {
-	sorted := slices.Sorted(slices.Values(took))
-	slow := sorted[len(sorted)/10] * 3 / 2
-	var all, late, stretch, longest time.Duration
-	for _, t := range took {
-		all += t
-		if t <= slow {
-			stretch = 0
-			continue
-		}
-		late += t
-		stretch += t
-		longest = max(longest, stretch)
-	}
-	e.Slow = round(100 * late.Seconds() / all.Seconds())
-	e.StretchMS = round(longest.Seconds() * 1000)
-	return e
 }
 
 // field is the first value of that name in a file of the kernel's.

@@ -84,9 +84,8 @@ func (r *Report) Markdown() string {
 
 func (m *Machine) print(b *strings.Builder, r *Report) {
 	fmt.Fprintf(b, "Measured %s in %.0f s on %s, %d cores, %.1f GiB, %s, %s. A flush to the disk takes %.2f ms. Load average before %s, after %s: "+
-		"what is above 1 before is somebody else's work. Before the load, memory was read at under two thirds of its best speed for %.0f %% of the time, up to %.0f ms at a stretch: "+
-		"neighbours on a shared machine do that.\n\n", r.Began.Format("2006-01-02 15:04 UTC"), r.Seconds, cmp.Or(m.CPU, "an unknown processor"), m.Cores, m.MemoryGiB,
-		m.System, m.Go, m.FlushMS, m.LoadBefore, m.LoadAfter, m.Memory.Slow, m.Memory.StretchMS)
+		"what is above 1 before is somebody else's work.\n\n", r.Began.Format("2006-01-02 15:04 UTC"), r.Seconds, cmp.Or(m.CPU, "an unknown processor"), m.Cores, m.MemoryGiB,
+		m.System, m.Go, m.FlushMS, m.LoadBefore, m.LoadAfter)
 }
 
 func (r *Report) printRates(b *strings.Builder) {
@@ -200,7 +199,7 @@ func (r *Report) printRest(b *strings.Builder) {
 // print tells what it costs that old approvals leave.
 func (k *Retention) print(b *strings.Builder) {
 	fmt.Fprintf(b, "### Retention under load: %s verifications a second, %s, rounds in turn\n\n", whole(k.Rate), k.Store)
-	t := table{{"old approvals", "removed a second", "p50, ms", "p99, ms, of each round", "p99, median", "of that without", "failed"}}
+	t := table{{"old approvals", "removed", "p50, ms", "p99, ms, of each round", "p99, median", "of that without", "failed"}}
 	add := func(what, removed string, loads []Load) {
 		var p50, rounds []string
 		var failed int64
@@ -210,12 +209,8 @@ func (k *Retention) print(b *strings.Builder) {
 		}
 		t = append(t, []string{what, removed, strings.Join(p50, " "), strings.Join(rounds, " "), fmt.Sprintf("%.1f", p99(loads)), fmt.Sprintf("%.2f", p99(loads)/p99(k.Stay)), whole(float64(failed))})
 	}
-	var seconds float64
-	for _, l := range k.Leave {
-		seconds += l.Seconds
-	}
 	add("stay", "0", k.Stay)
-	add("leave", fmt.Sprintf("%s (%s of %s removed)", whole(float64(k.Left)/seconds), whole(float64(k.Left)), whole(float64(k.Old))), k.Leave)
+	add("leave", fmt.Sprintf("%s of %s", whole(float64(k.Left)), whole(float64(k.Old))), k.Leave)
 	t.print(b)
 }
 

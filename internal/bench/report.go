@@ -53,12 +53,6 @@ type Load struct {
 	Latency   Latency          `json:"latency_ms"`
 }
 
-// Evenness is how evenly the machine reads memory while nothing else is measured.
-type Evenness struct {
-	Slow      float64 `json:"slow_percent"` // of the time went into pieces that took over 1.5 times what the fastest tenth took at most
-	StretchMS float64 `json:"stretch_ms"`   // longest stretch of such pieces
-}
-
 // Latency is how long operations took, in milliseconds, those that failed left out.
 type Latency struct {
 	P50  float64 `json:"p50"`
@@ -125,15 +119,14 @@ type Retention struct {
 
 // Machine is where it was measured.
 type Machine struct {
-	CPU        string   `json:"cpu"`
-	Cores      int      `json:"cores"`
-	MemoryGiB  float64  `json:"memory_gib"`
-	System     string   `json:"system"`
-	Go         string   `json:"go"`
-	FlushMS    float64  `json:"flush_ms"` // median of writing 4 KiB and flushing it
-	Memory     Evenness `json:"memory"`
-	LoadBefore string   `json:"load_before"`
-	LoadAfter  string   `json:"load_after"`
+	CPU        string  `json:"cpu"`
+	Cores      int     `json:"cores"`
+	MemoryGiB  float64 `json:"memory_gib"`
+	System     string  `json:"system"`
+	Go         string  `json:"go"`
+	FlushMS    float64 `json:"flush_ms"` // median of writing 4 KiB and flushing it
+	LoadBefore string  `json:"load_before"`
+	LoadAfter  string  `json:"load_after"`
 }
 
 // round keeps three digits behind the point.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 func sample() *Report {
@@ -57,14 +56,5 @@ func TestInto(t *testing.T) {
 	}
 	if err := r.Into(path); err == nil {
 		t.Error("a document without marks was taken")
-	}
-}
-
-// TestUneven: slow is what takes over 1.5 times what the fastest tenth takes at most, and a stretch ends with a piece that does not.
-func TestUneven(t *testing.T) {
-	fast, slow := 2*time.Millisecond, 4*time.Millisecond
-	took := []time.Duration{fast, slow, slow, fast, 3 * time.Millisecond, slow, slow, slow, fast, slow}
-	if got, want := uneven(took), (Evenness{Slow: 72.727, StretchMS: 12}); got != want {
-		t.Errorf("%+v, want %+v", got, want)
 	}
 }

@@ -53,6 +53,9 @@ func (c *Config) beside(ctx context.Context, s *site, p plan, do operation, out 
 		return Load{}, err
 	}
 	all := saturate(ctx, p.callers, p.estimate/2, do)
+	if all.Done == 0 {
+		return Load{}, errors.Join(fmt.Errorf("nothing succeeded: %v", all.Failures), server.stop())
+	}
 	if out.Rate == 0 {
 		out.Rate = round(all.PerSecond / 2)
 	}

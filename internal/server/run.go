@@ -131,7 +131,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	var err error
 	if s.stopSweep != nil {
-		err = s.chainer.End(context.WithoutCancel(ctx), 5*time.Second)
+		err = s.chainer.End(context.WithoutCancel(ctx), 3*time.Second)
 	}
-	return errors.Join(err, s.meter.Sweep(ctx), s.db.Close())
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second) // jobs may have taken all of ctx
+	defer cancel()
+	return errors.Join(err, s.meter.Sweep(last), s.db.Close())
 }

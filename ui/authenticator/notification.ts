@@ -34,7 +34,18 @@ export const requestOf = (tag: string): string | undefined =>
  * shown: Chromium forgets one that is looked for while it is being shown, and then it can be neither opened nor
  * taken away.
  */
-export const inTurn = <T>(work: () => Promise<T>): Promise<T> => navigator.locks.request("notifications", work);
+export async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const last = AbortSignal.timeout(PATIENCE);
+  try {
+    return await navigator.locks.request("notifications", { signal: last }, work);
+  } catch (error) {
+    if (error !== last.reason) throw error;
+    return work(); // a page that sleeps may keep the lock, and what came must be shown all the same
+  }
+}
+
+/** How long to wait for a turn, milliseconds. */
+const PATIENCE = 2_000;
 
 /** `files` are the app's own, to find the pictures among; `silent` when somebody looks at the app. */
 export function notificationOf(
