@@ -118,9 +118,7 @@ func (c *Config) measure(ctx context.Context, dir, address string, r *Report) er
 	return nil
 }
 
-func (c *Config) wants(names ...string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(c.Scenarios, name) })
-}
+func (c *Config) wants(name string) bool { return slices.Contains(c.Scenarios, name) }
 
 // measureSite fills a database, runs what needs no server, then the rest.
 func (c *Config) measureSite(ctx context.Context, dir, address string, r *Report) error {
