@@ -90,6 +90,11 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	if cfg.Profiles != "" {
+		if err := os.MkdirAll(cfg.Profiles, 0o755); err != nil {
+			return nil, fmt.Errorf("keep profiles: %w", err)
+		}
+	}
 	dir, err := os.MkdirTemp("", "countersign-bench-")
 	if err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"countersign.dev/internal/store"
 )
 
 // This file owns the search for the highest rate that is kept up, and the run at half of it.
@@ -44,6 +46,9 @@ func (c *Config) direct(ctx context.Context, s *site, p plan, runs []*run) error
 		}
 		c.step("%s: %s without HTTP", s.name, r.scenario.name)
 		saturate(ctx, p.callers, p.estimate/4, r.scenario.direct)
+		if err := store.Analyze(ctx, s.database); err != nil {
+			return err
+		}
 		l := saturate(ctx, p.callers, p.estimate, r.scenario.direct)
 		r.result.Direct = &l
 		if l.Done == 0 {
@@ -71,6 +76,10 @@ func (c *Config) search(ctx context.Context, s *site, server *process, p plan, r
 		out.PartIdle, out.IdleRate = &idle, sc.idle
 	}
 	saturate(ctx, callers, p.estimate/2, sc.do) // warm-up: connections, caches, prepared statements
+	// Plans of a database that was empty a second ago are nobody's.
+	if err := store.Analyze(ctx, s.database); err != nil {
+		return *out, err
+	}
 	if c.Profiles != "" {
 		defer c.profile(ctx, server, sc.name)()
 	}

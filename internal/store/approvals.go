@@ -194,7 +194,7 @@ func (t *tx) mayAsk(ctx context.Context, c approval.Creation, lastApproved time.
 	var waiting int
 	if err := t.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM grants WHERE user_id = $1 AND removed_at = 0),
 			EXISTS (SELECT 1 FROM grants g JOIN push_subscriptions s ON s.device_id = g.device_id WHERE g.user_id = $1 AND g.removed_at = 0),
-			(SELECT COUNT(*) FROM approvals w WHERE w.user_id = $1 AND w.status = 'pending' AND (w.expires_at = 0 OR w.expires_at > $2)),
+			(SELECT COUNT(*) FROM approvals w WHERE w.user_id = $1 AND w.processed_at = 0 AND (w.expires_at = 0 OR w.expires_at > $2)),
 			COUNT(CASE WHEN created_at > $3 THEN 1 END), COALESCE(MIN(CASE WHEN created_at > $3 THEN created_at END), 0),
 			COUNT(*), COALESCE(MIN(created_at), 0)
 		FROM approvals WHERE user_id = $1 AND created_at > $4 AND status <> 'approved'`, c.UserID, ms(c.Now), since(burst), since(hour)).
@@ -302,7 +302,7 @@ func (t *tx) stop(ctx context.Context, d approval.Decision, rec audit.Record) ([
 		return nil, fmt.Errorf("stop requests: %w", err)
 	}
 	rows, err := t.query(ctx, `UPDATE approvals SET status = 'cancelled', processed_at = $1, updated_at = $1, reason = $2
-		WHERE user_id = $3 AND status = 'pending' RETURNING uuid`, ms(d.Now), approval.NotMe, d.UserID)
+		WHERE user_id = $3 AND processed_at = 0 RETURNING uuid`, ms(d.Now), approval.NotMe, d.UserID)
 	ended, err := collect(rows, err, func(r scanner) (uuid string, err error) { return uuid, r.Scan(&uuid) })
 	if err != nil {
 		return nil, fmt.Errorf("withdraw what else waits: %w", err)
@@ -416,8 +416,9 @@ func (s *Store) Inbox(ctx context.Context, deviceID string, now time.Time) (in a
 	reported := true
 	rows, err := s.query(ctx, `SELECT EXISTS (SELECT 1 FROM push_subscriptions s WHERE s.device_id = $1 AND s.fetched_at < $2),
 			EXISTS (SELECT 1 FROM grants own JOIN users r ON r.id = own.user_id WHERE own.device_id = $1 AND own.removed_at = 0 AND r.removed_at = 0 AND r.stopped_until > $2), `+
-		approvalColumns+approvalTables+forDevice+
-		`WHERE p.status = 'pending' AND (p.expires_at = 0 OR p.expires_at > $2) ORDER BY p.created_at DESC, p.uuid LIMIT 100`, deviceID, ms(now))
+		approvalColumns+` FROM grants g JOIN users u ON u.id = g.user_id JOIN approvals p ON p.user_id = u.id JOIN applications a ON a.id = p.app_id
+		WHERE g.device_id = $1 AND g.removed_at = 0 AND u.removed_at = 0 AND p.processed_at = 0 AND (p.expires_at = 0 OR p.expires_at > $2)
+		ORDER BY p.created_at DESC, p.uuid LIMIT 100`, deviceID, ms(now))
 	in.Waiting, err = collect(rows, err, func(r scanner) (approval.Approval, error) {
 		p, err := scanApproval(prefixed{r, []any{&in.Unfetched, &reported}})
 		return p.Approval, err
@@ -440,7 +441,7 @@ func (s *Store) Approvals(ctx context.Context, appID string, limit int) ([]appro
 // Expire writes into the rows what readers see already.
 func (s *Store) Expire(ctx context.Context, now time.Time, limit int) (n int, err error) {
 	var one int // most sweeps find nothing: ask without a write first
-	const over = `status = 'pending' AND expires_at > 0 AND expires_at <= $1`
+	const over = `processed_at = 0 AND expires_at > 0 AND expires_at <= $1`
 	if err := s.queryRow(ctx, `SELECT 1 FROM approvals WHERE `+over+` LIMIT 1`, ms(now)).Scan(&one); err != nil {
 		return 0, missing(err, nil)
 	}

@@ -39,7 +39,7 @@ func (t *tx) insertJob(ctx context.Context, j job.Job) error {
 // delays another's.
 func (s *Store) ClaimJobs(ctx context.Context, now, lease time.Time, limit int) (jobs []job.Job, err error) {
 	var one int // most polls find nothing: ask without a write first
-	err = s.queryRow(ctx, `SELECT 1 FROM jobs WHERE run_at <= $1 AND held_until = 0 LIMIT 1`, ms(now)).Scan(&one)
+	err = s.queryRow(ctx, `SELECT 1 FROM jobs WHERE run_at > 0 AND run_at <= $1 AND held_until = 0 LIMIT 1`, ms(now)).Scan(&one)
 	if err != nil {
 		return nil, missing(err, nil)
 	}
@@ -51,13 +51,18 @@ func (s *Store) ClaimJobs(ctx context.Context, now, lease time.Time, limit int) 
 		jobs = nil
 		for i, app := range apps {
 			share := (limit - len(jobs)) / (len(apps) - i)
-			rows, err := t.query(ctx, `WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE app_id = $3 AND run_at <= $2 AND held_until = 0
-					ORDER BY run_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-				UPDATE jobs SET run_at = $1, attempts = attempts + 1 WHERE id IN (SELECT id FROM due)
-				RETURNING `+jobColumns, ms(lease), ms(now), app, share)
+			rows, err := t.query(ctx, `SELECT `+jobColumns+` FROM jobs WHERE app_id = $2 AND run_at <= $1 AND held_until = 0
+				ORDER BY run_at LIMIT $3 FOR UPDATE SKIP LOCKED`, ms(now), app, share)
 			claimed, err := collect(rows, err, scanJob)
 			if err != nil {
 				return err
+			}
+			for k := range claimed { // each by its id: PostgreSQL, whose statistics say that nothing waits, would look for them among all jobs
+				j := &claimed[k]
+				j.RunAt, j.Attempts = fromMS(ms(lease)), j.Attempts+1
+				if err := t.later(ctx, `UPDATE jobs SET run_at = $1, attempts = $2 WHERE id = $3`, ms(j.RunAt), j.Attempts, j.ID); err != nil {
+					return err
+				}
 			}
 			jobs = append(jobs, claimed...)
 		}
@@ -95,7 +100,7 @@ func (s *Store) Backlog(ctx context.Context, now time.Time) (b Backlog, err erro
 	var oldest int64
 	err = s.queryRow(ctx, `SELECT (SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE run_at > 0 AND held_until = 0 LIMIT $1) w),
 		(SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE held_until > 0 LIMIT $1) h),
-		COALESCE((SELECT run_at FROM jobs WHERE run_at <= $2 AND held_until = 0 ORDER BY run_at LIMIT 1), 0)`, backlogMax, ms(now)).
+		COALESCE((SELECT run_at FROM jobs WHERE run_at > 0 AND run_at <= $2 AND held_until = 0 ORDER BY run_at LIMIT 1), 0)`, backlogMax, ms(now)).
 		Scan(&b.Waiting, &b.Held, &oldest)
 	b.Oldest = fromMS(oldest)
 	return b, err
@@ -114,7 +119,7 @@ func (s *Store) FreeLeases(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	return s.write(ctx, func(t *tx) error {
-		_, err := t.exec(ctx, `UPDATE jobs SET run_at = $1 WHERE run_at > $1 AND run_at <= $2 AND held_until = 0`, ms(now), ms(now.Add(job.Lease)))
+		_, err := t.exec(ctx, `UPDATE jobs SET run_at = $1 WHERE run_at > 0 AND run_at > $1 AND run_at <= $2 AND held_until = 0`, ms(now), ms(now.Add(job.Lease)))
 		return err
 	})
 }
@@ -132,7 +137,7 @@ func (s *Store) EndJob(ctx context.Context, id string) error {
 // giveUp gives a job up until next, or for good when next is zero, if it is still leased to who ran it: a job that was held, released or
 // claimed meanwhile is somebody else's, and what a late answer to an old address says about it changes nothing.
 func (t *tx) giveUp(ctx context.Context, j job.Job, next time.Time) error {
-	const mine = ` WHERE id = $1 AND run_at = $2 AND held_until = 0`
+	const mine = ` WHERE id = $1 AND run_at = $2` // what is held has the end of that there
 	var err error
 	if next.IsZero() {
 		_, err = t.exec(ctx, `DELETE FROM jobs`+mine, j.ID, ms(j.RunAt))
@@ -172,13 +177,15 @@ func (s *Store) DropHeld(ctx context.Context, now time.Time) (n int64, err error
 		return 0, missing(err, nil)
 	}
 	err = s.write(ctx, func(t *tx) error {
-		rows, err := t.query(ctx, `WITH held AS MATERIALIZED (SELECT id FROM jobs WHERE held_until > 0 AND held_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
-			DELETE FROM jobs WHERE id IN (SELECT id FROM held) RETURNING kind, app_id, ref`, ms(now), dropMax)
-		dropped, err := collect(rows, err, func(r scanner) (j job.Job, err error) { return j, r.Scan(&j.Kind, &j.AppID, &j.Ref) })
+		rows, err := t.query(ctx, `SELECT id, kind, app_id, ref FROM jobs WHERE held_until > 0 AND held_until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED`, ms(now), dropMax)
+		dropped, err := collect(rows, err, func(r scanner) (j job.Job, err error) { return j, r.Scan(&j.ID, &j.Kind, &j.AppID, &j.Ref) })
 		if err != nil {
 			return err
 		}
 		for _, d := range dropped {
+			if err := t.endJob(ctx, d.ID); err != nil {
+				return err
+			}
 			if d.Kind != job.Callback { // that a webhook was paused is recorded, once for all that was held
 				continue
 			}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -93,5 +94,54 @@ func TestRoomOnPages(t *testing.T) {
 		if err := db.QueryRow(t.Context(), `SELECT reloptions::TEXT FROM pg_class WHERE oid = CAST($1 AS REGCLASS)`, table).Scan(&options); err != nil || options != want {
 			t.Errorf("%s has %s, %v; want %s", table, options, err, want)
 		}
+	}
+}
+
+// TestConstraintsThatOnlyCost: what each sign-in would pay for is dropped, of an older version's database too; not while somebody uses the tables,
+// which must not keep a process from starting.
+func TestConstraintsThatOnlyCost(t *testing.T) {
+	url := postgrestest.Database(t, store.Migrate)
+	db := connect(t, url)
+	kept := func() (names []string) {
+		t.Helper()
+		rows, err := db.Query(t.Context(), `SELECT conname FROM pg_constraint WHERE conrelid IN ('approvals'::regclass, 'grants'::regclass) AND contype IN ('c', 'f') ORDER BY conname`)
+		if err == nil {
+			names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	want := []string{"approvals_check", "grants_app_id_fkey", "grants_device_id_fkey", "grants_user_id_fkey"}
+	if got := kept(); !slices.Equal(got, want) {
+		t.Errorf("kept %q, want %q", got, want)
+	}
+	older := `ALTER TABLE approvals ADD FOREIGN KEY (user_id) REFERENCES users (id);
+		ALTER TABLE grants ADD CONSTRAINT grants_digits_check CHECK (digits BETWEEN 6 AND 8)`
+	if _, err := db.Exec(t.Context(), older); err != nil {
+		t.Fatal(err)
+	}
+	busy, err := connect(t, url).Begin(t.Context())
+	if err == nil {
+		_, err = busy.Exec(t.Context(), `LOCK TABLE approvals, grants IN ROW EXCLUSIVE MODE`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Migrate(t.Context(), url); err != nil {
+		t.Errorf("while the tables are in use: %v", err)
+	}
+	if got := kept(); len(got) != len(want)+2 {
+		t.Errorf("while the tables are in use, kept %q", got)
+	}
+	if err := busy.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Migrate(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	if got := kept(); !slices.Equal(got, want) {
+		t.Errorf("at the next start, kept %q, want %q", got, want)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"countersign.dev/internal/approval"
+	"countersign.dev/internal/ident"
+	"countersign.dev/internal/job"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/postgrestest"
 	"countersign.dev/internal/servertest"
@@ -81,6 +83,8 @@ var operations = []struct {
 	{"an approval, asked for, read, answered and read", (*crowd).approve},
 	{"a text message and its code", (*crowd).text},
 	{"a text message to somebody who never typed a code", (*crowd).textStranger},
+	{"an approval that ends", (*crowd).end},
+	{"a job that is claimed and given up", (*crowd).claim},
 	{"retention of an approval, with it", (*crowd).forget},
 }
 
@@ -116,6 +120,28 @@ func (c *crowd) text() {
 func (c *crowd) textStranger() {
 	c.must(c.Store.Exec(c.t.Context(), `UPDATE users SET confirmed_at = 0 WHERE phone = '`+c.user.Phone+`'`))
 	c.text()
+}
+
+func (c *crowd) end() {
+	c.Ask(c.t, c.app, c.user, "Log in?")
+	c.Clock.Advance(24 * time.Hour)
+	if n, err := c.Store.Expire(c.t.Context(), c.Clock.Now(), 100); n != 1 || err != nil {
+		c.t.Fatalf("%d ended, %v", n, err)
+	}
+}
+
+func (c *crowd) claim() {
+	now := c.Clock.Now()
+	c.must(c.Store.Exec(c.t.Context(), fmt.Sprintf(`INSERT INTO jobs (id, kind, app_id, ref, attempts, created_at, run_at) VALUES ('%s', 'push', '%s', '', 0, %d, %[3]d)`,
+		ident.New(now), c.app.ID, now.UnixMilli())))
+	claimed, err := c.Store.ClaimJobs(c.t.Context(), now, now.Add(job.Lease), 100)
+	c.must(err)
+	if len(claimed) == 0 {
+		c.t.Fatal("nothing was claimed")
+	}
+	for _, j := range claimed {
+		c.must(c.Store.RetryJob(c.t.Context(), j, time.Time{}))
+	}
 }
 
 func (c *crowd) forget() {
@@ -163,6 +189,7 @@ func TestRowsTouched(t *testing.T) {
 		db := opened(t, url)
 		c := among(t, db, n)
 		closeStore(t, db)
+		rush(t, url, n)
 		for _, op := range operations {
 			before := rowsTouched(t, url)
 			c.Server = c.Beside(t, opened(t, url))
@@ -179,6 +206,27 @@ func TestRowsTouched(t *testing.T) {
 		if few == 0 || many > few+few/10 {
 			t.Errorf("%d times %s touched %d rows among %d users, %d among %d", often, op.name, many, manyUsers, few, fewUsers)
 		}
+	}
+}
+
+// rush has as many others wait for an answer, of whom PostgreSQL's statistics know nothing yet: they are from before.
+func rush(t *testing.T, url string, n int) {
+	t.Helper()
+	db := connect(t, url)
+	for _, q := range []string{
+		`ANALYZE`,
+		fmt.Sprintf(`INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo, match_mode, match_value, nonce, life, created_at, expires_at, updated_at)
+			SELECT 'rush' || n, 'rush' || n, app_id, user_id || n, 'pending', app_name, message, details, hidden, logos, logo, match_mode, match_value, nonce, life, created_at, 0, updated_at
+			FROM GENERATE_SERIES(1, %d) n, (SELECT * FROM approvals LIMIT 1) one`, n),
+		fmt.Sprintf(`INSERT INTO jobs (id, kind, app_id, ref, attempts, created_at, run_at)
+			SELECT 'rush' || n, 'callback', app_id, 'rush' || n, 0, created_at, 9000000000000 FROM GENERATE_SERIES(1, %d) n, (SELECT * FROM approvals LIMIT 1) one`, n),
+	} {
+		if _, err := db.Exec(t.Context(), q); err != nil {
+			t.Fatalf("%.60s: %v", q, err)
+		}
+	}
+	if err := db.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -107,7 +107,7 @@ func (t *tx) endFactors(ctx context.Context, gone *tenant.Removed, now time.Time
 		}
 	}
 	rows, err = t.query(ctx, `UPDATE approvals SET status = 'cancelled', processed_at = $1, updated_at = $1
-		WHERE user_id = $2 AND status = 'pending' AND (expires_at = 0 OR expires_at > $1) RETURNING uuid`, ms(now), gone.UserID)
+		WHERE user_id = $2 AND processed_at = 0 AND (expires_at = 0 OR expires_at > $1) RETURNING uuid`, ms(now), gone.UserID)
 	if gone.Approvals, err = collect(rows, err, scanText); err != nil {
 		return fmt.Errorf("cancel approvals: %w", err)
 	}

@@ -322,7 +322,7 @@ func (s *Store) HoldTelling(ctx context.Context, j job.Job, until time.Time) err
 		if paused == 0 { // since the job was looked at: it stays due
 			return t.giveUp(ctx, j, j.CreatedAt)
 		}
-		_, err = t.exec(ctx, `UPDATE jobs SET held_until = $3, run_at = $3 WHERE id = $1 AND run_at = $2 AND held_until = 0`, j.ID, ms(j.RunAt), ms(until))
+		_, err = t.exec(ctx, `UPDATE jobs SET held_until = $3, run_at = $3 WHERE id = $1 AND run_at = $2`, j.ID, ms(j.RunAt), ms(until))
 		return err
 	})
 }
