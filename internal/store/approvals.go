@@ -244,16 +244,19 @@ func (t *tx) waited(ctx context.Context, c approval.Creation, lastApproved time.
 	return nil
 }
 
+// Whose row it is, is only compared where its uuid is known. PostgreSQL would as soon look for the row among all of an application or a user, where its
+// statistics know of few; by || '' no index finds it.
+
 // Approval returns an approval of the application, or approval.ErrUnknown.
 func (s *Store) Approval(ctx context.Context, appID, uuid string) (approval.Approval, error) {
-	p, err := scanAnswered(s.queryRow(ctx, `SELECT `+answerColumns+approvalColumns+approvalTables+answerTables+`WHERE p.uuid = $1 AND p.app_id = $2`, uuid, appID))
+	p, err := scanAnswered(s.queryRow(ctx, `SELECT `+answerColumns+approvalColumns+approvalTables+answerTables+`WHERE p.uuid = $1 AND p.app_id || '' = $2`, uuid, appID))
 	return p.Approval, missing(err, approval.ErrUnknown)
 }
 
 // Standing returns what approval.At needs of an approval of the application, or approval.ErrUnknown.
 func (s *Store) Standing(ctx context.Context, appID, uuid string) (a approval.Approval, err error) {
 	var expires int64
-	err = s.queryRow(ctx, `SELECT status, expires_at FROM approvals WHERE uuid = $1 AND app_id = $2`, uuid, appID).Scan(&a.Status, &expires)
+	err = s.queryRow(ctx, `SELECT status, expires_at FROM approvals WHERE uuid = $1 AND app_id || '' = $2`, uuid, appID).Scan(&a.Status, &expires)
 	a.ExpiresAt = fromMS(expires)
 	return a, missing(err, approval.ErrUnknown)
 }
@@ -267,7 +270,7 @@ func (s *Store) Decide(ctx context.Context, d approval.Decision, cb job.Job, rec
 			return err
 		}
 		n, err := t.exec(ctx, `UPDATE approvals SET status = $1, processed_at = $2, updated_at = $2, reason = $3, grant_id = $4, signed = $5, signature = $6
-			WHERE uuid = $7 AND user_id = $9 AND status = 'pending' AND (expires_at = 0 OR expires_at > $2)
+			WHERE uuid = $7 AND user_id || '' = $9 AND status = 'pending' AND (expires_at = 0 OR expires_at > $2)
 			AND EXISTS (SELECT 1 FROM users u WHERE u.id = approvals.user_id AND u.removed_at = 0)
 			AND EXISTS (SELECT 1 FROM grants g WHERE g.id = $4 AND g.user_id = approvals.user_id AND g.device_id = $8 AND g.removed_at = 0)`,
 			string(d.Status), ms(d.Now), d.Reason, d.GrantID, d.Signed, d.Signature, d.UUID, d.DeviceID, d.UserID)
@@ -333,11 +336,11 @@ func (s *Store) reports(ctx context.Context, deviceID string, now time.Time) ([]
 func (s *Store) Cancel(ctx context.Context, appID, uuid string, now time.Time, rec audit.Record) (a approval.Approval, err error) {
 	err = s.write(ctx, func(t *tx) error {
 		n, err := t.exec(ctx, `UPDATE approvals SET status = 'cancelled', processed_at = $1, updated_at = $1
-			WHERE uuid = $2 AND app_id = $3 AND status = 'pending' AND (expires_at = 0 OR expires_at > $1)`, ms(now), uuid, appID)
+			WHERE uuid = $2 AND app_id || '' = $3 AND status = 'pending' AND (expires_at = 0 OR expires_at > $1)`, ms(now), uuid, appID)
 		if err != nil {
 			return err
 		}
-		p, err := scanApproval(t.queryRow(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.uuid = $1 AND p.app_id = $2`, uuid, appID))
+		p, err := scanApproval(t.queryRow(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.uuid = $1 AND p.app_id || '' = $2`, uuid, appID))
 		switch {
 		case err != nil:
 			return missing(err, approval.ErrUnknown)
@@ -355,14 +358,14 @@ func (s *Store) Renotify(ctx context.Context, appID, uuid string, now time.Time,
 	err = s.write(ctx, func(t *tx) error {
 		jobs = nil
 		n, err := t.exec(ctx, `UPDATE approvals SET renotified = renotified + 1, renotified_at = $1
-			WHERE uuid = $2 AND app_id = $3 AND status = 'pending' AND (expires_at = 0 OR expires_at > $1)
+			WHERE uuid = $2 AND app_id || '' = $3 AND status = 'pending' AND (expires_at = 0 OR expires_at > $1)
 			AND renotified < $4 AND renotified_at <= $5 AND created_at <= $5`,
 			ms(now), uuid, appID, approval.RenotifyMax, ms(now.Add(-approval.RenotifyPause)))
 		if err != nil {
 			return err
 		}
 		var renotified, last int64
-		p, err := scanApproval(prefixed{t.queryRow(ctx, `SELECT p.renotified, p.renotified_at, `+approvalColumns+approvalTables+`WHERE p.uuid = $1 AND p.app_id = $2`,
+		p, err := scanApproval(prefixed{t.queryRow(ctx, `SELECT p.renotified, p.renotified_at, `+approvalColumns+approvalTables+`WHERE p.uuid = $1 AND p.app_id || '' = $2`,
 			uuid, appID), []any{&renotified, &last}})
 		if err != nil {
 			return missing(err, approval.ErrUnknown)

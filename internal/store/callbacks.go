@@ -53,7 +53,7 @@ func (s *Store) SendAgain(ctx context.Context, j job.Job, rec audit.Record) (job
 	err = s.write(ctx, func(t *tx) error {
 		jobs = nil
 		n, err := t.exec(ctx, `INSERT INTO jobs (id, kind, app_id, ref, attempts, created_at, run_at) SELECT $1, $2, a.id, p.uuid, $3, $4, $5
-			FROM approvals p JOIN applications a ON a.id = p.app_id WHERE p.uuid = $6 AND p.app_id = $7 AND p.grant_id > 0 AND a.callback_url <> '' FOR SHARE OF p`,
+			FROM approvals p JOIN applications a ON a.id = p.app_id WHERE p.uuid = $6 AND p.app_id || '' = $7 AND p.grant_id > 0 AND a.callback_url <> '' FOR SHARE OF p`,
 			j.ID, string(j.Kind), j.Attempts, ms(j.CreatedAt), ms(j.RunAt), j.Ref, j.AppID)
 		if err != nil {
 			return fmt.Errorf("send a callback again: %w", err)
@@ -69,7 +69,7 @@ func (s *Store) SendAgain(ctx context.Context, j job.Job, rec audit.Record) (job
 
 func (t *tx) whyNotAgain(ctx context.Context, j job.Job) error {
 	var grant int64
-	err := t.queryRow(ctx, `SELECT grant_id FROM approvals WHERE uuid = $1 AND app_id = $2`, j.Ref, j.AppID).Scan(&grant)
+	err := t.queryRow(ctx, `SELECT grant_id FROM approvals WHERE uuid = $1 AND app_id || '' = $2`, j.Ref, j.AppID).Scan(&grant)
 	switch {
 	case err != nil:
 		return missing(err, approval.ErrUnknown)

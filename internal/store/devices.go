@@ -40,7 +40,10 @@ func scanDevice(r scanner) (d device.Device, err error) {
 
 const grantColumns = `g.id, g.user_id, u.authy_id, g.app_id, a.name, u.email, g.method, g.digits, g.period, g.created_at, ` + deviceColumns
 
-const grantTables = ` FROM grants g JOIN devices d ON d.id = g.device_id JOIN users u ON u.id = g.user_id JOIN applications a ON a.id = g.app_id `
+const (
+	grantTables  = ` FROM grants g ` + grantParties
+	grantParties = `JOIN devices d ON d.id = g.device_id JOIN users u ON u.id = g.user_id JOIN applications a ON a.id = g.app_id `
+)
 
 func scanGrant(r scanner) (g device.Grant, err error) {
 	var created int64
@@ -444,18 +447,19 @@ func (s *Store) GrantsOfUser(ctx context.Context, userID string) ([]device.Grant
 	return collect(rows, err, scanGrant)
 }
 
-const besideDevice = `g.removed_at = 0 AND g.user_id IN (SELECT own.user_id FROM grants own WHERE own.device_id = $1 AND own.removed_at = 0)`
+// besideDevice are the grants of all devices of the users that a device acts for; it has one of each.
+const besideDevice = ` FROM grants own JOIN grants g ON g.user_id = own.user_id ` + grantParties + `WHERE own.device_id = $1 AND own.removed_at = 0 AND g.removed_at = 0 `
 
 // GrantsBeside returns the grants of all devices of the users that this device acts for.
 func (s *Store) GrantsBeside(ctx context.Context, deviceID string) ([]device.Grant, error) {
-	rows, err := s.query(ctx, `SELECT `+grantColumns+grantTables+`WHERE `+besideDevice+` ORDER BY a.name, g.created_at, g.id`, deviceID)
+	rows, err := s.query(ctx, `SELECT `+grantColumns+besideDevice+`ORDER BY a.name, g.created_at, g.id`, deviceID)
 	return collect(rows, err, scanGrant)
 }
 
 // RemoveGrant ends one of those grants.
 func (s *Store) RemoveGrant(ctx context.Context, deviceID string, grantID int64, now time.Time, rec audit.Record) (g device.Grant, err error) {
 	err = s.write(ctx, func(t *tx) error {
-		g, err = scanGrant(t.queryRow(ctx, `SELECT `+grantColumns+grantTables+`WHERE `+besideDevice+` AND g.id = $2 FOR NO KEY UPDATE OF u`, deviceID, grantID))
+		g, err = scanGrant(t.queryRow(ctx, `SELECT `+grantColumns+besideDevice+`AND g.id = $2 FOR NO KEY UPDATE OF u`, deviceID, grantID))
 		if err != nil {
 			return missing(err, device.ErrGrant)
 		}

@@ -137,7 +137,7 @@ func (s *Store) EndJob(ctx context.Context, id string) error {
 // giveUp gives a job up until next, or for good when next is zero, if it is still leased to who ran it: a job that was held, released or
 // claimed meanwhile is somebody else's, and what a late answer to an old address says about it changes nothing.
 func (t *tx) giveUp(ctx context.Context, j job.Job, next time.Time) error {
-	const mine = ` WHERE id = $1 AND run_at = $2` // what is held has the end of that there
+	const mine = ` WHERE id = $1 AND run_at = $2` // what is held has the end of that there, which no lease comes near
 	var err error
 	if next.IsZero() {
 		_, err = t.exec(ctx, `DELETE FROM jobs`+mine, j.ID, ms(j.RunAt))

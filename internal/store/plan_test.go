@@ -96,7 +96,8 @@ var seqScansAllowed = []string{"accounts", "seal_keys", "operator_sessions", "se
 var wholeIndexes = []string{
 	"audit_unlinked", "approvals_finished", "outbox_newest", "push_keys_pkey", // in the index's order, up to a limit
 	"jobs_app", "jobs_held", // the same
-	"seal_keys_pkey", // a handful
+	"seal_keys_pkey", "applications_struck", // a handful
+	"grants_device", // by the poll of changed grants (nodes.go), for the first minute of a database, when there are no statistics
 }
 
 // TestNoStatementScansPostgreSQL asks PostgreSQL for the plan that it keeps for a prepared statement. With the settings of
@@ -124,8 +125,10 @@ func TestNoStatementScansPostgreSQL(t *testing.T) {
 		}
 		for k, step := range steps {
 			_, index, scans := strings.Cut(step, "Scan using ")
-			if _, backward, ok := strings.Cut(step, "Scan Backward using "); ok {
-				index, scans = backward, true
+			for _, kind := range []string{"Scan Backward using ", "Bitmap Index Scan on "} {
+				if _, other, ok := strings.Cut(step, kind); ok {
+					index, scans = other, true
+				}
 			}
 			if scans && !slices.Contains(wholeIndexes, strings.Fields(index)[0]) && (k+1 == len(steps) || !strings.Contains(steps[k+1], "Index Cond: ")) {
 				t.Errorf("%s reads an index from its beginning:\n%s\n%s", st.position, strings.Join(steps, "\n"), st.sql)

@@ -89,10 +89,11 @@ func postgresConfig(url string) (*pgxpool.Config, error) {
 
 // settings are those of a connection. Every statement of ours finds its rows by an index (plan_test.go), so a plan made while
 // a table was small must not be one that reads it whole when it has grown: no scan, no hash or merge of all rows, and tables
-// joined in the order in which they are written, the one that is asked about first. Statistics say that nearly nothing waits for an
-// answer, so they would begin there, whatever the morning brings. A commit that was answered must be on the disk (INV-12).
+// joined in the order in which they are written: the one that is asked about first, and what a subquery would add among them.
+// Statistics say that nearly nothing waits for an answer, so plans would begin there, whatever the morning brings. A commit that was
+// answered must be on the disk (INV-12).
 const settings = `SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET join_collapse_limit = 1;
-	SET plan_cache_mode = force_generic_plan; SET jit = off;
+	SET plan_cache_mode = force_generic_plan; SET max_parallel_workers_per_gather = 0; SET jit = off;
 	SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s';
 	SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`
 
@@ -366,6 +367,12 @@ func isLong(begun time.Time, err error) bool {
 func isLockTimeout(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && e.Code == "55P03"
+}
+
+// isForbidden reports whether the role may not do it.
+func isForbidden(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "42501"
 }
 
 // isThrownBack reports whether the database undid the transaction because of another one: they could not be put in an order,

@@ -98,7 +98,7 @@ func TestRoomOnPages(t *testing.T) {
 }
 
 // TestConstraintsThatOnlyCost: what each sign-in would pay for is dropped, of an older version's database too; not while somebody uses the tables,
-// which must not keep a process from starting.
+// which is no reason to fail.
 func TestConstraintsThatOnlyCost(t *testing.T) {
 	url := postgrestest.Database(t, store.Migrate)
 	db := connect(t, url)
@@ -142,6 +142,6 @@ func TestConstraintsThatOnlyCost(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := kept(); !slices.Equal(got, want) {
-		t.Errorf("at the next start, kept %q, want %q", got, want)
+		t.Errorf("at the next upgrade, kept %q, want %q", got, want)
 	}
 }

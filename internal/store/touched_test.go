@@ -83,6 +83,7 @@ var operations = []struct {
 	{"an approval, asked for, read, answered and read", (*crowd).approve},
 	{"a text message and its code", (*crowd).text},
 	{"a text message to somebody who never typed a code", (*crowd).textStranger},
+	{"what acts beside a device", (*crowd).beside},
 	{"an approval that ends", (*crowd).end},
 	{"a job that is claimed and given up", (*crowd).claim},
 	{"retention of an approval, with it", (*crowd).forget},
@@ -120,6 +121,14 @@ func (c *crowd) text() {
 func (c *crowd) textStranger() {
 	c.must(c.Store.Exec(c.t.Context(), `UPDATE users SET confirmed_at = 0 WHERE phone = '`+c.user.Phone+`'`))
 	c.text()
+}
+
+func (c *crowd) beside() {
+	grants, err := c.Store.GrantsBeside(c.t.Context(), c.phone.Device.ID)
+	c.must(err)
+	if len(grants) != 1 {
+		c.t.Fatalf("%d grants", len(grants))
+	}
 }
 
 func (c *crowd) end() {
@@ -209,7 +218,8 @@ func TestRowsTouched(t *testing.T) {
 	}
 }
 
-// rush has as many others wait for an answer, of whom PostgreSQL's statistics know nothing yet: they are from before.
+// rush has as many others wait for an answer, as many jobs, and as many approvals behind one person, of which PostgreSQL's statistics know nothing yet: they
+// are from before.
 func rush(t *testing.T, url string, n int) {
 	t.Helper()
 	db := connect(t, url)
@@ -218,6 +228,9 @@ func rush(t *testing.T, url string, n int) {
 		fmt.Sprintf(`INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo, match_mode, match_value, nonce, life, created_at, expires_at, updated_at)
 			SELECT 'rush' || n, 'rush' || n, app_id, user_id || n, 'pending', app_name, message, details, hidden, logos, logo, match_mode, match_value, nonce, life, created_at, 0, updated_at
 			FROM GENERATE_SERIES(1, %d) n, (SELECT * FROM approvals LIMIT 1) one`, n),
+		fmt.Sprintf(`INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo, match_mode, match_value, nonce, life, created_at, expires_at, updated_at, processed_at)
+			SELECT 'past' || n, 'past' || n, u.app_id, u.id, 'denied', app_name, message, details, hidden, logos, logo, match_mode, match_value, nonce, life, 1000 + n, 0, 1000 + n, one.processed_at
+			FROM GENERATE_SERIES(1, %d) n, (SELECT * FROM approvals WHERE processed_at > 0 LIMIT 1) one, users u WHERE u.phone = '+12025550123'`, n),
 		fmt.Sprintf(`INSERT INTO jobs (id, kind, app_id, ref, attempts, created_at, run_at)
 			SELECT 'rush' || n, 'callback', app_id, 'rush' || n, 0, created_at, 9000000000000 FROM GENERATE_SERIES(1, %d) n, (SELECT * FROM approvals LIMIT 1) one`, n),
 	} {
