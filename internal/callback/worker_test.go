@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -168,7 +170,7 @@ func TestNoAnswerIsNoStrike(t *testing.T) {
 	gone := newReceiver(t, always(200))
 	gone.Close()
 	for _, row := range []struct{ name, url, reason string }{
-		{"connection refused", gone.URL, "no connection: connect: connection refused"},
+		{"connection refused", gone.URL, "connection refused"},
 		{"time-out", hang.URL, "no answer within 10 seconds"},
 		{"cut off", cut.URL, "no connection, or it broke"},
 		{"private address", "http://10.0.0.1/", "the address is private, local or reserved, and not allowed"},
@@ -206,7 +208,9 @@ func TestReasons(t *testing.T) {
 		want string
 	}{
 		{&net.DNSError{Err: "no such host", Name: "bank.example", IsNotFound: true}, "the host name could not be resolved"},
-		{&net.OpError{Op: "dial", Err: errors.New("connect: no route to host")}, "no connection: connect: no route to host"},
+		{&net.OpError{Op: "dial", Addr: &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3)}, Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}, "no route to host"},
+		{&net.OpError{Op: "dial", Err: &net.AddrError{Err: "mismatched local address type", Addr: "10.1.2.3"}}, "no connection, or it broke"},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, "no connection: tls: certificate required"},
 		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, "the receiver's certificate is not valid: it is signed by an authority that this machine does not know"},
 		{context.DeadlineExceeded, "no answer within 10 seconds"},
 		{errors.New("EOF at 10.1.2.3"), "no connection, or it broke"},

@@ -147,8 +147,12 @@ func Reason(err error, patience time.Duration) string {
 	case TimedOut(err):
 		return fmt.Sprintf("no answer within %d seconds", int(patience/time.Second))
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return "no connection: " + op.Err.Error()
+	// The system's own words, "connection refused", without the name of the call and the addresses that package net puts around them.
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno.Error()
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		return "no connection: " + op.Err.Error() // an alert of TLS, which is one of a list
 	}
 	return "no connection, or it broke"
 }
