@@ -271,6 +271,9 @@ func TestAcceptCodes(t *testing.T) {
 		other.leave(func() { other.click(testid("reset-finish")) })
 		other.stand(at("/enrol"))
 		other.see("#enrol", "Good for", "for one device")
+		other.leave(func() { other.do(chromedp.NavigateBack()) }) // to click once more
+		other.stand(at("/enrol"))
+		other.see("#enrol", "Good for", "for one device")
 		ben.desk.open(at("/account"))
 		ben.desk.stand(at("/login"))
 		ben.hand.open(w.d.AuthenticatorURL)

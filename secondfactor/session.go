@@ -75,7 +75,8 @@ func (g *Guard) RequireEnrolling(next func(http.ResponseWriter, *http.Request, E
 	return g.requireAttempt(ForEnrol, func(w http.ResponseWriter, r *http.Request, a Attempt) { next(w, r, Enrolling{a}) })
 }
 
-// RequireWaiting lets only people through who gave the password and wait for their second factor in this browser. Others are sent to the log-in form.
+// RequireWaiting lets only people through who gave the password and wait for their second factor in this browser. Where that is over, or something else
+// was begun since, as after a second click, the waiting page says so or leads on; others are sent to the log-in form.
 func (g *Guard) RequireWaiting(next func(http.ResponseWriter, *http.Request, Waiting)) http.Handler {
 	return g.requireAttempt(ForLogin, func(w http.ResponseWriter, r *http.Request, a Attempt) { next(w, r, Waiting{a}) })
 }
@@ -87,11 +88,13 @@ func (g *Guard) requireAttempt(purpose Purpose, next func(http.ResponseWriter, *
 		switch {
 		case err != nil && !errors.Is(err, ErrNotFound):
 			g.fail(w, r, err)
-		case err != nil || a.Purpose != purpose || !a.State.waiting():
-			g.redirect(w, r, g.config.LoginURL)
-		default:
+		case err == nil && a.Purpose == purpose && a.State.waiting():
 			w.Header().Set("Cache-Control", "no-store")
 			next(w, r, a)
+		case err == nil && purpose == ForLogin:
+			g.redirect(w, r, "/login/verify")
+		default:
+			g.redirect(w, r, g.config.LoginURL)
 		}
 	})
 }

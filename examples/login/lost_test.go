@@ -4,6 +4,7 @@ package login_test
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -284,6 +285,30 @@ func TestRE5_TwoClicks(t *testing.T) {
 		}
 		bank.nothingCutOff(t)
 	})
+}
+
+// RE5: a second click after the first, or the way back, leads to where the first led. A browser that the answer never reached learns that there is
+// something newer, and what to do; with the password it is there too.
+func TestRE5_LateClick(t *testing.T) {
+	bank := newBank(t)
+	b, hasty := bank.browser(), bank.browser()
+	b.open("ana@example.com")
+	b.post("/logout")
+	b.login("ana@example.com").expect(t, 303, "/login/verify")
+	hasty.cookies = maps.Clone(b.cookies)
+	bank.provider.AllowReset(b.authyID(), time.Now().Add(-time.Second))
+	b.post("/lost/finish").expect(t, 303, "/enrol")
+	ticket := bank.provider.Ticket(b.authyID())
+	b.post("/lost/finish").expect(t, 303, "/login/verify")
+	b.get("/lost").expect(t, 303, "/login/verify")
+	b.get("/login/verify").expect(t, 303, "/enrol")
+	b.get("/enrol").expect(t, 200, "", "/enroll#"+ticket)
+
+	hasty.post("/lost/finish").expect(t, 303, "/login/verify")
+	hasty.get("/login/verify").expect(t, 200, "", "replaced by a newer one", "Nobody was signed in", "Log in again")
+	hasty.get("/enrol").expect(t, 303, "/login") // the old cookie opens nothing
+	hasty.login("ana@example.com").expect(t, 303, "/enrol")
+	hasty.get("/enrol").expect(t, 200, "", "/enroll#")
 }
 
 // SU4: and so do two clicks on "try again".
