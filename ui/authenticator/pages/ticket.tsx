@@ -111,9 +111,15 @@ function DeadEnd({ title, text, onBack }: { title: string; text: string; onBack:
 function Failed({ problem, onRetry, onBack }: { problem: Problem; onRetry: () => void; onBack: () => void }) {
   useTitle(texts.ticket.problemTitle);
   return (
-    <div class="narrow">
+    <div class="centered">
+      <Symbol name="offline" />
       <Heading>{texts.ticket.problemTitle}</Heading>
-      <ErrorNotice onRetry={onRetry}>{problemText(problem)}</ErrorNotice>
+      <p class="soft" role="alert">
+        {problemText(problem)}
+      </p>
+      <button type="button" class="button button--primary" onClick={onRetry} data-testid="retry">
+        {texts.retry}
+      </button>
       <button type="button" class="button button--quiet" onClick={onBack}>
         {texts.ticket.not}
       </button>
