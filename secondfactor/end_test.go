@@ -85,8 +85,8 @@ func TestD16_EveryChangeIsAPostOfThisOrigin(t *testing.T) {
 				"null":       {"Origin": {"null"}},
 			} {
 				b.header = header
-				if got := b.post(path); got.code != 403 || got.header.Get("Access-Control-Allow-Origin") != "" {
-					t.Errorf("%s: answered %d", name, got.code)
+				if got := b.post(path); got.code != 403 || got.header.Get("Access-Control-Allow-Origin") != "" || !strings.Contains(got.body, "sent from another site") {
+					t.Errorf("%s: answered %d, %q", name, got.code, got.body)
 				}
 			}
 			b.header = http.Header{"Sec-Fetch-Site": {"same-origin"}}

@@ -170,6 +170,9 @@ func New(c Config) (*Guard, error) {
 	if err := g.origins.AddTrustedOrigin(origin); err != nil {
 		return nil, fmt.Errorf("secondfactor: PublicURL: %w", err)
 	}
+	g.origins.SetDenyHandler(g.handler(func(w http.ResponseWriter, r *http.Request) error {
+		return g.refuse(w, r, http.StatusForbidden, "This form was sent from another site, so nothing was done. Open the page here and try again.")
+	}))
 	g.callback = &callback.Verifier{URL: g.CallbackURL(), Keys: c.APIKeys, Now: c.Now, Log: c.Log}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	return g, nil

@@ -272,8 +272,8 @@ func TestD16_OwnForms(t *testing.T) {
 	b.open("ana@example.com")
 	b.origin = "cross-site"
 	for _, path := range []string{"/signup", "/signup/details", "/login", "/enrol", "/enrol/number", "/transfer", "/logout"} {
-		if got := b.post(path); got.code != 403 || got.header.Get("Access-Control-Allow-Origin") != "" {
-			t.Errorf("%s answered %d to another site", path, got.code)
+		if got := b.post(path); got.code != 403 || got.header.Get("Access-Control-Allow-Origin") != "" || !strings.Contains(got.body, "sent from another site") {
+			t.Errorf("%s answered %d to another site, %q", path, got.code, got.body)
 		}
 	}
 	b.origin = "same-origin"
