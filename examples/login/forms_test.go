@@ -303,7 +303,7 @@ func TestT60_EveryPage(t *testing.T) {
 		}
 	}
 	visitor.get("/assets/draw.go").expect(t, 404, "")
-	visitor.get("/nothing").expect(t, 404, "")
+	visitor.get("/nothing").expect(t, 404, "", "Nothing here", "no page at this address")
 }
 
 func FuzzForms(f *testing.F) {

@@ -33,6 +33,12 @@ type view struct {
 	Data     any
 }
 
+// trouble is what the page of that name shows.
+type trouble struct {
+	Title, Text string
+	Reference   string // found again in the log, "" when there is nothing to find
+}
+
 // render writes a page, or nothing of it if the template fails.
 func (a *App) render(w http.ResponseWriter, r *http.Request, code int, name string, data any) {
 	var out bytes.Buffer
@@ -66,11 +72,11 @@ func (a *App) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (a *App) problem(w http.ResponseWriter, r *http.Request, code int, text, reference string) {
-	a.render(w, r, code, "trouble", struct{ Text, Reference string }{text, reference})
+	a.render(w, r, code, "trouble", trouble{"Not done", text, reference})
 }
 
 func (a *App) notFound(w http.ResponseWriter, r *http.Request) {
-	a.problem(w, r, http.StatusNotFound, "There is no such page.", "")
+	a.render(w, r, http.StatusNotFound, "trouble", trouble{Title: "Nothing here", Text: "There is no page at this address."})
 }
 
 // warn logs what the provider refused: its code, never its words, which may name a phone number.
