@@ -238,6 +238,7 @@ function useTicketLink(): [TicketLink | undefined, () => void] {
       if (next) setLink(next);
     };
     addEventListener("hashchange", read);
+    read(); // a link that was opened since the page appeared, which nobody listened for
     return () => removeEventListener("hashchange", read);
   }, []);
   return [link, () => setLink(undefined)];

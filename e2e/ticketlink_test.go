@@ -1,11 +1,16 @@
-// This file owns a phone that does not reach the server.
+// This file owns ticket links that a phone opens at a bad moment.
 
 package e2e
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+)
 
 // A ticket's link that is opened without a connection can be tried again, and then adds the device that the page at the desk waits for.
-func TestOffline_Ticket(t *testing.T) {
+func TestTicketLinkOffline(t *testing.T) {
 	t.Parallel()
 	d := startPlainDev(t)
 	ana := newPerson(t, d, "Ana")
@@ -27,4 +32,19 @@ func TestOffline_Ticket(t *testing.T) {
 	ana.hand.see("main", "Owlgate", ana.maskedEmail())
 	ana.hand.click(testid("enrol-confirm"))
 	ana.decide("approve")
+}
+
+// A link that is opened in a page that has just appeared, before it listens for one, is read as well. Its words do not stay in the address.
+func TestTicketLinkAtOnce(t *testing.T) {
+	t.Parallel()
+	hand := newHand(t, "hand")
+	_, err := chromedp.Call(hand.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: `document.addEventListener("DOMContentLoaded", () => { location.hash = "lusab-babad"; })`,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hand.open(startPlainDev(t).AuthenticatorURL + "/enroll")
+	hand.see("main", "This link is not complete")
+	is(hand, "what is left in the address", `location.hash`, "")
 }
