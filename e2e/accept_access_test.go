@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -514,6 +515,7 @@ func (b *tab) write(text string) {
 // tabTo presses the Tab key until an element has the focus, which must be seen there.
 func (b *tab) tabTo(selector string) {
 	b.t.Helper()
+	var by []string
 	for range 80 {
 		on, err := evaluate[bool](b, `document.activeElement !== document.body && document.activeElement === [...document.querySelectorAll(`+quote(selector)+`)].find((e) => e.checkVisibility())`)
 		if err != nil {
@@ -523,9 +525,11 @@ func (b *tab) tabTo(selector string) {
 			becomes(b, "visible focus of "+selector, `(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle !== "none" && s.outlineWidth !== "0px" || s.boxShadow !== "none"; })()`, true)
 			return
 		}
+		at, _ := evaluate[string](b, `(({tagName, id, dataset}) => tagName + "#" + id + " " + (dataset.testid ?? ""))(document.activeElement) + " " + document.hasFocus()`)
+		by = append(by, at)
 		b.write(kb.Tab)
 	}
-	b.t.Fatalf("%s: the Tab key never comes to %s", b.name, selector)
+	b.t.Fatalf("%s: the Tab key never comes to %s, but by %q", b.name, selector, slices.Compact(by))
 }
 
 // shownNumber is the number on the page at the desk.

@@ -1,6 +1,6 @@
 // Owns a request that waits: what is asked, the number, and the two buttons.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { useAnswering } from "../answering.ts";
 import type { Approval, Problem } from "../api.ts";
 import type { Decision, Shown } from "../canonical.ts";
@@ -99,7 +99,7 @@ type WhyProps = {
 /** Asks why before a denial is signed, because the reason is inside the signature. Nothing is approved meanwhile. */
 function Why({ application, busy, sending, onWhy, onBack }: WhyProps) {
   const question = useRef<HTMLParagraphElement>(null);
-  useEffect(() => question.current?.focus(), []);
+  useLayoutEffect(() => question.current?.focus(), []);
   const button = (decision: "deny" | "not-me", look: string, text: string) => (
     <button
       type="button"

@@ -1,7 +1,7 @@
 // Owns the list of devices, for each account, and taking one away.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { asProblem, type OtherDevice, type Problem, type Session } from "../api.ts";
 import type { Clock } from "../clock.ts";
 import { useAction } from "../parts/action.ts";
@@ -148,7 +148,7 @@ function Device({ device, now, onRemove }: { device: OtherDevice; now: number; o
 function ConfirmRemove({ device, onRemove, onKeep }: { device: OtherDevice; onRemove: Remove; onKeep: () => void }) {
   const remove = useAction(() => onRemove(device));
   const question = useRef<HTMLParagraphElement>(null);
-  useEffect(() => question.current?.focus(), []);
+  useLayoutEffect(() => question.current?.focus(), []);
   return (
     <div class="device__confirm" onKeyDown={(event) => event.key === "Escape" && onKeep()}>
       <p tabIndex={-1} ref={question}>

@@ -2,12 +2,13 @@
 // use the keyboard are where the news is.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 /** The page's h1. A changed `focusKey` brings the focus back to it. */
 export function Heading(props: { focusKey?: string; class?: string; children: ComponentChildren }) {
   const ref = useRef<HTMLHeadingElement>(null);
-  useEffect(() => {
+  // With the page, not after it was painted: whoever is quick is in a field by then.
+  useLayoutEffect(() => {
     ref.current?.focus({ preventScroll: true });
   }, [props.focusKey]);
   return (
