@@ -45,10 +45,11 @@ func (c *Config) direct(ctx context.Context, s *site, p plan, runs []*run) error
 			continue
 		}
 		c.step("%s: %s without HTTP", s.name, r.scenario.name)
-		saturate(ctx, p.callers, p.estimate/4, r.scenario.direct)
+		saturate(ctx, p.callers, p.estimate/8, r.scenario.direct)
 		if err := store.Analyze(ctx, s.database); err != nil {
 			return err
 		}
+		saturate(ctx, p.callers, p.estimate/4, r.scenario.direct)
 		l := saturate(ctx, p.callers, p.estimate, r.scenario.direct)
 		r.result.Direct = &l
 		if l.Done == 0 {
@@ -75,11 +76,12 @@ func (c *Config) search(ctx context.Context, s *site, server *process, p plan, r
 		idle := sc.part()
 		out.PartIdle, out.IdleRate = &idle, sc.idle
 	}
-	saturate(ctx, callers, p.estimate/2, sc.do) // warm-up: connections, caches, prepared statements
-	// Plans of a database that was empty a second ago are nobody's.
+	// Plans of a database that was empty a second ago are nobody's. Each connection makes new ones after this, so it comes first.
+	saturate(ctx, callers, p.estimate/8, sc.do)
 	if err := store.Analyze(ctx, s.database); err != nil {
 		return *out, err
 	}
+	saturate(ctx, callers, p.estimate/2, sc.do) // warm-up: connections, caches, prepared statements
 	if c.Profiles != "" {
 		defer c.profile(ctx, server, sc.name)()
 	}

@@ -37,9 +37,10 @@ func (s *Store) forgetApprovals(ctx context.Context, now time.Time, keep Retenti
 	}
 	err = s.write(ctx, func(t *tx) error {
 		// What others hold is leaving by another node, or an operator is having its callback sent once more. NOT EXISTS would be a join, in which
-		// PostgreSQL reads every job for each approval when its statistics are of a time when there was none.
+		// PostgreSQL reads every job for each approval when its statistics are of a time when there was none. By <> it takes most rows for right, so it
+		// reads in the index's order instead of all that is over.
 		rows, err := t.query(ctx, `SELECT p.uuid FROM approvals p WHERE p.processed_at > 0 AND p.processed_at <= $1
-			AND (SELECT 1 FROM jobs j WHERE j.kind = 'callback' AND j.ref = p.uuid LIMIT 1) IS NULL
+			AND COALESCE((SELECT 1 FROM jobs j WHERE j.kind = 'callback' AND j.ref = p.uuid LIMIT 1), 0) <> 1
 			ORDER BY p.processed_at LIMIT $2 FOR UPDATE OF p SKIP LOCKED`, before, limit)
 		leaving, err := collect(rows, err, func(r scanner) (uuid string, err error) { return uuid, r.Scan(&uuid) })
 		if n = int64(len(leaving)); err != nil || n == 0 {
