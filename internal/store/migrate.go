@@ -78,7 +78,7 @@ END $$`
 
 // burdens are constraints that cost each sign-in and can never act. PostgreSQL looks at every CHECK of a row whenever any column of it changes, 9 µs
 // each, and for every reference it reads and locks the row that is named: one application's, for all that it writes at once. Users, applications and
-// accounts are never deleted, and what writes these rows has read them. The columns that are checked get constants of this program, and SQLite keeps all of
+// accounts are never deleted, and what writes these rows has read them. The columns that are checked get values that this program has checked, and SQLite keeps all of
 // the constraints, under the same tests; it cannot drop one, so this is no migration.
 const burdens = `SELECT CAST(CAST(conrelid AS regclass) AS TEXT), quote_ident(conname),
 	-- in the order in which who writes takes them
