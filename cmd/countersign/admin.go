@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -379,6 +380,14 @@ func (*migrateUp) Run(ctx context.Context, out *output, m *migrateCmd) error {
 	}
 	if err := store.Migrate(ctx, string(m.Database)); err != nil {
 		return fmt.Errorf("cannot bring %s up to date: %w", m.Database, err)
+	}
+	left, err := store.Burdens(ctx, string(m.Database))
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(out.Err, "Somebody uses tables, or they are another role's: constraints that only cost time are still there (%s). Run this again in a quiet moment.\n",
+			strings.Join(left, ", "))
 	}
 	return m.print(ctx, out)
 }

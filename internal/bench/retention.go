@@ -52,7 +52,10 @@ func (c *Config) beside(ctx context.Context, s *site, p plan, do operation, out 
 	if err != nil {
 		return Load{}, err
 	}
-	all := saturate(ctx, p.callers, p.estimate/2, do)
+	all, err := s.warmUp(ctx, p.callers, p.estimate/2, do)
+	if err != nil {
+		return Load{}, errors.Join(err, server.stop())
+	}
 	if all.Done == 0 {
 		return Load{}, errors.Join(fmt.Errorf("nothing succeeded: %v", all.Failures), server.stop())
 	}

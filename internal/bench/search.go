@@ -45,11 +45,9 @@ func (c *Config) direct(ctx context.Context, s *site, p plan, runs []*run) error
 			continue
 		}
 		c.step("%s: %s without HTTP", s.name, r.scenario.name)
-		saturate(ctx, p.callers, p.estimate/8, r.scenario.direct)
-		if err := store.Analyze(ctx, s.database); err != nil {
+		if _, err := s.warmUp(ctx, p.callers, p.estimate/4, r.scenario.direct); err != nil {
 			return err
 		}
-		saturate(ctx, p.callers, p.estimate/4, r.scenario.direct)
 		l := saturate(ctx, p.callers, p.estimate, r.scenario.direct)
 		r.result.Direct = &l
 		if l.Done == 0 {
@@ -57,6 +55,16 @@ func (c *Config) direct(ctx context.Context, s *site, p plan, runs []*run) error
 		}
 	}
 	return ctx.Err()
+}
+
+// warmUp makes what the first calls make: connections, caches and, once PostgreSQL's statistics are up to date, plans. Those of a database that was empty
+// a second ago are nobody's.
+func (s *site) warmUp(ctx context.Context, callers int, length time.Duration, do operation) (Load, error) {
+	saturate(ctx, callers, length/4, do)
+	if err := store.Analyze(ctx, s.database); err != nil {
+		return Load{}, err
+	}
+	return saturate(ctx, callers, length, do), nil
 }
 
 // search measures one scenario over HTTP.
@@ -76,12 +84,9 @@ func (c *Config) search(ctx context.Context, s *site, server *process, p plan, r
 		idle := sc.part()
 		out.PartIdle, out.IdleRate = &idle, sc.idle
 	}
-	// Plans of a database that was empty a second ago are nobody's. Each connection makes new ones after this, so it comes first.
-	saturate(ctx, callers, p.estimate/8, sc.do)
-	if err := store.Analyze(ctx, s.database); err != nil {
+	if _, err := s.warmUp(ctx, callers, p.estimate/2, sc.do); err != nil {
 		return *out, err
 	}
-	saturate(ctx, callers, p.estimate/2, sc.do) // warm-up: connections, caches, prepared statements
 	if c.Profiles != "" {
 		defer c.profile(ctx, server, sc.name)()
 	}

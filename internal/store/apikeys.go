@@ -18,12 +18,13 @@ func (s *Store) ApplicationByKeyHash(ctx context.Context, hash string, now time.
 }
 
 // ApplicationAndUser returns the application with that API key, or tenant.ErrKey, and the application's user of that authy_id, or the zero value. It is
-// one statement, because most requests begin with it.
+// one statement, because most requests begin with it. (That the user is of a.id, which is unique, and not of k.app_id, has PostgreSQL look for one of both
+// values before it has statistics too, and not through all authy_ids.)
 func (s *Store) ApplicationAndUser(ctx context.Context, hash string, authyID int64, now time.Time) (a tenant.Application, u tenant.User, err error) {
 	found := s.queryRow(ctx, `SELECT `+appColumns+`, COALESCE(u.id, ''), a.id, COALESCE(u.authy_id, 0), COALESCE(u.country_code, 0), COALESCE(u.phone, ''),
 			COALESCE(u.email, ''), COALESCE(u.confirmed_at, 0), COALESCE(u.created_at, 0)
 		FROM api_keys k JOIN applications a ON a.id = k.app_id
-		LEFT JOIN users u ON u.app_id = k.app_id AND u.authy_id = $2 AND u.removed_at = 0
+		LEFT JOIN users u ON u.app_id = a.id AND u.authy_id = $2 AND u.removed_at = 0
 		WHERE k.hash = $1 AND (k.retired_at = 0 OR k.retired_at > $3)`, hash, authyID, ms(now))
 	a, err = s.parsed.scan(scanFunc(func(app ...any) error {
 		u, err = scanUser(scanFunc(func(user ...any) error { return found.Scan(append(app, user...)...) }))

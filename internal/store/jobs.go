@@ -106,7 +106,7 @@ func (s *Store) Backlog(ctx context.Context, now time.Time) (b Backlog, err erro
 	return b, err
 }
 
-// oldestFirst sorts what RETURNING gave in no order.
+// oldestFirst sorts what was claimed application by application.
 func oldestFirst(jobs []job.Job) []job.Job {
 	slices.SortFunc(jobs, func(a, b job.Job) int { return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID)) })
 	return jobs

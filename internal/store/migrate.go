@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -38,15 +40,10 @@ func Migrate(ctx context.Context, url string) error {
 		}
 		return s.Close()
 	}
-	cfg, err := postgresConfig(url)
-	if err != nil {
-		return err
-	}
-	db := stdlib.OpenDB(*cfg.ConnConfig)
-	defer db.Close()
-	if err := db.PingContext(ctx); err != nil {
-		return fmt.Errorf("reach PostgreSQL: %w", err)
-	}
+	return besideService(ctx, url, func(db *sql.DB) error { return migratePostgres(ctx, db) })
+}
+
+func migratePostgres(ctx context.Context, db *sql.DB) error {
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // seconds between tries, and tries
 	if err != nil {
 		return err
@@ -54,13 +51,35 @@ func Migrate(ctx context.Context, url string) error {
 	if err := migrate(ctx, goose.DialectPostgres, db, goose.WithSessionLocker(locker)); err != nil {
 		return err
 	}
-	if _, err := db.ExecContext(ctx, roomy); err != nil {
+	err = patiently(ctx, func() error {
+		_, err := db.ExecContext(ctx, roomy)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("leave room in tables: %w", err)
 	}
 	if err := lighten(ctx, db); err != nil {
 		return fmt.Errorf("drop constraints: %w", err)
 	}
 	return nil
+}
+
+// besideService calls do with connections to a PostgreSQL database that others work with. Everybody's statements wait behind what waits for a table of its
+// own, and fail after five seconds (settings), so nothing waits for long: but longer than it takes until autovacuum gives way (deadlock_timeout, one second).
+func besideService(ctx context.Context, url string, do func(db *sql.DB) error) error {
+	cfg, err := postgresConfig(url)
+	if err != nil {
+		return err
+	}
+	db := stdlib.OpenDB(*cfg.ConnConfig, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `SET lock_timeout = '1500ms'`)
+		return err
+	}))
+	defer db.Close()
+	if err := db.PingContext(ctx); err != nil {
+		return fmt.Errorf("reach PostgreSQL: %w", err)
+	}
+	return do(db)
 }
 
 // roomy leaves room on the pages of tables whose rows change with each code or approval, where nobody has said how much there is to be: a row that
@@ -91,14 +110,14 @@ const burdens = `SELECT CAST(CAST(conrelid AS regclass) AS TEXT), quote_ident(co
 
 // lighten drops the burdens. What is in use for too long, or not ours to change, stays until the next Migrate: nothing but time depends on it.
 func lighten(ctx context.Context, db *sql.DB) error {
-	rows, err := db.QueryContext(ctx, burdens)
-	found, err := collect(rows, err, func(r scanner) (c burden, err error) { return c, r.Scan(&c.table, &c.name, &c.locks) })
+	found, err := findBurdens(ctx, db)
 	if err != nil {
 		return err
 	}
 	for _, c := range found {
 		for range tries {
-			_, err = db.ExecContext(ctx, `SET LOCAL lock_timeout = '250ms'; LOCK TABLE `+c.locks+` IN ACCESS EXCLUSIVE MODE; ALTER TABLE `+c.table+` DROP CONSTRAINT `+c.name)
+			// Another node may have dropped it meanwhile.
+			_, err = db.ExecContext(ctx, `SET LOCAL lock_timeout = '250ms'; LOCK TABLE `+c.locks+` IN ACCESS EXCLUSIVE MODE; ALTER TABLE `+c.table+` DROP CONSTRAINT IF EXISTS `+c.name)
 			if err == nil || !isThrownBack(err) {
 				break
 			}
@@ -113,22 +132,39 @@ func lighten(ctx context.Context, db *sql.DB) error {
 // burden is a constraint, quoted, and the tables that its end takes.
 type burden struct{ table, name, locks string }
 
+func findBurdens(ctx context.Context, db *sql.DB) ([]burden, error) {
+	rows, err := db.QueryContext(ctx, burdens)
+	return collect(rows, err, func(r scanner) (c burden, err error) { return c, r.Scan(&c.table, &c.name, &c.locks) })
+}
+
+// Burdens returns what Migrate could not drop of PostgreSQL's constraints, because somebody used their tables or because they are another role's:
+// each sign-in pays for them until it can.
+func Burdens(ctx context.Context, url string) (names []string, err error) {
+	postgres, err := isPostgres(url)
+	if err != nil || !postgres {
+		return nil, err
+	}
+	return names, besideService(ctx, url, func(db *sql.DB) error {
+		found, err := findBurdens(ctx, db)
+		for _, c := range found {
+			names = append(names, c.name)
+		}
+		return err
+	})
+}
+
 // Analyze brings PostgreSQL's statistics up to date, as autovacuum does within a minute. SQLite's plans look at none.
 func Analyze(ctx context.Context, url string) error {
 	postgres, err := isPostgres(url)
 	if err != nil || !postgres {
 		return err
 	}
-	cfg, err := postgresConfig(url)
-	if err != nil {
-		return err
-	}
-	db := stdlib.OpenDB(*cfg.ConnConfig)
-	defer db.Close()
-	if _, err := db.ExecContext(ctx, `ANALYZE`); err != nil {
-		return fmt.Errorf("bring the database's statistics up to date: %w", err)
-	}
-	return nil
+	return besideService(ctx, url, func(db *sql.DB) error {
+		if _, err := db.ExecContext(ctx, `ANALYZE`); err != nil {
+			return fmt.Errorf("bring the database's statistics up to date: %w", err)
+		}
+		return nil
+	})
 }
 
 // SchemaVersion returns the version of the database's schema, 0 for none, and this program's. It changes nothing.
@@ -162,10 +198,38 @@ func migrate(ctx context.Context, dialect goose.Dialect, db *sql.DB, options ...
 	if current > newestVersion() {
 		return ErrNewer
 	}
-	if _, err := p.Up(ctx); err != nil {
+	err = patiently(ctx, func() error {
+		_, err := p.Up(ctx)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("bring the database up to date: %w", err)
 	}
 	return nil
+}
+
+// patience is how often a change of the schema tries to get a table that somebody uses, such as a backup; betweenTries lets everybody else to it.
+const (
+	patience     = 20
+	betweenTries = 3 * time.Second
+)
+
+// patiently does what may wait too long for a table, until it gets it.
+func patiently(ctx context.Context, do func() error) error {
+	for try := 1; ; try++ {
+		err := do()
+		if err == nil || !isTaken(err) {
+			return err
+		}
+		if try == patience {
+			return fmt.Errorf("%w: somebody uses the table, a backup perhaps: try again when that has ended; what is done already stays", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(betweenTries):
+		}
+	}
 }
 
 // newestVersion is that of this program's schema.

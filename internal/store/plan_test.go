@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -26,8 +27,6 @@ var scansAllowed = map[string]string{
 	"SCAN o":                                                  "the operators, when an account is set up",
 	"SCAN outbox USING INDEX outbox_newest":                   "in the index's order, up to a limit",
 	"SCAN ended":                                              "the rows that were just found to be over, up to a limit",
-	"SCAN held":                                               "the held jobs that were just found to be over, up to a limit",
-	"SCAN due":                                                "the jobs that were just claimed, up to a limit",
 	"SCAN jobs USING INDEX jobs_held":                         "only what is held, which is nearly always nothing",
 	"SCAN newest":                                             "the rows of a subquery with a limit, each found by an index",
 	"SCAN jobs USING COVERING INDEX jobs_app":                 "the first row in the index's order, or counted up to a limit",
@@ -42,7 +41,6 @@ var scansAllowed = map[string]string{
 	"SCAN w":            "counted up to a limit",
 	"SCAN h":            "counted up to a limit",
 	"SCAN CONSTANT ROW": "a row of such counts",
-	"SCAN audit_checkpoints USING INDEX sqlite_autoindex_audit_checkpoints_1": "when the whole chain is read",
 }
 
 // TestNoStatementScans: the cost of an operation must not grow with the number of users (design section 5), so SQLite finds every
@@ -100,6 +98,10 @@ var wholeIndexes = []string{
 	"grants_device", // by the poll of changed grants (nodes.go), for the first minute of a database, when there are no statistics
 }
 
+// firstMinute are the indexes that PostgreSQL may read whole for a column that does not lead them, because in a table without statistics
+// the index that is led by it costs as much: grants_device, jobs_next, sends_number.
+var firstMinute = []string{"grants_live", "jobs_app", "sends_untyped"}
+
 // TestNoStatementScansPostgreSQL asks PostgreSQL for the plan that it keeps for a prepared statement. With the settings of
 // our connections it reads a whole table only where no index helps.
 func TestNoStatementScansPostgreSQL(t *testing.T) {
@@ -107,6 +109,7 @@ func TestNoStatementScansPostgreSQL(t *testing.T) {
 	if _, err := db.Exec(t.Context(), store.Settings); err != nil {
 		t.Fatal(err)
 	}
+	leads := leadingColumns(t, db)
 	for i, st := range statements(t) {
 		name := fmt.Sprint("s", i)
 		d, err := db.Prepare(t.Context(), name, st.sql)
@@ -130,12 +133,32 @@ func TestNoStatementScansPostgreSQL(t *testing.T) {
 					index, scans = other, true
 				}
 			}
-			if scans && !slices.Contains(wholeIndexes, strings.Fields(index)[0]) && (k+1 == len(steps) || !strings.Contains(steps[k+1], "Index Cond: ")) {
-				t.Errorf("%s reads an index from its beginning:\n%s\n%s", st.position, strings.Join(steps, "\n"), st.sql)
+			if scans {
+				index = strings.Fields(index)[0]
+				var condition string
+				if k+1 < len(steps) {
+					_, condition, _ = strings.Cut(steps[k+1], "Index Cond: ")
+				}
+				led := regexp.MustCompile(`\b` + leads[index] + `\b`).MatchString(condition)
+				if !led && (condition == "" || !slices.Contains(firstMinute, index)) && !slices.Contains(wholeIndexes, index) {
+					t.Errorf("%s reads %s whole:\n%s\n%s", st.position, index, strings.Join(steps, "\n"), st.sql)
+				}
 			}
 			if _, of, scans := strings.Cut(step, "Seq Scan on "); scans && !slices.Contains(seqScansAllowed, strings.Fields(of)[0]) {
 				t.Errorf("%s:\n%s\n%s", st.position, strings.Join(steps, "\n"), st.sql)
 			}
 		}
 	}
+}
+
+// leadingColumns returns the first column, or what stands in its place, of each index.
+func leadingColumns(t *testing.T, db *pgx.Conn) map[string]string {
+	t.Helper()
+	rows, _ := db.Query(t.Context(), `SELECT CAST(CAST(indexrelid AS regclass) AS TEXT) AS index, pg_get_indexdef(indexrelid, 1, TRUE) AS leads FROM pg_index`)
+	leads := map[string]string{}
+	var index, column string
+	if _, err := pgx.ForEachRow(rows, []any{&index, &column}, func() error { leads[index] = column; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return leads
 }

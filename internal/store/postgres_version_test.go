@@ -6,11 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
 
 	"countersign.dev/internal/postgrestest"
 	"countersign.dev/internal/store"
@@ -104,7 +110,8 @@ func TestConstraintsThatOnlyCost(t *testing.T) {
 	db := connect(t, url)
 	kept := func() (names []string) {
 		t.Helper()
-		rows, err := db.Query(t.Context(), `SELECT conname FROM pg_constraint WHERE conrelid IN ('approvals'::regclass, 'grants'::regclass) AND contype IN ('c', 'f') ORDER BY conname`)
+		rows, err := db.Query(t.Context(), `SELECT conname FROM pg_constraint WHERE contype IN ('c', 'f') AND conrelid IN
+			('approvals'::regclass, 'grants'::regclass, 'callback_tries'::regclass, 'sent_codes'::regclass, 'sends'::regclass) ORDER BY conname`)
 		if err == nil {
 			names, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		}
@@ -113,7 +120,7 @@ func TestConstraintsThatOnlyCost(t *testing.T) {
 		}
 		return names
 	}
-	want := []string{"approvals_check", "grants_app_id_fkey", "grants_device_id_fkey", "grants_user_id_fkey"}
+	want := []string{"approvals_check", "grants_app_id_fkey", "grants_device_id_fkey", "grants_user_id_fkey", "sent_codes_tries_left_check"}
 	if got := kept(); !slices.Equal(got, want) {
 		t.Errorf("kept %q, want %q", got, want)
 	}
@@ -122,26 +129,139 @@ func TestConstraintsThatOnlyCost(t *testing.T) {
 	if _, err := db.Exec(t.Context(), older); err != nil {
 		t.Fatal(err)
 	}
-	busy, err := connect(t, url).Begin(t.Context())
+	leave := busy(t, url, `LOCK TABLE approvals, grants IN ROW EXCLUSIVE MODE`)
+	if err := store.Migrate(t.Context(), url); err != nil {
+		t.Errorf("while the tables are in use: %v", err)
+	}
+	left, err := store.Burdens(t.Context(), url)
+	if got := kept(); len(got) != len(want)+2 || !slices.Equal(left, []string{"approvals_user_id_fkey", "grants_digits_check"}) {
+		t.Errorf("while the tables are in use, kept %q, told of %q, %v", got, left, err)
+	}
+	// Two nodes that found the same ones drop them in turn.
+	both := make(chan struct{})
+	go func() {
+		defer close(both)
+		if err := together(2, func() error { return store.Migrate(t.Context(), url) }); err != nil {
+			t.Error(err)
+		}
+	}()
+	waits(t, db, 2)
+	leave()
+	<-both
+	left, err = store.Burdens(t.Context(), url)
+	if got := kept(); !slices.Equal(got, want) || left != nil {
+		t.Errorf("at the next upgrade, kept %q, want %q; told of %q, %v", got, want, left, err)
+	}
+}
+
+// busy begins a transaction of somebody else's and returns how it ends.
+func busy(t *testing.T, url, statement string) (leave func()) {
+	t.Helper()
+	tx, err := connect(t, url).Begin(t.Context())
 	if err == nil {
-		_, err = busy.Exec(t.Context(), `LOCK TABLE approvals, grants IN ROW EXCLUSIVE MODE`)
+		_, err = tx.Exec(t.Context(), statement)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Migrate(t.Context(), url); err != nil {
-		t.Errorf("while the tables are in use: %v", err)
+	return func() {
+		t.Helper()
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
-	if got := kept(); len(got) != len(want)+2 {
-		t.Errorf("while the tables are in use, kept %q", got)
+}
+
+// waits returns when n connections wait to have a table for themselves.
+func waits(t *testing.T, db *pgx.Conn, n int) {
+	t.Helper()
+	for waiting := 0; waiting < n && !t.Failed(); {
+		if err := db.QueryRow(t.Context(), `SELECT COUNT(DISTINCT pid) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := busy.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
+}
+
+// TestUpgradeBesideService: an upgrade from a version of before, while its nodes write and a backup reads, makes nobody fail and nobody wait
+// for the backup's end.
+func TestUpgradeBesideService(t *testing.T) {
+	const before = 24
+	url := postgrestest.Database(t, func(ctx context.Context, url string) error {
+		cfg, err := pgx.ParseConfig(url)
+		if err != nil {
+			return err
+		}
+		db := stdlib.OpenDB(*cfg)
+		defer db.Close()
+		p, err := goose.NewProvider(goose.DialectPostgres, db, os.DirFS("migrations"))
+		if err != nil {
+			return err
+		}
+		_, err = p.UpTo(ctx, before)
+		return err
+	})
+	db := connect(t, url)
+	const asked = `INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo, match_mode, match_value, nonce, life, created_at, expires_at, updated_at)
+		VALUES ($1, $1, 'app', 'user', 'pending', '', '', '[]', 'null', 'null', '', '', '', '', 0, 1, 0, 1)`
+	const waiting = `INSERT INTO jobs (id, kind, app_id, ref, attempts, created_at, run_at) VALUES ($1, 'push', 'app', $1, 0, 1, 1)`
+	for _, q := range []string{
+		`INSERT INTO accounts (id, name, owner_email, created_at) VALUES ('account', '', '', 1)`,
+		`INSERT INTO applications (id, serial, account_id, name, settings, created_at) VALUES ('app', 1, 'account', '', '{}', 1)`,
+		`INSERT INTO users (id, app_id, authy_id, country_code, phone, email, created_at) VALUES ('user', 'app', 1, 1, '+12025550123', '', 1)`,
+	} {
+		if _, err := db.Exec(t.Context(), q); err != nil {
+			t.Fatalf("%.40s: %v", q, err)
+		}
 	}
-	if err := store.Migrate(t.Context(), url); err != nil {
-		t.Fatal(err)
+	endBackup := busy(t, url, `LOCK TABLE approvals, jobs IN ACCESS SHARE MODE`)
+
+	done := make(chan struct{})
+	var nodes sync.WaitGroup
+	var written atomic.Int64
+	for i, order := range [][]string{{asked, waiting}, {waiting, asked}} {
+		conn := connect(t, url)
+		nodes.Go(func() {
+			_, err := conn.Exec(t.Context(), store.Settings)
+			for k := 0; err == nil; k++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				err = pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
+					for _, q := range order {
+						if _, err := tx.Exec(t.Context(), q, fmt.Sprint(i, "-", k)); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				written.Add(1)
+			}
+			t.Errorf("a node of the version before: %v", err)
+		})
 	}
-	if got := kept(); !slices.Equal(got, want) {
-		t.Errorf("at the next upgrade, kept %q, want %q", got, want)
+
+	upgraded := make(chan struct{})
+	go func() {
+		defer close(upgraded)
+		if err := store.Migrate(t.Context(), url); err != nil {
+			t.Errorf("the upgrade: %v", err)
+		}
+	}()
+	waits(t, db, 1)
+	for n := written.Load(); written.Load() < n+100 && !t.Failed(); { // while the backup goes on
+		runtime.Gosched()
+	}
+	endBackup()
+	<-upgraded
+	close(done)
+	nodes.Wait()
+	if current, newest, err := store.SchemaVersion(t.Context(), url); current != newest || err != nil {
+		t.Errorf("version %d of %d, %v", current, newest, err)
+	}
+	var rows int64
+	if err := db.QueryRow(t.Context(), `SELECT (SELECT COUNT(*) FROM approvals) + (SELECT COUNT(*) FROM jobs)`).Scan(&rows); rows != 2*written.Load() || err != nil {
+		t.Errorf("%d rows of %d transactions, %v", rows, written.Load(), err)
 	}
 }

@@ -190,9 +190,12 @@ func TestPagesTouched(t *testing.T) {
 	}
 }
 
-// TestRowsTouched: an operation touches as many rows of PostgreSQL among many users as among few.
+// onPostgres is what PostgreSQL counts: rows read and changed, and pages looked at, which tells also what is read in an index and not wanted.
+type onPostgres struct{ rows, pages int64 }
+
+// TestRowsTouched: an operation touches as many rows of PostgreSQL among many users as among few, and not many more pages.
 func TestRowsTouched(t *testing.T) {
-	var rows [2][]int64
+	var touched [2][]onPostgres
 	for i, n := range []int{fewUsers, manyUsers} {
 		url := postgrestest.Database(t, store.Migrate)
 		db := opened(t, url)
@@ -200,20 +203,22 @@ func TestRowsTouched(t *testing.T) {
 		closeStore(t, db)
 		rush(t, url, n)
 		for _, op := range operations {
-			before := rowsTouched(t, url)
+			before := countTouched(t, url)
 			c.Server = c.Beside(t, opened(t, url))
 			for range often {
 				op.do(c)
 			}
 			closeStore(t, c.Store)
-			rows[i] = append(rows[i], rowsTouched(t, url)-before)
+			after := countTouched(t, url)
+			touched[i] = append(touched[i], onPostgres{after.rows - before.rows, after.pages - before.pages})
 		}
 	}
 	for k, op := range operations {
-		few, many := rows[0][k], rows[1][k]
-		t.Logf("measured: %s touches %d rows among %d users, %d among %d", op.name, few/often, fewUsers, many/often, manyUsers)
-		if few == 0 || many > few+few/10 {
-			t.Errorf("%d times %s touched %d rows among %d users, %d among %d", often, op.name, many, manyUsers, few, fewUsers)
+		few, many := touched[0][k], touched[1][k]
+		t.Logf("measured: %s touches %d rows and %d pages among %d users, %d and %d among %d", op.name,
+			few.rows/often, few.pages/often, fewUsers, many.rows/often, many.pages/often, manyUsers)
+		if few.rows == 0 || few.pages == 0 || many.rows > few.rows+few.rows/10 || many.pages > 2*few.pages {
+			t.Errorf("%d times %s touched %+v among %d users, %+v among %d", often, op.name, many, manyUsers, few, fewUsers)
 		}
 	}
 }
@@ -243,8 +248,8 @@ func rush(t *testing.T, url string, n int) {
 	}
 }
 
-// rowsTouched returns how many rows were read or changed so far, once everybody else has left: a connection that ends has told all it did.
-func rowsTouched(t *testing.T, url string) (n int64) {
+// countTouched returns what was touched so far, once everybody else has left: a connection that ends has told all it did.
+func countTouched(t *testing.T, url string) (n onPostgres) {
 	t.Helper()
 	db := connect(t, url)
 	for others := 1; others > 0; {
@@ -252,7 +257,9 @@ func rowsTouched(t *testing.T, url string) (n int64) {
 			t.Fatal(err)
 		}
 	}
-	err := db.QueryRow(t.Context(), `SELECT CAST(SUM(seq_tup_read + COALESCE(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd + n_tup_del) AS BIGINT) FROM pg_stat_user_tables`).Scan(&n)
+	err := db.QueryRow(t.Context(), `SELECT
+		(SELECT CAST(SUM(seq_tup_read + COALESCE(idx_tup_fetch, 0) + n_tup_ins + n_tup_upd + n_tup_del) AS BIGINT) FROM pg_stat_user_tables),
+		(SELECT CAST(SUM(heap_blks_read + heap_blks_hit + COALESCE(idx_blks_read + idx_blks_hit, 0)) AS BIGINT) FROM pg_statio_user_tables)`).Scan(&n.rows, &n.pages)
 	if err != nil {
 		t.Fatal(err)
 	}
