@@ -89,7 +89,8 @@ type Match struct {
 	Value string `json:"value"`
 }
 
-// CreateApproval asks a user's devices. The approval it returns is pending. It returns [ErrUserNotFound], [ErrNoDevice] or [ErrRateLimited].
+// CreateApproval asks a user's devices. The approval it returns is pending. It returns [ErrUserNotFound], [ErrNoDevice], [ErrRateLimited],
+// which is an [ErrNotMe] when the user reported a request a while ago, or [ErrApprovalsDisabled].
 func (c *Client) CreateApproval(ctx context.Context, authyID int64, request ApprovalRequest) (Approval, error) {
 	const name = "create approval"
 	body, err := request.body()

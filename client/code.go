@@ -70,12 +70,13 @@ type SMSResult struct {
 }
 
 // SendSMS sends a code to the user's phone. It returns [ErrUserNotFound], [ErrSMSDisabled], [ErrSMSNotSent] when the gateway failed,
-// or [ErrRateLimited].
+// [ErrInvalidPhone] for a landline, [ErrCountryClosed], or [ErrRateLimited], which is an [ErrBudgetSpent] when it is not the user who has to wait.
 func (c *Client) SendSMS(ctx context.Context, authyID int64, sms SMS) (SMSResult, error) {
 	return c.sendCode(ctx, call{name: "send SMS", method: "GET", path: sendPath("sms", authyID)}, sms)
 }
 
-// SendCall is SendSMS by a voice call, which reads the code aloud. It returns [ErrCallsDisabled] where calls are switched off.
+// SendCall is SendSMS by a voice call, which reads the code aloud. It returns [ErrCallsDisabled] where calls are switched off,
+// and [ErrCallNotMade] when the gateway failed.
 func (c *Client) SendCall(ctx context.Context, authyID int64, sms SMS) (SMSResult, error) {
 	return c.sendCode(ctx, call{name: "send call", method: "GET", path: sendPath("call", authyID)}, sms)
 }

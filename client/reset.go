@@ -65,7 +65,7 @@ func (c *Client) FinishReset(ctx context.Context, authyID int64) (Ticket, error)
 const NoticeNumberChanged = "number-changed"
 
 // SendNotice tells a user something about their account by text message, in the server's words. It returns [ErrUserNotFound], [ErrSMSDisabled],
-// [ErrSMSNotSent], or [ErrRateLimited].
+// [ErrSMSNotSent], [ErrInvalidPhone], [ErrCountryClosed], or [ErrRateLimited].
 func (c *Client) SendNotice(ctx context.Context, authyID int64, notice string) error {
 	return c.do(ctx, call{
 		name: "send notice", method: "POST", path: ownPath(authyID) + "/notices", body: map[string]string{"notice": notice},
