@@ -199,11 +199,13 @@ func textNotice(result client.SMSResult, err error) Notice {
 		return NoticeIgnored
 	case err == nil:
 		return NoticeSent
+	case errors.Is(err, client.ErrBudgetSpent):
+		return NoticeNotSent // it was not this person who asked too often
 	case errors.Is(err, client.ErrRateLimited):
 		return NoticeLimited
 	case errors.Is(err, client.ErrSuspended):
 		return NoticeSuspended
-	case errors.Is(err, client.ErrSMSDisabled), errors.Is(err, client.ErrCallsDisabled), errors.Is(err, client.ErrSMSNotSent):
+	case refused(err):
 		return NoticeNotSent
 	}
 	return NoticeUnreachable
