@@ -53,8 +53,8 @@ type ApprovalRequest struct {
 	IdempotencyKey string
 }
 
-// Context says where the person sits who started this: take it from the request that made you ask. The device shows it as told by your application,
-// and it is in the digest that the device signs. The zero value shows nothing.
+// Context says where the request was started: take it from the HTTP request that made you ask. The device shows it as told by your application,
+// and it is in the digest that the device signs, as [receipt.Context.Clean] makes it. The zero value shows nothing.
 type Context struct {
 	IP        string // network address of the browser
 	UserAgent string // what the browser calls itself

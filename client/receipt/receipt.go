@@ -50,7 +50,7 @@ type Expected struct {
 // Verify checks that a pinned key signed exactly the expected answer. It needs no server and no clock: nil means that the decision is
 // proved, and an error (test with errors.Is) that nothing is.
 //
-// Shown texts are cleaned with [CleanText] before they are compared, as the server cleaned them; hidden details are compared as they
+// What was shown goes through [Content.Clean] before it is compared, as the server cleaned it; hidden details are compared as they
 // are, because nobody reads them. The picture is the exception: its digest comes from the receipt, because the server shrinks and stores pictures and an application does not know the result.
 // So a receipt proves which text was agreed to, and only on the server's word which picture stood beside it.
 //
