@@ -73,8 +73,8 @@ type Approval struct {
 	Status        string
 	Match         *Match // nil when no number has to be typed
 	AuthyID       int64
-	Application   string           // the application's name as shown, and ApplicationID its id as signed: on the server's word,
-	ApplicationID string           // so keep them from an early answer when receipts must be checked without trust in it
+	Application   string           // the application's name as shown, on the server's word
+	ApplicationID string           // its id as signed, on the server's word; receipts are checked with the one in your configuration, see [receipt.Expected]
 	CreatedAt     time.Time        // zero in the answers to CreateApproval, CancelApproval and RenotifyApproval
 	ProcessedAt   time.Time        // zero while pending
 	Expire        time.Duration    // life it was given, 0 = never expires (or not told, as CreatedAt)
@@ -145,6 +145,14 @@ func (r ApprovalRequest) body() (map[string]any, error) {
 		body["match"] = r.Match
 	}
 	return body, nil
+}
+
+// Content is what devices show for the request, under the application's name at the provider, to be the Content of [receipt.Expected].
+func (r ApprovalRequest) Content(application string) receipt.Content {
+	return receipt.Content{
+		Application: application, Message: r.Message, Details: r.Details,
+		Context: receipt.Context{Address: r.Context.IP, Browser: r.Context.UserAgent, Origin: r.Context.Origin},
+	}
 }
 
 // Approval reads an approval as it is now. It returns [ErrApprovalNotFound] for a uuid that the application does not have.

@@ -287,3 +287,21 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	}
 	return key
 }
+
+// What is expected of a receipt is what was sent: nothing that a device shows may be missing.
+func TestContent(t *testing.T) {
+	request := ApprovalRequest{
+		Message: "Pay?", Details: []Field{{Name: "To", Value: "Bo"}, {Name: "Amount", Value: "10 €"}}, HiddenDetails: []Field{{Name: "order", Value: "A-17"}},
+		Context: Context{IP: "192.0.2.7", UserAgent: "Firefox", Origin: "https://shop.example"},
+	}
+	want := receipt.Content{
+		Application: "Shop", Message: "Pay?", Details: []receipt.Field{{Name: "To", Value: "Bo"}, {Name: "Amount", Value: "10 €"}},
+		Context: receipt.Context{Address: "192.0.2.7", Browser: "Firefox", Origin: "https://shop.example"},
+	}
+	if diff := cmp.Diff(want, request.Content("Shop")); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(receipt.Content{Application: "Shop"}, (ApprovalRequest{}).Content("Shop")); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -125,7 +125,7 @@ func (c *Client) PhoneInfo(ctx context.Context, phone Phone) (PhoneInfo, error) 
 
 // Application is what the server knows of the application itself.
 type Application struct {
-	ID                    int64 // the number that Authy called app_id
+	ID                    int64 // the number that Authy called app_id; receipts have another, which is [Approval.ApplicationID]
 	Name                  string
 	SMS, Calls, Approvals bool // what is switched on
 }
