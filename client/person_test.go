@@ -69,17 +69,19 @@ func TestRequests(t *testing.T) {
 		},
 		"call": {
 			`{"success":true,"message":"Call started...","cellphone":"+1-XXX-XXX-XX02"}`,
-			func(ctx context.Context, c *Client) (any, error) { return c.SendCall(ctx, 1635, SMS{Force: true}) },
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.SendCall(ctx, 1635, CodeMessage{Force: true})
+			},
 			asked{Method: "GET", URI: "/protected/json/call/1635?force=true"},
-			SMSResult{Sent: true, Phone: "+1-XXX-XXX-XX02", Message: "Call started..."},
+			SentCode{Sent: true, Phone: "+1-XXX-XXX-XX02", Message: "Call started..."},
 		},
 		"mail": {
 			`{"success":true,"message":"Email token was sent","email":"ana@example.com","email_id":"EM0"}`,
 			func(ctx context.Context, c *Client) (any, error) {
-				return c.SendEmail(ctx, 1635, SMS{Action: "pay", Locale: "de"})
+				return c.SendEmail(ctx, 1635, CodeMessage{Action: "pay", Locale: "de"})
 			},
 			asked{Method: "POST", URI: "/protected/json/email/1635?action=pay&locale=de"},
-			SMSResult{Sent: true, Email: "ana@example.com", Message: "Email token was sent"},
+			SentCode{Sent: true, Email: "ana@example.com", Message: "Email token was sent"},
 		},
 		"start of a verification": {
 			`{"carrier":"AT&T Wireless","is_cellphone":true,"message":"Text message sent to +1 987-654-3210.","seconds_to_expire":599,"uuid":"b8ebcd40","success":true}`,
