@@ -27,9 +27,11 @@ func (c *Client) Application(ctx context.Context) (Application, error) {
 			Approvals bool   `json:"onetouch_enabled"`
 		} `json:"app"`
 	}
-	err := c.do(ctx, call{name: "application details", method: "GET", path: "/protected/json/app/details", repeatable: true}, &answer)
+	if err := c.do(ctx, call{name: "application details", method: "GET", path: "/protected/json/app/details", repeatable: true}, &answer); err != nil {
+		return Application{}, err
+	}
 	a := answer.App
-	return Application{a.ID, a.Name, a.SMS, a.Calls, a.Approvals}, err
+	return Application{a.ID, a.Name, a.SMS, a.Calls, a.Approvals}, nil
 }
 
 // Month is what was counted in one month, in UTC.

@@ -94,8 +94,10 @@ func (c *Client) ExportSecret(ctx context.Context, authyID int64) (ExportedSecre
 		Secret string `json:"secret"`
 		Code   string `json:"otp"`
 	}
-	err := c.do(ctx, call{name: "export secret", method: "GET", path: userPath(authyID) + "/secret/export", repeatable: true}, &answer)
-	return ExportedSecret(answer), err
+	if err := c.do(ctx, call{name: "export secret", method: "GET", path: userPath(authyID) + "/secret/export", repeatable: true}, &answer); err != nil {
+		return ExportedSecret{}, err
+	}
+	return ExportedSecret(answer), nil
 }
 
 // ExportedPhone is a user's number in full.

@@ -194,3 +194,47 @@ func TestRefusalsOfPhonesAndData(t *testing.T) {
 		t.Error("a month that is none")
 	}
 }
+
+// Whoever overlooks an error has nothing to take for an answer: not even the half of it that could be read.
+func TestNothingBesideAnError(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer string
+		do     func(context.Context, *Client) (any, error)
+		want   any
+	}{
+		"reset": {
+			`{"success":true,"reset":{"state":"due","asked_at":7}}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.AskReset(ctx, 1635) },
+			Reset{},
+		},
+		"export of a secret": {
+			`{"success":true,"secret":"GEZDGNBV","otp":7}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.ExportSecret(ctx, 1635) },
+			ExportedSecret{},
+		},
+		"status of a verification": {
+			`{"success":true,"status":"verified","seconds_to_expire":"soon"}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.PhoneVerificationStatus(ctx, Phone{}) },
+			VerificationStatus{},
+		},
+		"phone info": {
+			`{"success":true,"type":"cellphone","provider":7}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.PhoneInfo(ctx, Phone{}) },
+			PhoneInfo{},
+		},
+		"application": {
+			`{"success":true,"app":{"name":"Example","app_id":"46113"}}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.Application(ctx) },
+			Application{},
+		},
+	} {
+		c, _ := answering(t, 200, test.answer)
+		got, err := test.do(t.Context(), c)
+		if err == nil {
+			t.Errorf("%s: %s is taken for an answer", name, test.answer)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s, beside an error: %s", name, diff)
+		}
+	}
+}

@@ -100,8 +100,11 @@ func (c *Client) PhoneVerificationStatus(ctx context.Context, phone Phone) (Veri
 		Status    string `json:"status"`
 		ExpiresIn int64  `json:"seconds_to_expire"`
 	}
-	err := c.do(ctx, call{name: "phone verification status", method: "GET", path: "/protected/json/phones/verification/status", query: phone.query(), repeatable: true}, &answer)
-	return VerificationStatus{answer.UUID, answer.Status, time.Duration(answer.ExpiresIn) * time.Second}, err
+	asking := call{name: "phone verification status", method: "GET", path: "/protected/json/phones/verification/status", query: phone.query(), repeatable: true}
+	if err := c.do(ctx, asking, &answer); err != nil {
+		return VerificationStatus{}, err
+	}
+	return VerificationStatus{answer.UUID, answer.Status, time.Duration(answer.ExpiresIn) * time.Second}, nil
 }
 
 // PhoneInfo is what the numbering plans tell of a number.
@@ -116,6 +119,8 @@ func (c *Client) PhoneInfo(ctx context.Context, phone Phone) (PhoneInfo, error) 
 		Type    string `json:"type"`
 		Carrier string `json:"provider"`
 	}
-	err := c.do(ctx, call{name: "phone info", method: "GET", path: "/protected/json/phones/info", query: phone.query(), repeatable: true}, &answer)
-	return PhoneInfo(answer), err
+	if err := c.do(ctx, call{name: "phone info", method: "GET", path: "/protected/json/phones/info", query: phone.query(), repeatable: true}, &answer); err != nil {
+		return PhoneInfo{}, err
+	}
+	return PhoneInfo(answer), nil
 }

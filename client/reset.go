@@ -42,11 +42,13 @@ func (a *resetAnswer) reset() *Reset {
 // AskReset asks the operators for a new start of a user. Call it only for somebody whose password was right just now: that is what the operator
 // takes from it. It changes nothing by itself, and asking again returns the same reset.
 func (c *Client) AskReset(ctx context.Context, authyID int64) (Reset, error) {
-	answer := struct {
+	var answer struct {
 		Reset resetAnswer `json:"reset"`
-	}{}
-	err := c.do(ctx, call{name: "ask for reset", method: "POST", path: ownPath(authyID) + "/reset", repeatable: true}, &answer)
-	return *answer.Reset.reset(), err
+	}
+	if err := c.do(ctx, call{name: "ask for reset", method: "POST", path: ownPath(authyID) + "/reset", repeatable: true}, &answer); err != nil {
+		return Reset{}, err
+	}
+	return *answer.Reset.reset(), nil
 }
 
 // StopReset ends a reset, because its user is signed in and did not ask for it. It returns [ErrNoReset] when none is under way.
