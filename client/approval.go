@@ -160,7 +160,25 @@ func (c *Client) Approval(ctx context.Context, uuid string) (Approval, error) {
 	return c.WaitApproval(ctx, uuid, 0)
 }
 
+// Decision waits until an approval is no longer pending, and reads it then. When ctx ends before, it returns the error of ctx, and the approval
+// can still be decided: [Client.CancelApproval] ends that.
+func (c *Client) Decision(ctx context.Context, uuid string) (Approval, error) {
+	for {
+		next := time.After(pollEvery)
+		approval, err := c.WaitApproval(ctx, uuid, time.Minute)
+		if err != nil || approval.Status != StatusPending {
+			return approval, err
+		}
+		select {
+		case <-next: // long ago, unless the server knows no waiting
+		case <-ctx.Done():
+			return Approval{}, fmt.Errorf("countersign: wait for decision: %w", ctx.Err())
+		}
+	}
+}
+
 // WaitApproval reads an approval as soon as it is decided, and after d, which the server bounds to a minute, as it is then: still pending, perhaps.
+// [Client.Decision] waits longer.
 func (c *Client) WaitApproval(ctx context.Context, uuid string, d time.Duration) (Approval, error) {
 	if !isUUID(uuid) {
 		return Approval{}, notFound(uuid)

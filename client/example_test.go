@@ -43,7 +43,7 @@ func Example() {
 	}
 	fmt.Println("Type on your device:", approval.Match.Value)
 
-	approval, err = c.WaitApproval(ctx, approval.UUID, time.Minute)
+	approval, err = c.Decision(ctx, approval.UUID) // waits, at most two minutes here
 	if err != nil {
 		fmt.Println(err)
 		return
