@@ -14,7 +14,7 @@ import (
 // CodeOptions narrow what a code is good for.
 type CodeOptions struct {
 	Action   string // must be the action for which the code was sent
-	SentOnly bool   // codes of an authenticator are wrong: they name no action, so they cannot stand for one
+	SentOnly bool   // accept only codes that were sent for Action; codes from an authenticator app are refused, because they are not bound to an action
 	UserIP   string // address of the person's browser, for the record
 }
 

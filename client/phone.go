@@ -29,7 +29,7 @@ type PhoneVerification struct {
 	UserIP     string // address of the person's browser, for the limits of sending
 }
 
-// StartedVerification is one that runs.
+// StartedVerification is a verification that is under way.
 type StartedVerification struct {
 	UUID      string
 	ExpiresIn time.Duration

@@ -56,7 +56,7 @@ func (c *Client) StopReset(ctx context.Context, authyID int64) error {
 	return c.do(ctx, call{name: "stop reset", method: "POST", path: ownPath(authyID) + "/reset/stop"}, nil)
 }
 
-// FinishReset begins anew, once the reset is due: everything that could act for the user ends at once, and the ticket makes the first new device.
+// FinishReset removes every device, secret and code of the user and returns a ticket for a first new device. It works once the reset is due.
 // Call it for somebody whose password was right just now, and end their sessions, trusted browsers and recovery codes with it. It returns
 // [ErrResetNotDue] or [ErrNoReset].
 func (c *Client) FinishReset(ctx context.Context, authyID int64) (Ticket, error) {
