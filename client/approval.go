@@ -53,8 +53,8 @@ type ApprovalRequest struct {
 	IdempotencyKey string
 }
 
-// Context says where the person sits who started this: take it from the request that made you ask. The device shows it as told by your application,
-// and it is in the digest that the device signs. The zero value shows nothing.
+// Context says where the request was started: take it from the HTTP request that made you ask. The device shows it as told by your application,
+// and it is in the digest that the device signs, as [receipt.Context.Clean] makes it. The zero value shows nothing.
 type Context struct {
 	IP        string // network address of the browser
 	UserAgent string // what the browser calls itself
@@ -73,8 +73,8 @@ type Approval struct {
 	Status        string
 	Match         *Match // nil when no number has to be typed
 	AuthyID       int64
-	Application   string           // the application's name as shown, and ApplicationID its id as signed: on the server's word,
-	ApplicationID string           // so keep them from an early answer when receipts must be checked without trust in it
+	Application   string           // the application's name as shown, on the server's word
+	ApplicationID string           // its id as signed, on the server's word; receipts are checked with the one in your configuration, see [receipt.Expected]
 	CreatedAt     time.Time        // zero in the answers to CreateApproval, CancelApproval and RenotifyApproval
 	ProcessedAt   time.Time        // zero while pending
 	Expire        time.Duration    // life it was given, 0 = never expires (or not told, as CreatedAt)
@@ -89,7 +89,8 @@ type Match struct {
 	Value string `json:"value"`
 }
 
-// CreateApproval asks a user's devices. The approval it returns is pending. It returns [ErrUserNotFound], [ErrNoDevice] or [ErrRateLimited].
+// CreateApproval asks a user's devices. The approval it returns is pending. It returns [ErrUserNotFound], [ErrNoDevice], [ErrRateLimited],
+// which is an [ErrNotMe] when the user reported a request a while ago, or [ErrApprovalsDisabled].
 func (c *Client) CreateApproval(ctx context.Context, authyID int64, request ApprovalRequest) (Approval, error) {
 	const name = "create approval"
 	body, err := request.body()
@@ -146,12 +147,38 @@ func (r ApprovalRequest) body() (map[string]any, error) {
 	return body, nil
 }
 
+// Content is what devices show for the request, under the application's name at the provider, to be the Content of [receipt.Expected].
+func (r ApprovalRequest) Content(application string) receipt.Content {
+	return receipt.Content{
+		Application: application, Message: r.Message, Details: r.Details,
+		Context: receipt.Context{Address: r.Context.IP, Browser: r.Context.UserAgent, Origin: r.Context.Origin},
+	}
+}
+
 // Approval reads an approval as it is now. It returns [ErrApprovalNotFound] for a uuid that the application does not have.
 func (c *Client) Approval(ctx context.Context, uuid string) (Approval, error) {
 	return c.WaitApproval(ctx, uuid, 0)
 }
 
+// Decision waits until an approval is no longer pending, and reads it then. When ctx ends before, it returns the error of ctx, and the approval
+// can still be decided: [Client.CancelApproval] ends that.
+func (c *Client) Decision(ctx context.Context, uuid string) (Approval, error) {
+	for {
+		next := time.After(pollEvery)
+		approval, err := c.WaitApproval(ctx, uuid, time.Minute)
+		if err != nil || approval.Status != StatusPending {
+			return approval, err
+		}
+		select {
+		case <-next: // long ago, unless the server knows no waiting
+		case <-ctx.Done():
+			return Approval{}, fmt.Errorf("countersign: wait for decision: %w", ctx.Err())
+		}
+	}
+}
+
 // WaitApproval reads an approval as soon as it is decided, and after d, which the server bounds to a minute, as it is then: still pending, perhaps.
+// [Client.Decision] waits longer.
 func (c *Client) WaitApproval(ctx context.Context, uuid string, d time.Duration) (Approval, error) {
 	if !isUUID(uuid) {
 		return Approval{}, notFound(uuid)

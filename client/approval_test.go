@@ -3,6 +3,7 @@
 package client
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -205,6 +207,36 @@ func TestWaitApproval(t *testing.T) {
 	}
 }
 
+// TestDecision: a person may take longer than one long poll, and a server that knows no long polls is not asked without a pause.
+func TestDecision(t *testing.T) {
+	waiting := step{status: 200, body: pending}
+	synctest.Test(t, func(t *testing.T) {
+		c, script := scriptedClient(t, 0, waiting, waiting, waiting, step{status: 200, body: strings.Replace(pending, `"status":"pending"`, `"status":"denied"`, 1)})
+		got, err := c.Decision(t.Context(), testUUID)
+		if err != nil || got.Status != StatusDenied || len(script.seen) != 4 {
+			t.Errorf("got %+v, %v after %d requests", got, err, len(script.seen))
+		}
+		for i, r := range script.seen {
+			if r.URL.RawQuery != "wait=60" || i > 0 && script.gaps[i] != pollEvery {
+				t.Errorf("request %d: %s after %v", i, r.URL.RawQuery, script.gaps[i])
+			}
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+		defer cancel()
+		c, script = scriptedClient(t, 0, waiting)
+		start := time.Now()
+		if got, err := c.Decision(ctx, testUUID); !errors.Is(err, context.DeadlineExceeded) || got.UUID != "" || time.Since(start) != 90*time.Second || len(script.seen) > 91 {
+			t.Errorf("got %+v, %v after %v and %d requests", got, err, time.Since(start), len(script.seen))
+		}
+
+		c, script = scriptedClient(t, 0, step{status: 404, body: `{"message":"no","error_code":"60049"}`})
+		if _, err := c.Decision(t.Context(), testUUID); !errors.Is(err, ErrApprovalNotFound) || len(script.seen) != 1 {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 func TestRenotifyApproval(t *testing.T) {
 	c, requests := answering(t, 200, `{"approval_request":{"uuid":"`+testUUID+`","status":"pending"},"message":"The user's devices were told again.","success":true}`)
 	got, err := c.RenotifyApproval(t.Context(), testUUID)
@@ -286,4 +318,22 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 		t.Fatal(err)
 	}
 	return key
+}
+
+// What is expected of a receipt is what was sent: nothing that a device shows may be missing.
+func TestContent(t *testing.T) {
+	request := ApprovalRequest{
+		Message: "Pay?", Details: []Field{{Name: "To", Value: "Bo"}, {Name: "Amount", Value: "10 €"}}, HiddenDetails: []Field{{Name: "order", Value: "A-17"}},
+		Context: Context{IP: "192.0.2.7", UserAgent: "Firefox", Origin: "https://shop.example"},
+	}
+	want := receipt.Content{
+		Application: "Shop", Message: "Pay?", Details: []receipt.Field{{Name: "To", Value: "Bo"}, {Name: "Amount", Value: "10 €"}},
+		Context: receipt.Context{Address: "192.0.2.7", Browser: "Firefox", Origin: "https://shop.example"},
+	}
+	if diff := cmp.Diff(want, request.Content("Shop")); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(receipt.Content{Application: "Shop"}, (ApprovalRequest{}).Content("Shop")); diff != "" {
+		t.Error(diff)
+	}
 }

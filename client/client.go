@@ -23,6 +23,7 @@ const (
 	maxAnswer  = 1 << 20                // bytes of an answer
 	tryTimeout = 10 * time.Second       // of one try, without the time that a long poll asks for
 	backOff    = 100 * time.Millisecond // before the first repetition; doubles
+	pollEvery  = time.Second            // at most, where a server does not hold a long poll
 )
 
 // Config says which server to call, and as whom.

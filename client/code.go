@@ -14,7 +14,7 @@ import (
 // CodeOptions narrow what a code is good for.
 type CodeOptions struct {
 	Action   string // must be the action for which the code was sent
-	SentOnly bool   // codes of an authenticator are wrong: they name no action, so they cannot stand for one
+	SentOnly bool   // accept only codes that were sent for Action; codes from an authenticator app are refused, because they are not bound to an action
 	UserIP   string // address of the person's browser, for the record
 }
 
@@ -22,22 +22,19 @@ type CodeOptions struct {
 // It returns [ErrCodeWrong], [ErrCodeUsed], [ErrUserNotFound], [ErrSuspended] after too many wrong codes, or [ErrRateLimited].
 //
 // The code is sent at most once, because the server counts every try and takes every code once: after a lost
-// connection the result is unknown, and the person must type a fresh code. Several options add up.
-func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, options ...CodeOptions) error {
-	code = strings.NewReplacer(" ", "", "-", "").Replace(code)
-	// What is no code must not become part of a path.
-	if code == "" || len(code) > 16 || strings.Trim(code, "0123456789") != "" {
+// connection the result is unknown, and the person must type a fresh code.
+func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, options CodeOptions) error {
+	code, ok := digits(code)
+	if !ok {
 		return &Error{Status: http.StatusUnauthorized, Code: "60020", Message: "Token is invalid"}
 	}
 	// Without force, the original service took any code from a user who had never finished registration.
 	query := url.Values{"force": {"true"}}
-	for _, option := range options {
-		set(query, "action", option.Action)
-		if option.SentOnly {
-			query.Set("sent_only", "true")
-		}
-		set(query, "user_ip", option.UserIP)
+	set(query, "action", options.Action)
+	if options.SentOnly {
+		query.Set("sent_only", "true")
 	}
+	set(query, "user_ip", options.UserIP)
 	var answer struct {
 		Token string `json:"token"`
 	}
@@ -51,8 +48,14 @@ func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, opt
 	return nil
 }
 
-// SMS says how to send a code, by whatever way.
-type SMS struct {
+// digits returns a code without the spaces and dashes it was typed with. It returns false for what is no code, which must not become part of a path.
+func digits(typed string) (code string, ok bool) {
+	code = strings.NewReplacer(" ", "", "-", "").Replace(typed)
+	return code, code != "" && len(code) <= 16 && strings.Trim(code, "0123456789") == ""
+}
+
+// CodeMessage says how to send a code, by text message, call or mail.
+type CodeMessage struct {
 	Force         bool   // send although the user has the app
 	Action        string // what the code is good for; the same must be given to VerifyCode
 	ActionMessage string // shown with the code
@@ -60,8 +63,8 @@ type SMS struct {
 	UserIP        string // address of the person's browser, for the record
 }
 
-// SMSResult is what became of a request to send a code.
-type SMSResult struct {
+// SentCode is what became of a request to send a code.
+type SentCode struct {
 	Sent    bool
 	Ignored bool   // not sent, because the user has the app and Force was not set
 	Phone   string // masked; "" for a mail
@@ -70,34 +73,35 @@ type SMSResult struct {
 }
 
 // SendSMS sends a code to the user's phone. It returns [ErrUserNotFound], [ErrSMSDisabled], [ErrSMSNotSent] when the gateway failed,
-// or [ErrRateLimited].
-func (c *Client) SendSMS(ctx context.Context, authyID int64, sms SMS) (SMSResult, error) {
-	return c.sendCode(ctx, call{name: "send SMS", method: "GET", path: sendPath("sms", authyID)}, sms)
+// [ErrInvalidPhone] for a landline, [ErrCountryClosed], or [ErrRateLimited], which is an [ErrBudgetSpent] when it is not the user who has to wait.
+func (c *Client) SendSMS(ctx context.Context, authyID int64, message CodeMessage) (SentCode, error) {
+	return c.sendCode(ctx, call{name: "send SMS", method: "GET", path: sendPath("sms", authyID)}, message)
 }
 
-// SendCall is SendSMS by a voice call, which reads the code aloud. It returns [ErrCallsDisabled] where calls are switched off.
-func (c *Client) SendCall(ctx context.Context, authyID int64, sms SMS) (SMSResult, error) {
-	return c.sendCode(ctx, call{name: "send call", method: "GET", path: sendPath("call", authyID)}, sms)
+// SendCall is SendSMS by a voice call, which reads the code aloud. It returns [ErrCallsDisabled] where calls are switched off,
+// and [ErrCallNotMade] when the gateway failed.
+func (c *Client) SendCall(ctx context.Context, authyID int64, message CodeMessage) (SentCode, error) {
+	return c.sendCode(ctx, call{name: "send call", method: "GET", path: sendPath("call", authyID)}, message)
 }
 
 // SendEmail is SendSMS by mail, to the user's first address.
-func (c *Client) SendEmail(ctx context.Context, authyID int64, sms SMS) (SMSResult, error) {
-	return c.sendCode(ctx, call{name: "send e-mail", method: "POST", path: sendPath("email", authyID)}, sms)
+func (c *Client) SendEmail(ctx context.Context, authyID int64, message CodeMessage) (SentCode, error) {
+	return c.sendCode(ctx, call{name: "send e-mail", method: "POST", path: sendPath("email", authyID)}, message)
 }
 
 func sendPath(way string, authyID int64) string {
 	return "/protected/json/" + way + "/" + strconv.FormatInt(authyID, 10)
 }
 
-func (c *Client) sendCode(ctx context.Context, call call, sms SMS) (SMSResult, error) {
+func (c *Client) sendCode(ctx context.Context, call call, message CodeMessage) (SentCode, error) {
 	query := url.Values{}
-	if sms.Force {
+	if message.Force {
 		query.Set("force", "true")
 	}
-	set(query, "action", sms.Action)
-	set(query, "action_message", sms.ActionMessage)
-	set(query, "locale", sms.Locale)
-	set(query, "user_ip", sms.UserIP)
+	set(query, "action", message.Action)
+	set(query, "action_message", message.ActionMessage)
+	set(query, "locale", message.Locale)
+	set(query, "user_ip", message.UserIP)
 	var answer struct {
 		Message string `json:"message"`
 		Phone   string `json:"cellphone"`
@@ -106,9 +110,9 @@ func (c *Client) sendCode(ctx context.Context, call call, sms SMS) (SMSResult, e
 	}
 	call.query = query
 	if err := c.do(ctx, call, &answer); err != nil {
-		return SMSResult{}, err
+		return SentCode{}, err
 	}
-	return SMSResult{Sent: !answer.Ignored, Ignored: answer.Ignored, Phone: answer.Phone, Email: answer.Email, Message: answer.Message}, nil
+	return SentCode{Sent: !answer.Ignored, Ignored: answer.Ignored, Phone: answer.Phone, Email: answer.Email, Message: answer.Message}, nil
 }
 
 // set adds a parameter unless it is empty.

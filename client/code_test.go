@@ -16,7 +16,7 @@ const rightCode = `{"message":"Token is valid.","token":"is valid","success":"tr
 func TestVerifyCode(t *testing.T) {
 	for _, body := range []string{rightCode, `{"token":"is valid","success":true}`} {
 		c, requests := answering(t, 200, body)
-		if err := c.VerifyCode(t.Context(), 1635, " 123-45 67"); err != nil {
+		if err := c.VerifyCode(t.Context(), 1635, " 123-45 67", CodeOptions{}); err != nil {
 			t.Error(err)
 		}
 		wantAsked(t, *requests, asked{Method: "GET", URI: "/protected/json/verify/1234567/1635?force=true"})
@@ -42,7 +42,7 @@ func TestVerifyCodeRefused(t *testing.T) {
 		{503, `{"message":"User has been suspended.","success":false,"errors":{"message":"User has been suspended."},"error_code":"60017"}`, ErrSuspended},
 	} {
 		c, _ := answering(t, test.status, test.body)
-		if err := c.VerifyCode(t.Context(), 1635, "1234567"); !errors.Is(err, test.want) {
+		if err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v, want %v", test.body, err, test.want)
 		}
 	}
@@ -56,13 +56,13 @@ func TestVerifyCodeFailsClosed(t *testing.T) {
 		`{"token":"is invalid","success":true}`, `{"token":true,"success":true}`, `{"token":"is valid","success":true`, rightCode + rightCode,
 	} {
 		c, _ := answering(t, 200, body)
-		if err := c.VerifyCode(t.Context(), 1635, "1234567"); err == nil {
+		if err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err == nil {
 			t.Errorf("%s is taken for a right code", body)
 		}
 	}
 	for _, status := range []int{201, 204, 302, 500} {
 		c, _ := answering(t, status, rightCode)
-		if err := c.VerifyCode(t.Context(), 1635, "1234567"); err == nil {
+		if err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err == nil {
 			t.Errorf("status %d is taken for a right code", status)
 		}
 	}
@@ -72,7 +72,7 @@ func TestVerifyCodeFailsClosed(t *testing.T) {
 func TestNoCode(t *testing.T) {
 	c, requests := answering(t, 200, rightCode)
 	for _, code := range []string{"", " ", "-", "..", "../users", "12345a", "١٢٣٤٥٦", "123456/1635?x=", "12345678901234567", "123\n456"} {
-		if err := c.VerifyCode(t.Context(), 1635, code); !errors.Is(err, ErrCodeWrong) {
+		if err := c.VerifyCode(t.Context(), 1635, code, CodeOptions{}); !errors.Is(err, ErrCodeWrong) {
 			t.Errorf("%q: got %v, want ErrCodeWrong", code, err)
 		}
 	}
@@ -83,23 +83,23 @@ func TestNoCode(t *testing.T) {
 
 func TestSendSMS(t *testing.T) {
 	c, requests := answering(t, 200, `{"success":true,"message":"SMS token was sent","cellphone":"+1-XXX-XXX-XX02"}`)
-	got, err := c.SendSMS(t.Context(), 1635, SMS{Force: true, Action: "pay", ActionMessage: "Pay 10", Locale: "pt-BR", UserIP: "192.0.2.7"})
-	if want := (SMSResult{Sent: true, Phone: "+1-XXX-XXX-XX02", Message: "SMS token was sent"}); err != nil || got != want {
+	got, err := c.SendSMS(t.Context(), 1635, CodeMessage{Force: true, Action: "pay", ActionMessage: "Pay 10", Locale: "pt-BR", UserIP: "192.0.2.7"})
+	if want := (SentCode{Sent: true, Phone: "+1-XXX-XXX-XX02", Message: "SMS token was sent"}); err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	wantAsked(t, *requests, asked{Method: "GET", URI: "/protected/json/sms/1635?action=pay&action_message=Pay+10&force=true&locale=pt-BR&user_ip=192.0.2.7"})
 
 	const ignored = "Ignored: SMS is not needed for smartphones. Pass force=true if you want to actually send it anyway."
 	c, requests = answering(t, 200, `{"message":"`+ignored+`","cellphone":"+57-XXX-XXX-XX12","device":"android","ignored":true,"success":true}`)
-	got, err = c.SendSMS(t.Context(), 1635, SMS{})
-	if want := (SMSResult{Ignored: true, Phone: "+57-XXX-XXX-XX12", Message: ignored}); err != nil || got != want {
+	got, err = c.SendSMS(t.Context(), 1635, CodeMessage{})
+	if want := (SentCode{Ignored: true, Phone: "+57-XXX-XXX-XX12", Message: ignored}); err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	wantAsked(t, *requests, asked{Method: "GET", URI: "/protected/json/sms/1635"})
 
 	for code, want := range map[string]error{"60007": ErrSMSDisabled, "60015": ErrSMSNotSent, "60026": ErrUserNotFound} {
 		c, _ := answering(t, 503, `{"message":"no","success":false,"errors":{"message":"no"},"error_code":"`+code+`"}`)
-		if got, err := c.SendSMS(t.Context(), 1635, SMS{}); !errors.Is(err, want) || got != (SMSResult{}) {
+		if got, err := c.SendSMS(t.Context(), 1635, CodeMessage{}); !errors.Is(err, want) || got != (SentCode{}) {
 			t.Errorf("%s: got %+v, %v", code, got, err)
 		}
 	}
@@ -107,8 +107,8 @@ func TestSendSMS(t *testing.T) {
 
 func TestSendCall(t *testing.T) {
 	c, requests := answering(t, 200, `{"success":true,"message":"Call started...","cellphone":"+1-XXX-XXX-XX02"}`)
-	got, err := c.SendCall(t.Context(), 1635, SMS{Force: true, Locale: "de"})
-	if want := (SMSResult{Sent: true, Phone: "+1-XXX-XXX-XX02", Message: "Call started..."}); err != nil || got != want {
+	got, err := c.SendCall(t.Context(), 1635, CodeMessage{Force: true, Locale: "de"})
+	if want := (SentCode{Sent: true, Phone: "+1-XXX-XXX-XX02", Message: "Call started..."}); err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	wantAsked(t, *requests, asked{Method: "GET", URI: "/protected/json/call/1635?force=true&locale=de"})

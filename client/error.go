@@ -11,31 +11,77 @@ import (
 	"time"
 )
 
-// What the server most often refuses, for errors.Is. The codes are those of the Authy API.
+// What the server most often refuses, for errors.Is.
 var (
-	ErrUnauthorized     = errors.New("countersign: wrong API key")                                   // 60001
-	ErrRateLimited      = errors.New("countersign: too many requests")                               // 60003; see Error.RetryAfter
-	ErrNotMe            = errors.New("countersign: the user reported a request that was not theirs") // 60003 with the reason not-me: asks nothing until Error.RetryAfter; is an ErrRateLimited too
-	ErrCallsDisabled    = errors.New("countersign: calls are not enabled")                           // 60006
-	ErrSMSDisabled      = errors.New("countersign: SMS is not enabled")                              // 60007
-	ErrSMSNotSent       = errors.New("countersign: SMS was not sent")                                // 60015
-	ErrUserNotFound     = errors.New("countersign: user not found")                                  // 60016, 60026
-	ErrSuspended        = errors.New("countersign: user suspended after wrong codes")                // 60017; a right code is refused too
-	ErrCodeUsed         = errors.New("countersign: code was used before")                            // 60019
-	ErrCodeWrong        = errors.New("countersign: code is wrong or expired")                        // 60020, 60022
-	ErrNotAllowed       = errors.New("countersign: switched off for this application")               // 60021, 60031, 60123, 60154
-	ErrNoVerification   = errors.New("countersign: no phone verification is pending")                // 60023
-	ErrInvalidUser      = errors.New("countersign: user data are not valid")                         // 60027; see Error.Fields
-	ErrInvalidPhone     = errors.New("countersign: not a phone number for this")                     // 60033, 60078, 60082
-	ErrInvalidEmail     = errors.New("countersign: not an e-mail address")                           // 60038
-	ErrApprovalNotFound = errors.New("countersign: approval not found")                              // 60049
-	ErrNoDevice         = errors.New("countersign: user has no device that could approve")           // 60050
-	ErrNotPending       = errors.New("countersign: approval is no longer pending")                   // 60079
-	ErrDeviceNotFound   = errors.New("countersign: device not found")                                // 60092
-	ErrNoSecret         = errors.New("countersign: user has no other authenticator app")             // 60113
-	ErrNoReset          = errors.New("countersign: no reset is under way")                           // 60901
-	ErrResetNotDue      = errors.New("countersign: reset cannot be finished yet")                    // 60902
+	ErrUnauthorized = errors.New("countersign: wrong API key")
+	ErrRateLimited  = errors.New("countersign: too many requests") // see [Error.RetryAfter]
+	// ErrNotMe is an ErrRateLimited: the user said "not me" to a request, and is asked nothing until [Error.RetryAfter] has passed.
+	ErrNotMe = fmt.Errorf("countersign: the user reported a request that was not theirs (%w)", ErrRateLimited)
+	// ErrBudgetSpent is an ErrRateLimited that the user has no part in: the application may send no more in this hour, day or month.
+	ErrBudgetSpent       = fmt.Errorf("countersign: the application's budget for sending is spent (%w)", ErrRateLimited)
+	ErrApprovalsDisabled = errors.New("countersign: approvals are not enabled")
+	ErrCallsDisabled     = errors.New("countersign: calls are not enabled")
+	ErrSMSDisabled       = errors.New("countersign: SMS is not enabled")
+	ErrCountryClosed     = errors.New("countersign: no codes are sent to this country") // see the application's page in the console
+	ErrCallNotMade       = errors.New("countersign: call was not made")
+	ErrSMSNotSent        = errors.New("countersign: SMS was not sent") // a mail neither
+	ErrUserNotFound      = errors.New("countersign: user not found")
+	ErrSuspended         = errors.New("countersign: user suspended after wrong codes") // a right code is refused too
+	ErrCodeUsed          = errors.New("countersign: code was used before")
+	ErrCodeWrong         = errors.New("countersign: code is wrong or expired")
+	ErrNotAllowed        = errors.New("countersign: switched off for this application")
+	ErrNoVerification    = errors.New("countersign: no phone verification is pending")
+	ErrInvalidUser       = errors.New("countersign: user data are not valid") // see [Error.Fields]
+	ErrInvalidPhone      = errors.New("countersign: not a phone number for this")
+	ErrInvalidEmail      = errors.New("countersign: not an e-mail address")
+	ErrApprovalNotFound  = errors.New("countersign: approval not found")
+	ErrNoDevice          = errors.New("countersign: user has no device that could approve")
+	ErrNotPending        = errors.New("countersign: approval is no longer pending")
+	ErrDeviceNotFound    = errors.New("countersign: device not found")
+	ErrNoSecret          = errors.New("countersign: user has no other authenticator app")
+	ErrNoReset           = errors.New("countersign: no reset is under way")
+	ErrResetNotDue       = errors.New("countersign: reset cannot be finished yet")
 )
+
+// sentinels are the codes of the Authy API, and ours of 60901 and above, that a caller decides by. [Error.Unwrap] knows more of 60003.
+var sentinels = map[string]error{
+	"60001": ErrUnauthorized,
+	"60003": ErrRateLimited,
+	"60006": ErrCallsDisabled,
+	"60007": ErrSMSDisabled,
+	"60009": ErrBudgetSpent, // texts of a month
+	"60010": ErrBudgetSpent, // texts of a day
+	"60011": ErrBudgetSpent, // calls of a month
+	"60012": ErrBudgetSpent, // calls of a day
+	"60013": ErrCountryClosed,
+	"60014": ErrCallNotMade,
+	"60015": ErrSMSNotSent,
+	"60016": ErrUserNotFound, // while checking a code
+	"60017": ErrSuspended,
+	"60019": ErrCodeUsed,
+	"60020": ErrCodeWrong,
+	"60021": ErrNotAllowed, // a code of one's own
+	"60022": ErrCodeWrong,  // of a phone verification
+	"60023": ErrNoVerification,
+	"60026": ErrUserNotFound,
+	"60027": ErrInvalidUser,
+	"60031": ErrNotAllowed, // export of secrets
+	"60033": ErrInvalidPhone,
+	"60038": ErrInvalidEmail,
+	"60049": ErrApprovalNotFound,
+	"60050": ErrNoDevice,
+	"60065": ErrApprovalsDisabled,
+	"60078": ErrInvalidPhone, // no such calling code
+	"60079": ErrNotPending,
+	"60082": ErrInvalidPhone, // a landline
+	"60092": ErrDeviceNotFound,
+	"60113": ErrNoSecret,
+	"60120": ErrBudgetSpent, // texts of an hour
+	"60123": ErrNotAllowed,  // other authenticator apps
+	"60154": ErrNotAllowed,  // export of numbers
+	"60901": ErrNoReset,
+	"60902": ErrResetNotDue,
+}
 
 // Error is a refusal by the server, or by something in front of it.
 type Error struct {
@@ -55,53 +101,12 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("status %d, code %s: %s", e.Status, e.Code, e.Message)
 }
 
-// Is makes errors.Is(err, ErrCodeWrong) and its like work.
-func (e *Error) Is(target error) bool {
-	switch e.Code {
-	case "60001":
-		return target == ErrUnauthorized
-	case "60003":
-		return target == ErrRateLimited || target == ErrNotMe && e.Reason == "not-me"
-	case "60006":
-		return target == ErrCallsDisabled
-	case "60007":
-		return target == ErrSMSDisabled
-	case "60015":
-		return target == ErrSMSNotSent
-	case "60016", "60026":
-		return target == ErrUserNotFound
-	case "60017":
-		return target == ErrSuspended
-	case "60019":
-		return target == ErrCodeUsed
-	case "60020", "60022":
-		return target == ErrCodeWrong
-	case "60021", "60031", "60123", "60154":
-		return target == ErrNotAllowed
-	case "60023":
-		return target == ErrNoVerification
-	case "60027":
-		return target == ErrInvalidUser
-	case "60033", "60078", "60082":
-		return target == ErrInvalidPhone
-	case "60038":
-		return target == ErrInvalidEmail
-	case "60049":
-		return target == ErrApprovalNotFound
-	case "60050":
-		return target == ErrNoDevice
-	case "60079":
-		return target == ErrNotPending
-	case "60092":
-		return target == ErrDeviceNotFound
-	case "60113":
-		return target == ErrNoSecret
-	case "60901":
-		return target == ErrNoReset
-	case "60902":
-		return target == ErrResetNotDue
+// Unwrap returns the sentinel of the code, nil when it has none, so that errors.Is(err, ErrCodeWrong) and its like work.
+func (e *Error) Unwrap() error {
+	if e.Code == "60003" && e.Reason == "not-me" {
+		return ErrNotMe
 	}
-	return false
+	return sentinels[e.Code]
 }
 
 // readError reads an answer whose status is not 200. It reports whether the server told the error, rather than a proxy.

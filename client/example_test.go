@@ -1,4 +1,4 @@
-// This file shows the package in use, against a server that answers as the real one does.
+// This file shows the package in use.
 
 package client_test
 
@@ -6,38 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"time"
 
 	"countersign.dev/client"
 	"countersign.dev/client/receipt"
 )
 
-// exampleServer stands in for a Countersign server, so that the examples run.
-func exampleServer() *httptest.Server {
-	const uuid = `"uuid":"8d031630-d15b-4134-b0a8-0a77bbe8093e"`
-	mux := http.NewServeMux()
-	answer := func(pattern string, status int, body string) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(status)
-			fmt.Fprint(w, body)
-		})
-	}
-	answer("POST /protected/json/users/new", 200, `{"message":"User created successfully.","user":{"id":1635},"success":true}`)
-	answer("POST /onetouch/json/users/1635/approval_requests", 200, `{"approval_request":{`+uuid+`,"match":{"mode":"type","value":"042"}},"success":true}`)
-	answer("GET /onetouch/json/approval_requests/", 200, `{"approval_request":{`+uuid+`,"_authy_id":1635,"status":"approved"},"success":true}`)
-	answer("GET /protected/json/verify/1234567/1635", 401, `{"message":"Token is invalid","success":false,"errors":{},"error_code":"60020"}`)
-	answer("GET /protected/json/users/1635/status", 200, `{"status":{"authy_id":1635,"detailed_devices":[]},"success":true}`)
-	answer("POST /protected/json/phones/verification/start", 200, `{"uuid":"b8ebcd40","seconds_to_expire":600,"message":"Text message sent to +1 202-555-0123.","success":true}`)
-	answer("GET /protected/json/phones/verification/check", 200, `{"message":"Verification code is correct.","success":true}`)
-	return httptest.NewServer(mux)
-}
-
 func Example() {
-	server := exampleServer()
-	defer server.Close()
-	c, err := client.New(client.Config{BaseURL: server.URL, APIKey: "the-application-api-key"})
+	c, err := client.New(client.Config{
+		BaseURL: exampleAddress(), // your server's address
+		APIKey:  "the-application-api-key",
+	})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -64,7 +43,7 @@ func Example() {
 	}
 	fmt.Println("Type on your device:", approval.Match.Value)
 
-	approval, err = c.WaitApproval(ctx, approval.UUID, time.Minute)
+	approval, err = c.Decision(ctx, approval.UUID) // waits, at most two minutes here
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -78,14 +57,15 @@ func Example() {
 }
 
 func ExampleClient_VerifyCode() {
-	server := exampleServer()
-	defer server.Close()
-	c, err := client.New(client.Config{BaseURL: server.URL, APIKey: "the-application-api-key"})
+	c, err := client.New(client.Config{
+		BaseURL: exampleAddress(), // your server's address
+		APIKey:  "the-application-api-key",
+	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	err = c.VerifyCode(context.Background(), 1635, "123 4567")
+	err = c.VerifyCode(context.Background(), 1635, "123 4567", client.CodeOptions{})
 	switch {
 	case err == nil:
 		fmt.Println("Welcome.")
@@ -101,9 +81,10 @@ func ExampleClient_VerifyCode() {
 
 // An application that must not trust even the server pins the keys of a user's devices and checks the receipt of each decision.
 func ExampleApproval() {
-	server := exampleServer()
-	defer server.Close()
-	c, err := client.New(client.Config{BaseURL: server.URL, APIKey: "the-application-api-key"})
+	c, err := client.New(client.Config{
+		BaseURL: exampleAddress(), // your server's address
+		APIKey:  "the-application-api-key",
+	})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -121,7 +102,7 @@ func ExampleApproval() {
 		pinned = append(pinned, device.PublicKey)
 	}
 
-	// When a decision arrives: everything expected comes from the application's own records.
+	// When a decision arrives: everything expected comes from the application's own records and configuration.
 	approval, err := c.Approval(ctx, "8d031630-d15b-4134-b0a8-0a77bbe8093e")
 	if err != nil {
 		fmt.Println(err)
@@ -131,24 +112,36 @@ func ExampleApproval() {
 		fmt.Println("Status", approval.Status, "without a proof.")
 		return
 	}
-	err = approval.Receipt.Verify(receipt.Expected{
-		Origin:      "https://auth.example.com",
-		Application: "58547f6f4014250a11c201f6",
+	asked := client.ApprovalRequest{
+		Message: "Send money to Bo?",
+		Details: []client.Field{{Name: "Amount", Value: "10 €"}},
+	}
+	expected := receipt.Expected{
+		Origin:      "https://auth.example.com", // where devices open the authenticator
+		Application: "58547f6f4014250a11c201f6", // the Id of "countersign app show"
 		User:        1635,
 		Approval:    "8d031630-d15b-4134-b0a8-0a77bbe8093e",
-		Content:     receipt.Content{Application: "Example", Message: "Log in to Example?"},
+		Content:     asked.Content("Example"),
 		Decision:    receipt.Approve,
 		Keys:        pinned,
-	})
-	fmt.Println(err)
-	// Output: Status approved without a proof.
+	}
+	fmt.Println(approval.Receipt.Verify(expected))
+
+	// The yes is to this amount, and to no other.
+	asked.Details = []client.Field{{Name: "Amount", Value: "1,000 €"}}
+	expected.Content = asked.Content("Example")
+	fmt.Println(approval.Receipt.Verify(expected))
+	// Output:
+	// <nil>
+	// receipt: answer to something else: shown
 }
 
 // A phone number is proved without a user, for example before there is an account.
 func ExampleClient_StartPhoneVerification() {
-	server := exampleServer()
-	defer server.Close()
-	c, err := client.New(client.Config{BaseURL: server.URL, APIKey: "the-application-api-key"})
+	c, err := client.New(client.Config{
+		BaseURL: exampleAddress(), // your server's address
+		APIKey:  "the-application-api-key",
+	})
 	if err != nil {
 		fmt.Println(err)
 		return

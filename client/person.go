@@ -55,8 +55,8 @@ type Secret struct {
 	QRCode        string // a data: address of a PNG, for an img element. Show it only to the person who is signed in, and store it nowhere
 }
 
-// CreateSecret makes a secret for any authenticator app that knows TOTP. It counts from its first right code on, so ask for one and
-// check it with [Client.VerifyCode]; until then the secret of before goes on counting. It returns [ErrNotAllowed] where the operator
+// CreateSecret makes a secret for any authenticator app that knows TOTP. The new secret takes effect with the first right code from it; until
+// then the previous secret stays valid. So create one, then check a code with [Client.VerifyCode]. It returns [ErrNotAllowed] where the operator
 // has not switched this on.
 func (c *Client) CreateSecret(ctx context.Context, authyID int64, options SecretOptions) (Secret, error) {
 	body := map[string]any{}
@@ -94,8 +94,10 @@ func (c *Client) ExportSecret(ctx context.Context, authyID int64) (ExportedSecre
 		Secret string `json:"secret"`
 		Code   string `json:"otp"`
 	}
-	err := c.do(ctx, call{name: "export secret", method: "GET", path: userPath(authyID) + "/secret/export", repeatable: true}, &answer)
-	return ExportedSecret(answer), err
+	if err := c.do(ctx, call{name: "export secret", method: "GET", path: userPath(authyID) + "/secret/export", repeatable: true}, &answer); err != nil {
+		return ExportedSecret{}, err
+	}
+	return ExportedSecret(answer), nil
 }
 
 // ExportedPhone is a user's number in full.

@@ -69,17 +69,19 @@ func TestRequests(t *testing.T) {
 		},
 		"call": {
 			`{"success":true,"message":"Call started...","cellphone":"+1-XXX-XXX-XX02"}`,
-			func(ctx context.Context, c *Client) (any, error) { return c.SendCall(ctx, 1635, SMS{Force: true}) },
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.SendCall(ctx, 1635, CodeMessage{Force: true})
+			},
 			asked{Method: "GET", URI: "/protected/json/call/1635?force=true"},
-			SMSResult{Sent: true, Phone: "+1-XXX-XXX-XX02", Message: "Call started..."},
+			SentCode{Sent: true, Phone: "+1-XXX-XXX-XX02", Message: "Call started..."},
 		},
 		"mail": {
 			`{"success":true,"message":"Email token was sent","email":"ana@example.com","email_id":"EM0"}`,
 			func(ctx context.Context, c *Client) (any, error) {
-				return c.SendEmail(ctx, 1635, SMS{Action: "pay", Locale: "de"})
+				return c.SendEmail(ctx, 1635, CodeMessage{Action: "pay", Locale: "de"})
 			},
 			asked{Method: "POST", URI: "/protected/json/email/1635?action=pay&locale=de"},
-			SMSResult{Sent: true, Email: "ana@example.com", Message: "Email token was sent"},
+			SentCode{Sent: true, Email: "ana@example.com", Message: "Email token was sent"},
 		},
 		"start of a verification": {
 			`{"carrier":"AT&T Wireless","is_cellphone":true,"message":"Text message sent to +1 987-654-3210.","seconds_to_expire":599,"uuid":"b8ebcd40","success":true}`,
@@ -190,5 +192,49 @@ func TestRefusalsOfPhonesAndData(t *testing.T) {
 	c, _ = answering(t, 200, `{"success":true,"stats":[{"month":"Brumaire","year":2026}]}`)
 	if _, err := c.Statistics(t.Context()); err == nil {
 		t.Error("a month that is none")
+	}
+}
+
+// Whoever overlooks an error has nothing to take for an answer: not even the half of it that could be read.
+func TestNothingBesideAnError(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer string
+		do     func(context.Context, *Client) (any, error)
+		want   any
+	}{
+		"reset": {
+			`{"success":true,"reset":{"state":"due","asked_at":7}}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.AskReset(ctx, 1635) },
+			Reset{},
+		},
+		"export of a secret": {
+			`{"success":true,"secret":"GEZDGNBV","otp":7}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.ExportSecret(ctx, 1635) },
+			ExportedSecret{},
+		},
+		"status of a verification": {
+			`{"success":true,"status":"verified","seconds_to_expire":"soon"}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.PhoneVerificationStatus(ctx, Phone{}) },
+			VerificationStatus{},
+		},
+		"phone info": {
+			`{"success":true,"type":"cellphone","provider":7}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.PhoneInfo(ctx, Phone{}) },
+			PhoneInfo{},
+		},
+		"application": {
+			`{"success":true,"app":{"name":"Example","app_id":"46113"}}`,
+			func(ctx context.Context, c *Client) (any, error) { return c.Application(ctx) },
+			Application{},
+		},
+	} {
+		c, _ := answering(t, 200, test.answer)
+		got, err := test.do(t.Context(), c)
+		if err == nil {
+			t.Errorf("%s: %s is taken for an answer", name, test.answer)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s, beside an error: %s", name, diff)
+		}
 	}
 }

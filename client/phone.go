@@ -4,11 +4,8 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -32,7 +29,7 @@ type PhoneVerification struct {
 	UserIP     string // address of the person's browser, for the limits of sending
 }
 
-// StartedVerification is one that runs.
+// StartedVerification is a verification that is under way.
 type StartedVerification struct {
 	UUID      string
 	ExpiresIn time.Duration
@@ -42,7 +39,8 @@ type StartedVerification struct {
 }
 
 // StartPhoneVerification sends a code to a number. Starting again within its time sends the same code again. It returns [ErrInvalidPhone],
-// [ErrSMSDisabled], [ErrCallsDisabled], [ErrNotAllowed] for a code of your own, or [ErrRateLimited].
+// [ErrSMSDisabled], [ErrCallsDisabled], [ErrSMSNotSent], [ErrCallNotMade], [ErrCountryClosed], [ErrNotAllowed] for a code of your own, or
+// [ErrRateLimited], which is an [ErrBudgetSpent] when it is not the user who has to wait.
 func (c *Client) StartPhoneVerification(ctx context.Context, v PhoneVerification) (StartedVerification, error) {
 	body := map[string]any{"country_code": v.Phone.CountryCode, "phone_number": v.Phone.Number, "via": "sms", "code_length": 6}
 	if v.Call {
@@ -72,8 +70,8 @@ func (c *Client) StartPhoneVerification(ctx context.Context, v PhoneVerification
 // CheckPhoneVerification checks the code that a person typed. Spaces and dashes in it are dropped. Nil means right, and only nil. It returns
 // [ErrCodeWrong], or [ErrNoVerification] when nothing is pending (any more). It is sent at most once.
 func (c *Client) CheckPhoneVerification(ctx context.Context, phone Phone, code string) error {
-	code = strings.NewReplacer(" ", "", "-", "").Replace(code)
-	if code == "" || len(code) > 16 || strings.Trim(code, "0123456789") != "" {
+	code, ok := digits(code)
+	if !ok {
 		return &Error{Status: http.StatusUnauthorized, Code: "60022", Message: "Verification code is incorrect"}
 	}
 	query := phone.query()
@@ -102,8 +100,11 @@ func (c *Client) PhoneVerificationStatus(ctx context.Context, phone Phone) (Veri
 		Status    string `json:"status"`
 		ExpiresIn int64  `json:"seconds_to_expire"`
 	}
-	err := c.do(ctx, call{name: "phone verification status", method: "GET", path: "/protected/json/phones/verification/status", query: phone.query(), repeatable: true}, &answer)
-	return VerificationStatus{answer.UUID, answer.Status, time.Duration(answer.ExpiresIn) * time.Second}, err
+	asking := call{name: "phone verification status", method: "GET", path: "/protected/json/phones/verification/status", query: phone.query(), repeatable: true}
+	if err := c.do(ctx, asking, &answer); err != nil {
+		return VerificationStatus{}, err
+	}
+	return VerificationStatus{answer.UUID, answer.Status, time.Duration(answer.ExpiresIn) * time.Second}, nil
 }
 
 // PhoneInfo is what the numbering plans tell of a number.
@@ -118,71 +119,8 @@ func (c *Client) PhoneInfo(ctx context.Context, phone Phone) (PhoneInfo, error) 
 		Type    string `json:"type"`
 		Carrier string `json:"provider"`
 	}
-	err := c.do(ctx, call{name: "phone info", method: "GET", path: "/protected/json/phones/info", query: phone.query(), repeatable: true}, &answer)
-	return PhoneInfo(answer), err
-}
-
-// Application is what the server knows of the application itself.
-type Application struct {
-	ID                    int64 // the number that Authy called app_id
-	Name                  string
-	SMS, Calls, Approvals bool // what is switched on
-}
-
-// Application reads about the application that the API key belongs to. It is a good first call: [ErrUnauthorized] means a wrong key.
-func (c *Client) Application(ctx context.Context) (Application, error) {
-	var answer struct {
-		App struct {
-			ID        int64  `json:"app_id"`
-			Name      string `json:"name"`
-			SMS       bool   `json:"sms_enabled"`
-			Calls     bool   `json:"phone_calls_enabled"`
-			Approvals bool   `json:"onetouch_enabled"`
-		} `json:"app"`
+	if err := c.do(ctx, call{name: "phone info", method: "GET", path: "/protected/json/phones/info", query: phone.query(), repeatable: true}, &answer); err != nil {
+		return PhoneInfo{}, err
 	}
-	err := c.do(ctx, call{name: "application details", method: "GET", path: "/protected/json/app/details", repeatable: true}, &answer)
-	a := answer.App
-	return Application{a.ID, a.Name, a.SMS, a.Calls, a.Approvals}, err
-}
-
-// Month is what was counted in one month, in UTC.
-type Month struct {
-	Year                               int
-	Month                              time.Month
-	SMS, Calls, Users, Auths, APICalls int64
-}
-
-// Statistics are the application's figures.
-type Statistics struct {
-	Users  int64   // now
-	Months []Month // of the last twelve those in which anything was counted, oldest first
-}
-
-// Statistics reads the application's figures.
-func (c *Client) Statistics(ctx context.Context) (Statistics, error) {
-	var answer struct {
-		Users int64 `json:"total_users"`
-		Stats []struct {
-			Month    string `json:"month"`
-			Year     int    `json:"year"`
-			SMS      int64  `json:"sms_count"`
-			Calls    int64  `json:"calls_count"`
-			Users    int64  `json:"users_count"`
-			Auths    int64  `json:"auths_count"`
-			APICalls int64  `json:"api_calls_count"`
-		} `json:"stats"`
-	}
-	const name = "application statistics"
-	if err := c.do(ctx, call{name: name, method: "GET", path: "/protected/json/app/stats", repeatable: true}, &answer); err != nil {
-		return Statistics{}, err
-	}
-	read := Statistics{Users: answer.Users}
-	for _, m := range answer.Stats {
-		at, err := time.Parse("January 2006", m.Month+" "+strconv.Itoa(m.Year))
-		if err != nil {
-			return Statistics{}, fmt.Errorf("countersign: %s: %w", name, err)
-		}
-		read.Months = append(read.Months, Month{m.Year, at.Month(), m.SMS, m.Calls, m.Users, m.Auths, m.APICalls})
-	}
-	return read, nil
+	return PhoneInfo(answer), nil
 }

@@ -42,11 +42,13 @@ func (a *resetAnswer) reset() *Reset {
 // AskReset asks the operators for a new start of a user. Call it only for somebody whose password was right just now: that is what the operator
 // takes from it. It changes nothing by itself, and asking again returns the same reset.
 func (c *Client) AskReset(ctx context.Context, authyID int64) (Reset, error) {
-	answer := struct {
+	var answer struct {
 		Reset resetAnswer `json:"reset"`
-	}{}
-	err := c.do(ctx, call{name: "ask for reset", method: "POST", path: ownPath(authyID) + "/reset", repeatable: true}, &answer)
-	return *answer.Reset.reset(), err
+	}
+	if err := c.do(ctx, call{name: "ask for reset", method: "POST", path: ownPath(authyID) + "/reset", repeatable: true}, &answer); err != nil {
+		return Reset{}, err
+	}
+	return *answer.Reset.reset(), nil
 }
 
 // StopReset ends a reset, because its user is signed in and did not ask for it. It returns [ErrNoReset] when none is under way.
@@ -54,7 +56,7 @@ func (c *Client) StopReset(ctx context.Context, authyID int64) error {
 	return c.do(ctx, call{name: "stop reset", method: "POST", path: ownPath(authyID) + "/reset/stop"}, nil)
 }
 
-// FinishReset begins anew, once the reset is due: everything that could act for the user ends at once, and the ticket makes the first new device.
+// FinishReset removes every device, secret and code of the user and returns a ticket for a first new device. It works once the reset is due.
 // Call it for somebody whose password was right just now, and end their sessions, trusted browsers and recovery codes with it. It returns
 // [ErrResetNotDue] or [ErrNoReset].
 func (c *Client) FinishReset(ctx context.Context, authyID int64) (Ticket, error) {
@@ -65,7 +67,7 @@ func (c *Client) FinishReset(ctx context.Context, authyID int64) (Ticket, error)
 const NoticeNumberChanged = "number-changed"
 
 // SendNotice tells a user something about their account by text message, in the server's words. It returns [ErrUserNotFound], [ErrSMSDisabled],
-// [ErrSMSNotSent], or [ErrRateLimited].
+// [ErrSMSNotSent], [ErrInvalidPhone], [ErrCountryClosed], or [ErrRateLimited].
 func (c *Client) SendNotice(ctx context.Context, authyID int64, notice string) error {
 	return c.do(ctx, call{
 		name: "send notice", method: "POST", path: ownPath(authyID) + "/notices", body: map[string]string{"notice": notice},

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"countersign.dev/client"
 )
 
 var madeAccess = regexp.MustCompile(`id="(access-key|api-signing-key)">([^<]+)<`)
@@ -115,7 +117,7 @@ func TestDashboardWebhooks(t *testing.T) {
 	if registered.Status != "completed" || told["user_added"] != float64(registered.AuthyID) || told["user_registration_completed"] != float64(registered.AuthyID) {
 		t.Errorf("registered %+v, told of %v", registered, told)
 	}
-	if err := c.VerifyCode(t.Context(), registered.AuthyID, phone.code("")); err != nil {
+	if err := c.VerifyCode(t.Context(), registered.AuthyID, phone.code(""), client.CodeOptions{}); err != nil {
 		t.Errorf("the code of the device: %v", err)
 	}
 

@@ -447,14 +447,14 @@ func TestServeWalk(t *testing.T) {
 
 	c := s.client(s.APIKey)
 	u := s.addUser(c)
-	_, err := c.SendEmail(t.Context(), u.id, client.SMS{})
+	_, err := c.SendEmail(t.Context(), u.id, client.CodeMessage{})
 	if err == nil {
-		_, err = c.SendCall(t.Context(), s.addUser(c).id, client.SMS{})
+		_, err = c.SendCall(t.Context(), s.addUser(c).id, client.CodeMessage{})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.VerifyCode(t.Context(), u.id, office.code(u.email)); err != nil {
+	if err := c.VerifyCode(t.Context(), u.id, office.code(u.email), client.CodeOptions{}); err != nil {
 		t.Errorf("the code that the mail brought: %v", err)
 	}
 	// The nodes ask what became of the call.

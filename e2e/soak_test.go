@@ -158,7 +158,7 @@ func (l *ledger) leave(ctx context.Context, p *phone) {
 	if !ok {
 		return
 	}
-	_, err := l.client.SendSMS(ctx, u.id, client.SMS{Force: true})
+	_, err := l.client.SendSMS(ctx, u.id, client.CodeMessage{Force: true})
 	if refused, ok := errors.AsType[*client.Error](err); ok && refused.Status == http.StatusTooManyRequests {
 		err = nil // these numbers are much alike
 	}

@@ -70,7 +70,7 @@ func TestApplicationsAreStrangers(t *testing.T) {
 		t.Errorf("what the good application sees was\n%s\nand is\n%s", before, after)
 	}
 	// All of it still works: no try, no code and no request was used up.
-	if err := good.client.VerifyCode(t.Context(), good.user.id, good.phone.code(good.user.email)); err != nil {
+	if err := good.client.VerifyCode(t.Context(), good.user.id, good.phone.code(good.user.email), client.CodeOptions{}); err != nil {
 		t.Errorf("the good user's code: %v", err)
 	}
 	good.phone.answer(good.approval.UUID, "approve")
@@ -148,17 +148,17 @@ func strangerAPI(t *testing.T, d *dev, good, evil estate) {
 		d.mustCall(evil.app.key, "GET", fmt.Sprintf("/protected/json/verify/%07d/%d", i, good.user.id), nil)
 	}
 	// A code for the good user, sent to the number that both have, is no code of the evil user.
-	if _, err := good.client.SendSMS(t.Context(), good.user.id, client.SMS{Force: true}); err != nil {
+	if _, err := good.client.SendSMS(t.Context(), good.user.id, client.CodeMessage{Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	sent := d.sentCode(good.user.number, 1)
-	if err := evil.client.VerifyCode(t.Context(), evil.user.id, sent); err == nil {
+	if err := evil.client.VerifyCode(t.Context(), evil.user.id, sent, client.CodeOptions{}); err == nil {
 		t.Error("a code that the good application sent verified for the evil one's user")
 	}
-	if err := evil.client.VerifyCode(t.Context(), evil.user.id, good.phone.code(good.user.email)); err == nil {
+	if err := evil.client.VerifyCode(t.Context(), evil.user.id, good.phone.code(good.user.email), client.CodeOptions{}); err == nil {
 		t.Error("an app code of the good application verified for the evil one's user")
 	}
-	if err := good.client.VerifyCode(t.Context(), good.user.id, sent); err != nil {
+	if err := good.client.VerifyCode(t.Context(), good.user.id, sent, client.CodeOptions{}); err != nil {
 		t.Errorf("the code that was sent, by who sent it: %v", err)
 	}
 	// The same number again gives each application its own user, and says nothing about the other.

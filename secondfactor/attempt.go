@@ -80,6 +80,7 @@ const (
 	NoticeAskedAgain  Notice = "push_again"     // the device was told of the same request once more
 	NoticeAskedEnough Notice = "push_enough"    // asked for too soon, or often enough
 	NoticeStopped     Notice = "push_stopped"   // the person said "not me" a while ago
+	NoticeNotAsked    Notice = "push_refused"   // the provider does not ask for another reason; asking again will not help
 	NoticeUnreachable Notice = "unreachable"    // the provider did not answer
 	NoticeUnconfirmed Notice = "unconfirmed"    // the provider does not confirm the approval, or its receipt is for something else
 	NoticeWrong       Notice = "code_wrong"     // wrong, used and too old look the same

@@ -207,6 +207,8 @@ func (g *Guard) notPushed(ctx context.Context, a Attempt, cause error) error {
 		state, notice = CodePending, NoticePaused
 	case errors.Is(cause, client.ErrSuspended):
 		state, notice = CodePending, NoticeSuspended
+	case refused(cause):
+		state, notice = CodePending, NoticeNotAsked
 	}
 	wait := waitOf(cause)
 	g.config.Log.WarnContext(ctx, "no device asked", "attempt", a.ID, "notice", notice, reason(cause))
@@ -219,6 +221,12 @@ func (g *Guard) notPushed(ctx context.Context, a Attempt, cause error) error {
 		return nil
 	})
 	return lateIsFine(err)
+}
+
+// refused reports whether the provider was reached and said no. Code 60000 is an error of its own, or none of its addresses.
+func refused(cause error) bool {
+	e, ok := errors.AsType[*client.Error](cause)
+	return ok && e.Code != "" && e.Code != "60000"
 }
 
 // waitOf is how long the provider says to wait, 0 when it does not.

@@ -170,17 +170,17 @@ func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
 }
 
 // text asks the provider to send a code. A code for an act names the act, and counts for nothing else (D12).
-func (g *Guard) text(ctx context.Context, a Attempt, force bool) (client.SMSResult, error) {
+func (g *Guard) text(ctx context.Context, a Attempt, force bool) (client.SentCode, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.config.Limits.Provider)
 	defer cancel()
-	sms := client.SMS{Force: force, UserIP: a.Origin.Address}
+	message := client.CodeMessage{Force: force, UserIP: a.Origin.Address}
 	if a.Purpose == ForStepUp {
-		sms.Action, sms.ActionMessage = a.ID, a.Ask.inWords()
+		message.Action, message.ActionMessage = a.ID, a.Ask.inWords()
 	}
 	if a.SentBy == Call {
-		return g.config.Provider.SendCall(ctx, a.AuthyID, sms)
+		return g.config.Provider.SendCall(ctx, a.AuthyID, message)
 	}
-	return g.config.Provider.SendSMS(ctx, a.AuthyID, sms)
+	return g.config.Provider.SendSMS(ctx, a.AuthyID, message)
 }
 
 // inWords is the message with its details, for a text message.
@@ -193,17 +193,19 @@ func (a Ask) inWords() string {
 }
 
 // textNotice says how the sending of a text message went.
-func textNotice(result client.SMSResult, err error) Notice {
+func textNotice(result client.SentCode, err error) Notice {
 	switch {
 	case err == nil && result.Ignored:
 		return NoticeIgnored
 	case err == nil:
 		return NoticeSent
+	case errors.Is(err, client.ErrBudgetSpent):
+		return NoticeNotSent // it was not this person who asked too often
 	case errors.Is(err, client.ErrRateLimited):
 		return NoticeLimited
 	case errors.Is(err, client.ErrSuspended):
 		return NoticeSuspended
-	case errors.Is(err, client.ErrSMSDisabled), errors.Is(err, client.ErrCallsDisabled), errors.Is(err, client.ErrSMSNotSent):
+	case refused(err):
 		return NoticeNotSent
 	}
 	return NoticeUnreachable

@@ -197,7 +197,11 @@ func TestCO7_TextMessages(t *testing.T) {
 }
 
 func TestCO9_TextMessageFails(t *testing.T) {
-	for code, says := range map[string]string{"60015": "could not be sent", "60007": "could not be sent", "60003": "too often", "60017": "for a while"} {
+	for code, says := range map[string]string{
+		"60015": "could not be sent", "60007": "could not be sent", "60003": "too often", "60017": "for a while",
+		"60010": "could not be sent", "60120": "could not be sent", "60013": "could not be sent", "60082": "could not be sent", "60026": "could not be sent",
+		"60000": "could not reach",
+	} {
 		a := newApp(t)
 		b := a.browser()
 		b.login("ana")
@@ -205,6 +209,16 @@ func TestCO9_TextMessageFails(t *testing.T) {
 		b.post("/authy/send_token")
 		if page := b.get("/login/verify").body; !strings.Contains(page, says) {
 			t.Errorf("%s: the page does not say %q", code, says)
+		}
+	}
+	for _, code := range []string{"60006", "60012", "60014"} {
+		a := newApp(t, func(c *secondfactor.Config) { c.Calls = true })
+		b := a.browser()
+		b.login("ana")
+		a.provider.Refuse("call", code)
+		b.post("/authy/send_token", "by", "call")
+		if page := b.get("/login/verify").body; !strings.Contains(page, "call could not be made") {
+			t.Errorf("%s: the page does not say that there was no call", code)
 		}
 	}
 }

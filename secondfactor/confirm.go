@@ -58,14 +58,9 @@ func (g *Guard) verify(a Attempt, approval client.Approval) error {
 	if len(keys) == 0 {
 		keys = []string{r.Enrollment.PublicKey}
 	}
-	from := g.context(a)
+	asked := client.ApprovalRequest{Message: a.Ask.Message, Details: a.Ask.Details, Context: g.context(a)}
 	return r.Verify(receipt.Expected{
 		Origin: trust.Origin, Application: trust.Application, User: a.AuthyID, Approval: a.Request,
-		Content: receipt.Content{
-			Application: trust.Name, Message: a.Ask.Message, Details: a.Ask.Details,
-			Context: receipt.Context{Address: from.IP, Browser: from.UserAgent, Origin: from.Origin},
-		},
-		Hidden:   a.Ask.Hidden,
-		Decision: receipt.Approve, Match: a.Match, Keys: keys,
+		Content: asked.Content(trust.Name), Hidden: a.Ask.Hidden, Decision: receipt.Approve, Match: a.Match, Keys: keys,
 	})
 }

@@ -39,6 +39,23 @@ func providerDownAtLogin(t *testing.T, a *app) {
 	}
 }
 
+// A provider that refuses to ask was reached: the page says that, and offers what is left.
+func TestFA1_ProviderRefusesToAsk(t *testing.T) {
+	for code, says := range map[string]string{"60065": "cannot be asked", "60026": "cannot be asked", "60080": "cannot be asked", "60000": "could not reach"} {
+		a := newApp(t)
+		a.provider.Refuse("create", code)
+		b := a.browser()
+		b.post("/login", "user", "ana")
+		page := b.get("/login/verify").body
+		if !strings.Contains(page, says) || !strings.Contains(page, `name="token"`) {
+			t.Errorf("%s: the page does not say %q, or takes no code", code, says)
+		}
+		if told := code != "60000"; told != (b.state() == "code_pending") {
+			t.Errorf("%s: state %s", code, b.state())
+		}
+	}
+}
+
 // FA2: a provider that goes away between approval and completion lets nobody in; the approval can be completed when it is back.
 func TestFA2_ProviderDownAtCompletion(t *testing.T) { bubble(t, providerDownAtCompletion) }
 

@@ -275,7 +275,7 @@ func TestD22_EveryOutcomeHasAMessage(t *testing.T) {
 	for _, notice := range []secondfactor.Notice{
 		secondfactor.NoticeNoDevice, secondfactor.NoticePaused, secondfactor.NoticeUnreachable, secondfactor.NoticeWrong,
 		secondfactor.NoticeMalformed, secondfactor.NoticeSuspended, secondfactor.NoticeLimited, secondfactor.NoticeSent, secondfactor.NoticeIgnored,
-		secondfactor.NoticeWait, secondfactor.NoticeNotSent, secondfactor.NoticeStale, secondfactor.NoticeAskedAgain, secondfactor.NoticeAskedEnough, secondfactor.NoticeStopped,
+		secondfactor.NoticeWait, secondfactor.NoticeNotSent, secondfactor.NoticeStale, secondfactor.NoticeAskedAgain, secondfactor.NoticeAskedEnough, secondfactor.NoticeStopped, secondfactor.NoticeNotAsked,
 		secondfactor.NoticeNoRecovery, secondfactor.NoticeNoMoreTries,
 	} {
 		a := newApp(t)

@@ -121,8 +121,8 @@ func decode(s string) ([]byte, error) {
 	return b64.DecodeString(s)
 }
 
-// EnrolmentProof is signed by a new key, to show that whoever enrols it holds it.
-type EnrolmentProof struct {
+// EnrollmentProof is signed by a new key, to show that whoever enrols it holds it.
+type EnrollmentProof struct {
 	Challenge string // from GET /device/v1/challenge
 	Origin    string // public origin of the authenticator
 	PublicKey string // the new key, as [EncodePublicKey] writes it
@@ -130,7 +130,7 @@ type EnrolmentProof struct {
 }
 
 // Canonical returns the bytes to sign.
-func (p EnrolmentProof) Canonical() []byte {
+func (p EnrollmentProof) Canonical() []byte {
 	return canonical(nil, map[string]any{
 		"challenge":  p.Challenge,
 		"format":     "countersign.enrolment",

@@ -107,7 +107,7 @@ func TestAnswerRoundTrip(t *testing.T) {
 func TestFormatsDiffer(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.String().Draw(t, "s")
-		enrolment := EnrolmentProof{Challenge: s, Origin: s, PublicKey: s, Token: s}.Canonical()
+		enrolment := EnrollmentProof{Challenge: s, Origin: s, PublicKey: s, Token: s}.Canonical()
 		session := SessionProof{Challenge: s, Device: s, Origin: s}.Canonical()
 		if bytes.Equal(enrolment, session) {
 			t.Fatal("the same bytes")

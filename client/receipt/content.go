@@ -3,6 +3,7 @@
 package receipt
 
 import (
+	"net/netip"
 	"strings"
 	"unicode"
 )
@@ -22,8 +23,8 @@ type Content struct {
 	Context     Context // where it was started
 }
 
-// Context says where the person, or whoever acts in their name, sits who started it, as the application tells: it is shown to whoever
-// decides as the application's word. The zero Context is none, and content without one has the digest that it had before there were contexts.
+// Context says where the request was started: the browser and network address of whoever started it, as told by the application and shown to
+// the person as such. An empty Context is left out of the digest.
 type Context struct {
 	Address string `json:"address"` // network address
 	Browser string `json:"browser"` // what the browser calls itself
@@ -45,7 +46,7 @@ func (c Content) Digest() string {
 	return digest(shown)
 }
 
-// Clean returns the content with every text passed through [CleanText], as the server stores and shows it.
+// Clean returns the content with every text passed through [CleanText] and the context through [Context.Clean], as the server stores and shows it.
 func (c Content) Clean() Content {
 	c.Application = CleanText(c.Application)
 	c.Message = CleanText(c.Message)
@@ -54,7 +55,27 @@ func (c Content) Clean() Content {
 		details[i] = Field{Name: CleanText(field.Name), Value: CleanText(field.Value)}
 	}
 	c.Details = details
-	c.Context = Context{Address: CleanText(c.Context.Address), Browser: CleanText(c.Context.Browser), Origin: CleanText(c.Context.Origin)}
+	c.Context = c.Context.Clean()
+	return c
+}
+
+// maxBrowser is as many characters of what a browser calls itself as are kept and shown.
+const maxBrowser = 200
+
+// Clean returns the context as the server stores and shows it, so that an application may expect what it sent: texts passed through
+// [CleanText], a network address in its usual form (that of "::ffff:192.0.2.1" is "192.0.2.1"), Browser cut at 200 characters.
+func (c Context) Clean() Context {
+	c = Context{Address: CleanText(c.Address), Browser: CleanText(c.Browser), Origin: CleanText(c.Origin)}
+	if address, err := netip.ParseAddr(c.Address); err == nil {
+		c.Address = address.Unmap().WithZone("").String()
+	}
+	n := 0
+	for i := range c.Browser {
+		if n++; n > maxBrowser {
+			c.Browser = strings.TrimSpace(c.Browser[:i])
+			break
+		}
+	}
 	return c
 }
 

@@ -3,6 +3,7 @@
 package receipt
 
 import (
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -41,6 +42,24 @@ func TestCleanTextTwice(t *testing.T) {
 			t.Fatalf("%q becomes %q", once, twice)
 		}
 	})
+}
+
+// What no server accepts stays what it is: [Context.Clean] refuses nothing.
+func TestContextClean(t *testing.T) {
+	for _, test := range []struct{ in, want Context }{
+		{Context{}, Context{}},
+		{Context{Address: "::FFFF:192.0.2.1\n"}, Context{Address: "192.0.2.1"}},
+		{Context{Address: "2001:db8:0:0:0:0:0:7%eth0"}, Context{Address: "2001:db8::7"}},
+		{Context{Address: "192.0.2.1:443"}, Context{Address: "192.0.2.1:443"}},
+		{Context{Browser: strings.Repeat("a", 199) + " b"}, Context{Browser: strings.Repeat("a", 199)}},
+		{Context{Browser: strings.Repeat("日", 201)}, Context{Browser: strings.Repeat("日", 200)}},
+		{Context{Browser: "\u202e" + strings.Repeat("a", 200)}, Context{Browser: strings.Repeat("a", 200)}},
+		{Context{Origin: "https://login.\u200bbank.example "}, Context{Origin: "https://login.bank.example"}},
+	} {
+		if got := test.in.Clean(); got != test.want || got.Clean() != got {
+			t.Errorf("%+v becomes %+v and %+v, want %+v", test.in, got, got.Clean(), test.want)
+		}
+	}
 }
 
 // TestDigestsDiffer guards against content that could be moved between fields without a change of the digest.

@@ -1,7 +1,7 @@
 // Package receipt owns the bytes that a person's device signs, and their verification.
 //
 // A device never signs what a server tells it to sign. It signs canonical JSON ([RFC 8785]) that it
-// builds itself from what it shows: the [Answer] to an approval, the [EnrolmentProof] that a new key is held,
+// builds itself from what it shows: the [Answer] to an approval, the [EnrollmentProof] that a new key is held,
 // and the [SessionProof] that a known device is back. Each names its format, so that one never passes
 // for another. The server builds the same bytes from its own row, and an application that kept what it
 // asked for builds them a third time: [Receipt.Verify] needs no server.

@@ -36,11 +36,13 @@ type Enrollment struct {
 // Expected is what an application knows about an approval from itself: take every value from your own records, never
 // from the message that brought the receipt. A zero value never matches a real answer, so a forgotten field is refused.
 type Expected struct {
-	Origin      string   // public origin of the authenticator
-	Application string   // application id
+	Origin string // public origin of the authenticator
+	// Application is the id that "countersign app show" prints as Id, 24 hexadecimal digits: not the number that it prints as Number, which Authy's
+	// clients know as app_id. Put it into your configuration, beside the API key.
+	Application string
 	User        int64    // authy_id of whoever had to decide
 	Approval    string   // uuid
-	Content     Content  // what was to be shown; with a Logo of "" any picture is accepted
+	Content     Content  // what was to be shown, as ApprovalRequest.Content of package client tells; with a Logo of "" any picture is accepted
 	Hidden      []Field  // hidden details as sent, nil without any
 	Decision    string   // [Approve], [Deny] or [NotMe]
 	Match       string   // the number to be typed, "" without one
@@ -50,7 +52,7 @@ type Expected struct {
 // Verify checks that a pinned key signed exactly the expected answer. It needs no server and no clock: nil means that the decision is
 // proved, and an error (test with errors.Is) that nothing is.
 //
-// Shown texts are cleaned with [CleanText] before they are compared, as the server cleaned them; hidden details are compared as they
+// What was shown goes through [Content.Clean] before it is compared, as the server cleaned it; hidden details are compared as they
 // are, because nobody reads them. The picture is the exception: its digest comes from the receipt, because the server shrinks and stores pictures and an application does not know the result.
 // So a receipt proves which text was agreed to, and only on the server's word which picture stood beside it.
 //

@@ -66,6 +66,13 @@ func TestReceiptVerify(t *testing.T) {
 		{"as expected", nil, nil, nil},
 		{"one of several pinned keys", nil, func(_ *Receipt, w *Expected) { w.Keys = append([]string{otherKey}, w.Keys...) }, nil},
 		{"expected text is cleaned as the server cleans it", nil, func(_ *Receipt, w *Expected) { w.Content.Message = " Log\u202e in?\x00\n" }, nil},
+		{"expected context is cleaned as the server cleans it", func(a *Answer) {
+			shown := content()
+			shown.Context = Context{Address: "192.0.2.1", Browser: strings.Repeat("b", 200)}
+			a.Shown = shown.Digest()
+		}, func(_ *Receipt, w *Expected) {
+			w.Content.Context = Context{Address: "::ffff:192.0.2.1", Browser: strings.Repeat("b", 250)}
+		}, nil},
 		{"picture on the server's word", func(a *Answer) { a.Shown = withLogo.Digest() }, func(r *Receipt, _ *Expected) { r.Logo = logo }, nil},
 		{"denial, expected as such", func(a *Answer) { a.Decision, a.Match = Deny, "" }, func(_ *Receipt, w *Expected) { w.Decision = Deny }, nil},
 

@@ -102,7 +102,7 @@ func (v vector) check(t *testing.T) {
 			Challenge, Origin, Token string
 			PublicKey                string `json:"public_key"`
 		}](t, v)
-		proof := EnrolmentProof{Challenge: in.Challenge, Origin: in.Origin, PublicKey: in.PublicKey, Token: in.Token}
+		proof := EnrollmentProof{Challenge: in.Challenge, Origin: in.Origin, PublicKey: in.PublicKey, Token: in.Token}
 		equal("canonical", string(proof.Canonical()), v.Canonical)
 	case "session":
 		in := input[struct{ Challenge, Origin, Device string }](t, v)

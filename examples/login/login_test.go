@@ -151,6 +151,10 @@ func TestD11_RegistrationFailureIsShownAndRetried(t *testing.T) {
 	b.post("/enrol").expect(t, 422, "", "could not reach the approval service")
 	bank.provider.Refuse("start", "60003")
 	b.post("/enrol").expect(t, 422, "", "Wait a minute")
+	for _, code := range []string{"60013", "60120", "60015"} {
+		bank.provider.Refuse("start", code)
+		b.post("/enrol").expect(t, 422, "", "No text message can be sent", "Your account is kept")
+	}
 	bank.provider.Refuse("start", "60033")
 	b.post("/enrol").expect(t, 422, "", "cannot get text messages")
 	bank.provider.Refuse("start", "")

@@ -39,6 +39,8 @@ func (u user) number() client.Phone { return client.Phone{CountryCode: u.Country
 // whyNotTexted says what to do. It says nothing about whose number it is.
 func whyNotTexted(err error) string {
 	switch {
+	case errors.Is(err, client.ErrBudgetSpent), errors.Is(err, client.ErrCountryClosed), errors.Is(err, client.ErrSMSDisabled), errors.Is(err, client.ErrSMSNotSent):
+		return "No text message can be sent to this number at the moment. Your account is kept. Check the number, or try again later."
 	case errors.Is(err, client.ErrRateLimited):
 		return "A code was sent a moment ago, or too many were. Wait a minute, then try again."
 	case errors.Is(err, client.ErrInvalidPhone):

@@ -105,13 +105,13 @@ func (r Request) build(app tenant.Application, u tenant.User, now time.Time) (Ap
 	if err := r.checkLogos(); err != nil {
 		return a, err
 	}
-	var err error
-	if a.Content.Context, err = checkContext(a.Content.Context); err != nil {
+	if err := checkContext(a.Content.Context); err != nil {
 		return a, err
 	}
 	if len(r.IdempotencyKey) > 255 {
 		return a, ErrInvalid.Saying("Idempotency-Key has at most 255 characters.")
 	}
+	var err error
 	if a.Life, err = life(app.Settings, r.Life); err != nil {
 		return a, err
 	}
@@ -145,25 +145,19 @@ func checkFields(name string, fields []receipt.Field) error {
 	return nil
 }
 
-// maxBrowser is as much of what a browser calls itself as is kept and shown.
-const maxBrowser = 200
-
-// checkContext holds a context to what a device can show in a line, and nobody can read as something else (T-17): an address is one, an origin
-// has no more than scheme, host and port, in ASCII, where look-alike letters stand as punycode.
-func checkContext(c receipt.Context) (receipt.Context, error) {
-	if c.Address != "" {
-		if c.Address = Address(c.Address); c.Address == "" {
-			return c, ErrInvalid.Saying("Invalid parameter: context - ip is not a network address")
-		}
+// checkContext holds a clean context to what a device can show in a line, and nobody can read as something else (T-17): an address is one, an
+// origin has no more than scheme, host and port, in ASCII, where look-alike letters stand as punycode.
+func checkContext(c receipt.Context) error {
+	if c.Address != "" && Address(c.Address) == "" {
+		return ErrInvalid.Saying("Invalid parameter: context - ip is not a network address")
 	}
 	if c.Origin != "" {
 		u, err := url.Parse(c.Origin)
 		if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Scheme+"://"+u.Host != c.Origin || len(c.Origin) > 200 || strings.IndexFunc(c.Origin, notOrigin) >= 0 {
-			return c, ErrInvalid.Saying("Invalid parameter: context - origin is https://, a host name in ASCII, and perhaps a port")
+			return ErrInvalid.Saying("Invalid parameter: context - origin is https://, a host name in ASCII, and perhaps a port")
 		}
 	}
-	c.Browser = cut(c.Browser, maxBrowser)
-	return c, nil
+	return nil
 }
 
 // notOrigin finds what no origin has.
@@ -173,11 +167,11 @@ func notOrigin(r rune) bool {
 
 // Address returns a network address in its usual form, "" when it is none.
 func Address(s string) string {
-	a, err := netip.ParseAddr(strings.TrimSpace(s))
-	if err != nil {
+	clean := receipt.Context{Address: s}.Clean().Address
+	if _, err := netip.ParseAddr(clean); err != nil {
 		return ""
 	}
-	return a.Unmap().WithZone("").String()
+	return clean
 }
 
 // checkLogos holds to contract section 5.1: resolutions known, one of them "default", addresses short.

@@ -277,3 +277,25 @@ func TestCreate(t *testing.T) {
 		t.Errorf("inherited %+v", kept)
 	}
 }
+
+// An application verifies a receipt with the context as it sent it (T-17): what the server makes of it is what [receipt.Content.Clean] does.
+func TestContextAsSent(t *testing.T) {
+	long := strings.Repeat("Mozilla/5.0 ", 30)
+	for sent, kept := range map[receipt.Context]receipt.Context{
+		{Address: "::ffff:192.0.2.1"}:                           {Address: "192.0.2.1"},
+		{Address: "2001:DB8:0::7"}:                              {Address: "2001:db8::7"},
+		{Address: " fe80::1%eth0 "}:                             {Address: "fe80::1"},
+		{Browser: long}:                                         {Browser: strings.TrimSpace(long[:200])},
+		{Browser: strings.Repeat("ä", 201)}:                     {Browser: strings.Repeat("ä", 200)},
+		{Browser: "a\nb\u202e", Origin: "https://bank.example"}: {Browser: "a b", Origin: "https://bank.example"},
+	} {
+		a, err := build(tenant.NewIntegration(), Request{Message: "Log in?", Context: sent})
+		if err != nil || a.Content.Context != kept {
+			t.Errorf("%+v is kept as %+v, %v", sent, a.Content.Context, err)
+		}
+		asked := receipt.Content{Application: "Bank", Message: "Log in?", Context: sent}
+		if asked.Clean().Digest() != a.Content.Digest() {
+			t.Errorf("%+v: the application that asked would take the approval for one of something else", sent)
+		}
+	}
+}

@@ -3,6 +3,7 @@
 package authyapi
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"countersign.dev/client"
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
@@ -339,6 +341,37 @@ func TestFinalIsFinal(t *testing.T) {
 		cancel(uuid).refused(t, 400, "60079", "The approval request is no longer pending.")
 		if after := s.get("/onetouch/json/approval_requests/" + uuid); after.body != before.body || after.at(t, "approval_request", "status") != status {
 			t.Errorf("%s became\n%s", before.body, after.body)
+		}
+	}
+}
+
+// nameless are the codes that package client has no sentinel for: mistakes in the calling program, which nobody handles at run time, and calls
+// that the client does not make.
+var nameless = map[string]string{
+	"60002": "a malformed request, or an Idempotency-Key used twice",
+	"60004": "a parameter out of its bounds",
+	"60029": "an unknown type of activity",
+	"60035": "registrations are the old phone library's",
+	"60042": "the client always names a number",
+	"60072": "dashboard", "60073": "dashboard", "60074": "dashboard", "60087": "dashboard", "60098": "dashboard", "60100": "dashboard",
+	"60080": "a bad logo",
+	"60089": "reporting", "60094": "reporting", "60095": "reporting",
+	"60091": "the client sends no message of its own",
+}
+
+// What this API refuses, an application in Go tells apart by a sentinel of package client; a code that is new here is put there, or on the list.
+func TestClientNamesRefusals(t *testing.T) {
+	seen := map[string]bool{}
+	for _, ref := range refusals {
+		seen[ref.code] = true
+		named, listed := errors.Unwrap(&client.Error{Code: ref.code}) != nil, nameless[ref.code] != ""
+		if named == listed {
+			t.Errorf("%s: has a sentinel: %v, is listed as having none: %v", ref.code, named, listed)
+		}
+	}
+	for code := range nameless {
+		if !seen[code] {
+			t.Errorf("%s is on the list and never sent", code)
 		}
 	}
 }

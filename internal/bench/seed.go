@@ -322,7 +322,7 @@ func (s *site) enrolOne(ctx context.Context, app tenant.Application, id int64) (
 		Ticket: ticket.Words, Challenge: s.devices.Challenge(),
 		Device: device.NewDevice{Name: "Bench", Platform: "terminal", PublicKey: receipt.EncodePublicKey(&key.PublicKey)},
 	}
-	proof := receipt.EnrolmentProof{Challenge: c.Challenge, Origin: authenticatorURL, PublicKey: c.Device.PublicKey, Token: ticket.Words}
+	proof := receipt.EnrollmentProof{Challenge: c.Challenge, Origin: authenticatorURL, PublicKey: c.Device.PublicKey, Token: ticket.Words}
 	if c.Proof, err = receipt.Sign(key, proof.Canonical()); err != nil {
 		return nil, err
 	}

@@ -151,7 +151,7 @@ func (s *Service) enrolling(c Confirmation, token string) (Enrolling, string, er
 	if !ok {
 		return Enrolling{}, "", ErrNotSignedIn.Saying("The challenge has ended. Ask for a new one.")
 	}
-	proof := receipt.EnrolmentProof{Challenge: c.Challenge, Origin: s.Origin, PublicKey: d.PublicKey, Token: token}
+	proof := receipt.EnrollmentProof{Challenge: c.Challenge, Origin: s.Origin, PublicKey: d.PublicKey, Token: token}
 	if receipt.VerifySignature(pub, proof.Canonical(), c.Proof) != nil {
 		return Enrolling{}, "", ErrNotSignedIn.Saying("The device's signature is not right.")
 	}

@@ -17,7 +17,7 @@ import (
 // enrolment is a sound confirmation by ticket that tests change before it is signed and sent.
 type enrolment struct {
 	confirmation device.Confirmation
-	proof        receipt.EnrolmentProof
+	proof        receipt.EnrollmentProof
 	key          *ecdsa.PrivateKey
 }
 
@@ -26,7 +26,7 @@ func newEnrolment(t *testing.T, s *servertest.Server, words string) *enrolment {
 	e := &enrolment{key: servertest.NewKey(t)}
 	public := receipt.EncodePublicKey(&e.key.PublicKey)
 	e.confirmation = device.Confirmation{Ticket: words, Challenge: s.Devices.Challenge(), Device: device.NewDevice{Name: "Phone", Platform: "android", PublicKey: public}}
-	e.proof = receipt.EnrolmentProof{Challenge: e.confirmation.Challenge, Origin: servertest.Origin, PublicKey: public, Token: words}
+	e.proof = receipt.EnrollmentProof{Challenge: e.confirmation.Challenge, Origin: servertest.Origin, PublicKey: public, Token: words}
 	return e
 }
 

@@ -313,7 +313,7 @@ func TestConfirmRefuses(t *testing.T) {
 		{"no proof", func(m map[string]any) { m["proof"] = "" }, 401, "not-signed-in"},
 		{"an empty proof", func(m map[string]any) { m["proof"] = strings.Repeat("A", 86) }, 401, "not-signed-in"},
 		{"a proof for another origin", func(m map[string]any) {
-			proof := receipt.EnrolmentProof{
+			proof := receipt.EnrollmentProof{
 				Challenge: m["challenge"].(string), Origin: "http://evil.example", PublicKey: device(m)["public_key"].(string), Token: words,
 			}
 			m["proof"] = p.sign(t, proof.Canonical())

@@ -252,7 +252,7 @@ func (p *phone) confirmation(t testing.TB, claim map[string]any) map[string]any 
 		token, _ = claim["enrollment"].(string)
 	}
 	public := receipt.EncodePublicKey(&p.key.PublicKey)
-	proof := receipt.EnrolmentProof{Challenge: p.challenge(t), Origin: servertest.Origin, PublicKey: public, Token: token}
+	proof := receipt.EnrollmentProof{Challenge: p.challenge(t), Origin: servertest.Origin, PublicKey: public, Token: token}
 	body := map[string]any{
 		"challenge": proof.Challenge, "device": map[string]any{"name": "Ana's phone", "platform": "android", "public_key": public},
 		"proof": p.sign(t, proof.Canonical()),

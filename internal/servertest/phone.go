@@ -59,7 +59,7 @@ func (p *Phone) EnrollBy(t testing.TB, ticket string) device.Grant {
 	t.Helper()
 	public := receipt.EncodePublicKey(&p.Key.PublicKey)
 	challenge := p.server.Devices.Challenge()
-	proof := receipt.EnrolmentProof{Challenge: challenge, Origin: Origin, PublicKey: public, Token: ticket}
+	proof := receipt.EnrollmentProof{Challenge: challenge, Origin: Origin, PublicKey: public, Token: ticket}
 	enrolled, err := p.server.Devices.Confirm(t.Context(), device.Confirmation{
 		Ticket: ticket, Challenge: challenge, Proof: p.Sign(t, proof.Canonical()),
 		Device: device.NewDevice{Name: "Test phone", Platform: "android", PublicKey: public},

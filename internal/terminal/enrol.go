@@ -118,7 +118,7 @@ func (t *Terminal) confirm(ctx context.Context, in confirmation, name string) (E
 		return Enrolment{}, err
 	}
 	public := receipt.EncodePublicKey(&key.PublicKey)
-	proof := receipt.EnrolmentProof{Challenge: in.Challenge, Origin: t.base, PublicKey: public, Token: in.Enrollment + in.Ticket}
+	proof := receipt.EnrollmentProof{Challenge: in.Challenge, Origin: t.base, PublicKey: public, Token: in.Enrollment + in.Ticket}
 	if in.Proof, err = t.state.sign(proof.Canonical()); err != nil {
 		return Enrolment{}, err
 	}

@@ -93,7 +93,7 @@ func TestResets(t *testing.T) {
 		return err
 	}
 	text := func(p provider) error {
-		_, err := p.api.SendSMS(t.Context(), p.id, client.SMS{Force: true})
+		_, err := p.api.SendSMS(t.Context(), p.id, client.CodeMessage{Force: true})
 		return err
 	}
 	for _, row := range []struct {
@@ -129,13 +129,13 @@ func TestResets(t *testing.T) {
 		{"a text was sent", func(p provider) error { return errors.Join(finished(p), text(p)) }, nil},
 		{"a wrong code came back", func(p provider) error {
 			err := errors.Join(finished(p), text(p))
-			if p.api.VerifyCode(t.Context(), p.id, "0000000") == nil {
+			if p.api.VerifyCode(t.Context(), p.id, "0000000", client.CodeOptions{}) == nil {
 				t.Error("a wrong code was right")
 			}
 			return err
 		}, nil},
 		{"a text came back", func(p provider) error {
-			return errors.Join(finished(p), text(p), p.api.VerifyCode(t.Context(), p.id, p.texted()))
+			return errors.Join(finished(p), text(p), p.api.VerifyCode(t.Context(), p.id, p.texted(), client.CodeOptions{}))
 		}, client.ErrNoReset},
 	} {
 		for side, start := range map[string]func(*testing.T) provider{"in memory": inMemory, "over its store": overStore} {

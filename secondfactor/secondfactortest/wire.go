@@ -81,7 +81,10 @@ func (p *Provider) routes() *http.ServeMux {
 }
 
 // statuses are the HTTP statuses of the error codes a test may choose; others answer 400.
-var statuses = map[string]int{"60003": 429, "60007": 403, "60015": 503, "60017": 503, "60019": 401, "60020": 401, "60050": 400, "": 500}
+var statuses = map[string]int{
+	"60000": 500, "60003": 429, "60006": 403, "60007": 403, "60010": 429, "60012": 429, "60013": 403, "60014": 503, "60015": 503, "60017": 503,
+	"60019": 401, "60020": 401, "60026": 404, "60065": 403, "60082": 403, "60120": 429,
+}
 
 func refuse(w http.ResponseWriter, status int, code, message string) {
 	if status == 0 {

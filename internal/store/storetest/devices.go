@@ -53,7 +53,7 @@ func (f *fixture) confirm(key *ecdsa.PrivateKey, c device.Confirmation) (device.
 	if c.Ticket != "" {
 		token = c.Ticket
 	}
-	proof, err := receipt.Sign(key, receipt.EnrolmentProof{Challenge: c.Challenge, Origin: servertest.Origin, PublicKey: public, Token: token}.Canonical())
+	proof, err := receipt.Sign(key, receipt.EnrollmentProof{Challenge: c.Challenge, Origin: servertest.Origin, PublicKey: public, Token: token}.Canonical())
 	if err != nil {
 		return device.Enrolled{}, err
 	}

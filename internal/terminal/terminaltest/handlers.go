@@ -60,7 +60,7 @@ func (s *Server) confirm(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key, err := receipt.ParsePublicKey(in.Device.PublicKey)
-	proof := receipt.EnrolmentProof{Challenge: in.Challenge, Origin: s.Origin, PublicKey: in.Device.PublicKey, Token: in.Enrollment + in.Ticket}
+	proof := receipt.EnrollmentProof{Challenge: in.Challenge, Origin: s.Origin, PublicKey: in.Device.PublicKey, Token: in.Enrollment + in.Ticket}
 	if err != nil || !s.take(in.Challenge) || in.Device.Platform != "terminal" || in.Device.Name == "" ||
 		receipt.VerifySignature(key, proof.Canonical(), in.Proof) != nil {
 		Problem(w, http.StatusUnauthorized, "bad-signature", "The proof does not fit")
