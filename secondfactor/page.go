@@ -67,7 +67,7 @@ func (g *Guard) page(a Attempt, now time.Time) Page {
 		App: g.config.Name, Base: g.base, Purpose: a.Purpose, Notice: a.Notice, Reason: a.Reason, Attempt: a.tag(), Ask: a.Ask, Match: a.Match, Device: cmp.Or(a.Device, "your device"),
 		PushLive: a.pushLive(now), CanPush: a.may(Push, now) && !a.pushLive(now), CanSMS: a.may(SMS, now), CanCall: a.may(Call, now), ByCall: a.SentBy == Call, CanType: a.mayType(now),
 		CanRecover: a.may(Recovery, now), TriesLeft: -1, Phone: a.Phone, StartOver: g.base + a.StartOver, Home: g.base + a.ReturnTo, Next: a.ReturnTo,
-		Clock: a.WrongCodes >= 2 && a.Sends == 0, Wait: inWords(a.WaitUntil.Sub(now)),
+		Clock: a.WrongCodes >= 2 && a.CodeSent == "", Wait: inWords(a.WaitUntil.Sub(now)),
 	}
 	s := statusOf(a, now)
 	p.State, p.SecondsLeft = s.State, s.SecondsLeft
