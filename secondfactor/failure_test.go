@@ -83,6 +83,13 @@ func (s *brokenStore) UpdateAttempt(ctx context.Context, a secondfactor.Attempt)
 	return s.Store.UpdateAttempt(ctx, a)
 }
 
+func (s *brokenStore) SessionsOf(ctx context.Context, user string) ([]secondfactor.Session, error) {
+	if s.broken == "sessions" {
+		return nil, errStore
+	}
+	return s.Store.SessionsOf(ctx, user)
+}
+
 func (s *brokenStore) PutRecovery(ctx context.Context, c secondfactor.RecoveryCodes) error {
 	err := s.Store.PutRecovery(ctx, c)
 	if s.wrote != nil {

@@ -144,47 +144,44 @@ func (g *Guard) Sessions(ctx context.Context, who SignedIn) (list []Place, err e
 
 // SignOut signs a person out in another browser, or with "" in all others, where waiting attempts end too.
 func (g *Guard) SignOut(ctx context.Context, who SignedIn, id string) error {
-	return g.signOut(ctx, who.User(), func(s Session) bool { return s.Hash != who.session.Hash && (id == "" || s.ID == id) }, id == "")
+	own := who.session.Hash
+	if id == "" {
+		return errors.Join(
+			g.endSessions(ctx, who.User(), func(s Session) bool { return s.Hash != own }),
+			g.cancelAll(ctx, who.User(), func(a Attempt) bool { return a.Session != own }))
+	}
+	return g.endSessions(ctx, who.User(), func(s Session) bool { return s.ID == id && s.Hash != own })
 }
 
 // Reset signs a person out everywhere, ends waiting attempts and forgets trusted browsers: after the password was reset, or when the factor was
 // switched off.
 func (g *Guard) Reset(ctx context.Context, user string) error {
-	return errors.Join(g.signOut(ctx, user, func(Session) bool { return true }, true), g.forgetTrust(ctx, user))
+	return errors.Join(g.endSessions(ctx, user, func(Session) bool { return true }), g.cancelAll(ctx, user, anyAttempt), g.forgetTrust(ctx, user))
 }
 
-// signOut ends the sessions of a user that are meant, and with attempts the waiting attempts that belong to no session that stays.
-func (g *Guard) signOut(ctx context.Context, user string, meant func(Session) bool, attempts bool) error {
+// endSessions ends the sessions of a user that are meant.
+func (g *Guard) endSessions(ctx context.Context, user string, meant func(Session) bool) error {
 	sessions, err := g.config.Store.SessionsOf(ctx, user)
-	stays := map[string]bool{}
 	for _, s := range sessions {
 		if meant(s) {
 			err = errors.Join(err, g.config.Store.EndSession(ctx, s.Hash))
-		} else {
-			stays[s.Hash] = true
 		}
 	}
-	if !attempts {
-		return err
-	}
-	waiting, failed := g.config.Store.AttemptsBy(ctx, user)
-	err = errors.Join(err, failed)
+	return err
+}
+
+// cancelAll ends the waiting attempts of a user that are meant.
+func (g *Guard) cancelAll(ctx context.Context, user string, meant func(Attempt) bool) error {
+	waiting, err := g.config.Store.AttemptsBy(ctx, user)
 	for _, a := range waiting {
-		if !stays[a.Session] {
+		if meant(a) {
 			err = errors.Join(err, g.cancelAttempt(ctx, a.Browser, NoticeNone))
 		}
 	}
 	return err
 }
 
-// cancelAll ends all waiting attempts of a user.
-func (g *Guard) cancelAll(ctx context.Context, user string) error {
-	waiting, err := g.config.Store.AttemptsBy(ctx, user)
-	for _, a := range waiting {
-		err = errors.Join(err, g.cancelAttempt(ctx, a.Browser, NoticeNone))
-	}
-	return err
-}
+func anyAttempt(Attempt) bool { return true }
 
 // ends is when a session ends unless it is used.
 func (g *Guard) ends(s Session) time.Time {
@@ -284,7 +281,7 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 	}
 	if a.Purpose == ForChange {
 		// What waits for the old factor, or was trusted on its word, is over.
-		err = errors.Join(g.cancelAll(ctx, a.User), g.forgetTrust(ctx, a.User))
+		err = errors.Join(g.cancelAll(ctx, a.User, anyAttempt), g.forgetTrust(ctx, a.User))
 	}
 	if err == nil && g.config.Completed != nil {
 		err = g.config.Completed(ctx, done)

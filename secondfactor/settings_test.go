@@ -253,6 +253,23 @@ func TestAC8_SignOutOthers(t *testing.T) {
 	}
 }
 
+// AC8: a list that cannot be read takes nothing from the browser that asks.
+func TestAC8_OwnAttemptStaysWhenTheStoreFails(t *testing.T) {
+	store := &brokenStore{Store: secondfactor.NewMemoryStore()}
+	a := newApp(t, func(c *secondfactor.Config) { c.Store = store })
+	here, waiting := a.browser(), a.browser()
+	here.signIn("ana")
+	here.post("/transfer", "amount", "5")
+	waiting.login("ana")
+	store.broken = "sessions"
+	if err := a.guard.SignOut(t.Context(), a.who(here), ""); !errors.Is(err, errStore) {
+		t.Errorf("error %v", err)
+	}
+	if here.state() != "push_pending" || waiting.state() != "cancelled" {
+		t.Errorf("the own transfer is %s, a log-in elsewhere %s", here.state(), waiting.state())
+	}
+}
+
 // AC9, D10: after a reset nobody is signed in, and what waited is over.
 func TestD10_ResetEndsEverything(t *testing.T) {
 	a := newApp(t)

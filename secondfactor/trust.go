@@ -54,7 +54,7 @@ func (g *Guard) trusts(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	g.setCookie(w, trustCookie(p.ID), "", -time.Second)
 	// Nobody can tell which copy is the thief's: the trust ends, and so does whatever it opened.
 	err = errors.Join(g.config.Store.RemoveTrusted(ctx, p.ID, id),
-		g.signOut(ctx, p.ID, func(s Session) bool { return s.Method == Trusted && s.Trusted == id }, false))
+		g.endSessions(ctx, p.ID, func(s Session) bool { return s.Method == Trusted && s.Trusted == id }))
 	if err != nil {
 		return "", err
 	}
