@@ -142,20 +142,22 @@ func (g *Guard) Sessions(ctx context.Context, who SignedIn) (list []Place, err e
 	return list, nil
 }
 
-// SignOut signs a person out in another browser, or with "" in all others, where waiting attempts end too.
+// SignOut signs a person out in one other browser, a [Place] of [Guard.Sessions]. The own one and an unknown one, such as "", are left as they are.
 func (g *Guard) SignOut(ctx context.Context, who SignedIn, id string) error {
-	own := who.session.Hash
-	if id == "" {
-		return errors.Join(
-			g.endSessions(ctx, who.User(), func(s Session) bool { return s.Hash != own }),
-			g.cancelAll(ctx, who.User(), func(a Attempt) bool { return a.Session != own }))
-	}
-	return g.endSessions(ctx, who.User(), func(s Session) bool { return s.ID == id && s.Hash != own })
+	return g.endSessions(ctx, who.User(), func(s Session) bool { return id != "" && s.ID == id && s.Hash != who.session.Hash })
 }
 
-// Reset signs a person out everywhere, ends waiting attempts and forgets trusted browsers: after the password was reset, or when the factor was
+// SignOutOthers signs a person out in all other browsers, and ends the attempts that wait there.
+func (g *Guard) SignOutOthers(ctx context.Context, who SignedIn) error {
+	own := who.session.Hash
+	return errors.Join(
+		g.endSessions(ctx, who.User(), func(s Session) bool { return s.Hash != own }),
+		g.cancelAll(ctx, who.User(), func(a Attempt) bool { return a.Session != own }))
+}
+
+// SignOutEverywhere signs a person out everywhere, ends waiting attempts and forgets trusted browsers: after the password was reset, or when the factor was
 // switched off.
-func (g *Guard) Reset(ctx context.Context, user string) error {
+func (g *Guard) SignOutEverywhere(ctx context.Context, user string) error {
 	return errors.Join(g.endSessions(ctx, user, func(Session) bool { return true }), g.cancelAll(ctx, user, anyAttempt), g.forgetTrust(ctx, user))
 }
 
