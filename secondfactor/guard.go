@@ -32,14 +32,15 @@ type Config struct {
 	// which is as good as the provider.
 	Trust Trust
 	// Completed is called once for each completed attempt, before the browser learns of it. Do here what was approved: switch the
-	// factor on, carry out the act. An error ends the new session, and the browser is told that nothing was done.
+	// factor on, carry out the act. An error ends the session, and the browser is told that nothing was done; only who confirmed an act
+	// stays signed in as before.
 	Completed func(context.Context, Completion) error
 	// Person looks a signed-in person up again. [Guard.RequireConfirmed] needs it.
 	Person func(ctx context.Context, user string) (Person, error)
 	// Happened is told what the owner of an account should hear of: a no, a wrong number, too many wrong codes, a stolen cookie.
 	Happened func(context.Context, Event)
 	// SignedIn and SignedOut let an application keep a session of its own beside the guard's: they may set cookies. SignedIn runs after
-	// Completed; an error of it ends the new session as well.
+	// Completed; an error of it does the same.
 	SignedIn  func(http.ResponseWriter, *http.Request, Completion) error
 	SignedOut func(http.ResponseWriter, *http.Request)
 

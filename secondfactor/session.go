@@ -255,25 +255,9 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 	if a.Session != "" && old != a.Session {
 		return g.refuse(w, r, http.StatusForbidden, "This confirmation belongs to another session. Nothing was done.")
 	}
-	done := Completion{
-		Purpose: a.Purpose, User: a.User, AuthyID: a.AuthyID, Method: a.Method, Ref: a.Ref, Origin: a.Origin, digest: a.Digest,
-	}
-	if a.Method == Push {
-		switch done.DeviceKey, err = g.confirm(ctx, a); {
-		case errors.Is(err, errUnconfirmed):
-			return g.unconfirmed(w, r, a, Denied, err)
-		case err != nil:
-			return g.unconfirmed(w, r, a, Approved, err)
-		}
-		done.Approval = a.Request
-	}
-	if a.Method == Trusted {
-		// It may have been forgotten since the password was typed.
-		if _, err := g.config.Store.Trusted(ctx, a.Trusted); errors.Is(err, ErrNotFound) {
-			return g.gone(w, r)
-		} else if err != nil {
-			return err
-		}
+	done, ok, err := g.proof(w, r, a)
+	if !ok {
+		return err
 	}
 	value, err := g.consume(ctx, a, old)
 	if errors.Is(err, ErrConflict) {
@@ -281,6 +265,40 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
+	return g.finish(w, r, a, done, value)
+}
+
+// proof asks a last time for what approved an attempt, and returns what is completed by it. Where it does not hold, it answers the request and
+// returns false.
+func (g *Guard) proof(w http.ResponseWriter, r *http.Request, a Attempt) (done Completion, ok bool, err error) {
+	ctx := context.WithoutCancel(r.Context())
+	done = Completion{
+		Purpose: a.Purpose, User: a.User, AuthyID: a.AuthyID, Method: a.Method, Ref: a.Ref, Origin: a.Origin, digest: a.Digest,
+	}
+	switch a.Method {
+	case Push:
+		switch done.DeviceKey, err = g.confirm(ctx, a); {
+		case errors.Is(err, errUnconfirmed):
+			return Completion{}, false, g.unconfirmed(w, r, a, Denied, err)
+		case err != nil:
+			return Completion{}, false, g.unconfirmed(w, r, a, Approved, err)
+		}
+		done.Approval = a.Request
+	case Trusted:
+		// It may have been forgotten since the password was typed.
+		if _, err := g.config.Store.Trusted(ctx, a.Trusted); errors.Is(err, ErrNotFound) {
+			return Completion{}, false, g.gone(w, r)
+		} else if err != nil {
+			return Completion{}, false, err
+		}
+	}
+	return done, true, nil
+}
+
+// finish has done what a consumed attempt approved, and then gives the browser its new session. When that fails the session ends, but after an act: then it
+// is as it was before, under a new value.
+func (g *Guard) finish(w http.ResponseWriter, r *http.Request, a Attempt, done Completion, value string) (err error) {
+	ctx := context.WithoutCancel(r.Context())
 	if a.Purpose == ForChange {
 		// What waits for the old factor, or was trusted on its word, is over.
 		err = errors.Join(g.cancelAll(ctx, a.User, anyAttempt), g.forgetTrust(ctx, a.User))
@@ -293,12 +311,17 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		err = fmt.Errorf("completed %s: %w", a.Purpose, err)
-		return errors.Join(err, g.config.Store.EndSession(ctx, hashOf(value)))
+		if a.Purpose != ForStepUp {
+			return errors.Join(err, g.config.Store.EndSession(ctx, hashOf(value)))
+		}
 	}
 	g.hub.wake(a.Browser) // other tabs stop waiting
-	g.config.Log.InfoContext(ctx, "attempt completed", "attempt", a.ID, "purpose", a.Purpose, "user", a.User, "method", a.Method)
 	g.setCookie(w, sessionCookie, value, 0)
 	g.setCookie(w, pendingCookie, "", -time.Second)
+	if err != nil {
+		return err
+	}
+	g.config.Log.InfoContext(ctx, "attempt completed", "attempt", a.ID, "purpose", a.Purpose, "user", a.User, "method", a.Method)
 	g.redirect(w, r, a.ReturnTo)
 	return nil
 }
