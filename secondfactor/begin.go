@@ -22,7 +22,7 @@ type Person struct {
 	AuthyID int64    // the provider's id of this person
 	Account string   // how the person knows the account, such as the e-mail address; shown on the device
 	Prefer  Method   // tried first; "" means [Push]
-	Stamp   string   // changes whenever the password or the factor does, such as a counter in the user's row: trusted browsers of another stamp are strangers
+	Stamp   string   // changes with the password or the factor (a counter in the user's row will do); browsers trusted under another stamp are no longer trusted
 	Keys    []string // public keys of this person's devices, when the application pinned them: then only these may approve, and codes count for nothing
 }
 

@@ -20,6 +20,7 @@ var pageFiles embed.FS
 
 // Templates returns the built-in pages: "verify", "confirm" and "problem", and the parts they are made of. To give them your look, define "head" (inside
 // the HTML head), "top" and "bottom" (around the main element) anew in what is returned; all three get the same data as the page.
+// Pages carry the Content-Security-Policy of [Headers], default-src 'self': inline styles, and fonts or scripts from elsewhere, do not load.
 // "help" says how to reach whoever can help when phone and recovery codes are lost. To replace a whole page, define it anew.
 func Templates() *template.Template {
 	return template.Must(template.ParseFS(pageFiles, "page/*.html"))
