@@ -70,7 +70,8 @@ func (g *Guard) Require(next func(http.ResponseWriter, *http.Request, SignedIn))
 	})
 }
 
-// RequireEnrolling lets only people through who are setting up their factor in this browser. Others are sent to the log-in form.
+// RequireEnrolling lets only people through who are setting up their factor in this browser. Where that is over, the waiting page says so or leads on; others
+// are sent to the log-in form.
 func (g *Guard) RequireEnrolling(next func(http.ResponseWriter, *http.Request, Enrolling)) http.Handler {
 	return g.requireAttempt(ForEnrol, func(w http.ResponseWriter, r *http.Request, a Attempt) { next(w, r, Enrolling{a}) })
 }
@@ -91,7 +92,7 @@ func (g *Guard) requireAttempt(purpose Purpose, next func(http.ResponseWriter, *
 		case err == nil && a.Purpose == purpose && a.State.waiting():
 			w.Header().Set("Cache-Control", "no-store")
 			next(w, r, a)
-		case err == nil && purpose == ForLogin:
+		case err == nil && (a.Purpose == purpose || purpose == ForLogin):
 			g.redirect(w, r, "/login/verify")
 		default:
 			g.redirect(w, r, g.config.LoginURL)
