@@ -214,15 +214,16 @@ func (a *app) completions() []secondfactor.Completion {
 
 var errHook = errors.New("hook failed")
 
-// browser keeps cookies and sends what a browser sends.
+// browser keeps cookies for as long as they live, and sends what a browser sends.
 type browser struct {
 	app     *app
 	cookies map[string]string
-	header  http.Header // sent with every request
+	ends    map[string]time.Time // of those cookies that end by themselves
+	header  http.Header          // sent with every request
 }
 
 func (a *app) browser() *browser {
-	return &browser{app: a, cookies: map[string]string{}, header: http.Header{"Sec-Fetch-Site": {"same-origin"}}}
+	return &browser{app: a, cookies: map[string]string{}, ends: map[string]time.Time{}, header: http.Header{"Sec-Fetch-Site": {"same-origin"}}}
 }
 
 // answer is what came back.
@@ -245,6 +246,12 @@ func (b *browser) request(method, path string, form url.Values) *http.Request {
 	if form != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	for name, end := range b.ends {
+		if !b.app.clock().Before(end) {
+			delete(b.cookies, name)
+			delete(b.ends, name)
+		}
+	}
 	for name, value := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
@@ -255,10 +262,14 @@ func (b *browser) send(r *http.Request) answer {
 	w := httptest.NewRecorder()
 	b.app.handler().ServeHTTP(w, r)
 	for _, c := range w.Result().Cookies() {
+		delete(b.ends, c.Name)
 		if c.MaxAge < 0 {
 			delete(b.cookies, c.Name)
-		} else {
-			b.cookies[c.Name] = c.Value
+			continue
+		}
+		b.cookies[c.Name] = c.Value
+		if c.MaxAge > 0 {
+			b.ends[c.Name] = b.app.clock().Add(time.Duration(c.MaxAge) * time.Second)
 		}
 	}
 	return answer{w.Code, w.Header().Get("Location"), w.Body.String(), w.Result().Header}

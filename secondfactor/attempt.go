@@ -144,7 +144,8 @@ type Attempt struct {
 	Phone      string // masked, as the provider told it when a text message was sent
 	WrongCodes int
 	Sends      int
-	SentBy     Method // the last code
+	SentBy     Method // how the last code was asked for, whether or not it went out
+	CodeSent   Method // how the last one was sent that the provider said went out, "" when none did
 	SentAt     time.Time
 	WaitUntil  time.Time // when the provider will listen again, where a notice says that it does not
 

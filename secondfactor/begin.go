@@ -22,7 +22,7 @@ type Person struct {
 	AuthyID int64    // the provider's id of this person
 	Account string   // how the person knows the account, such as the e-mail address; shown on the device
 	Prefer  Method   // tried first; "" means [Push]
-	Stamp   string   // changes whenever the password or the factor does, such as a counter in the user's row: trusted browsers of another stamp are strangers
+	Stamp   string   // changes with the password or the factor (a counter in the user's row will do); browsers trusted under another stamp are no longer trusted
 	Keys    []string // public keys of this person's devices, when the application pinned them: then only these may approve, and codes count for nothing
 }
 
@@ -140,7 +140,7 @@ func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer 
 			}
 		}
 	}
-	g.setCookie(w, pendingCookie, value, life)
+	g.setCookie(w, pendingCookie, value, life+attemptKept) // so that who comes back too late is told so (D14)
 	g.redirect(w, r, next)
 }
 
@@ -321,13 +321,16 @@ func (g *Guard) withdraw(request string) {
 	})
 }
 
-// sweep deletes old rows, once a minute at most, on the back of somebody's log-in. A day is kept for whoever looks into a complaint.
+// attemptKept is how long an attempt is known after its end, to its browser and to whoever looks into a complaint.
+const attemptKept = 24 * time.Hour
+
+// sweep deletes old rows, once a minute at most, on the back of somebody's log-in.
 func (g *Guard) sweep(ctx context.Context, now time.Time) {
 	last := g.swept.Load()
 	if now.Unix()-last < 60 || !g.swept.CompareAndSwap(last, now.Unix()) {
 		return
 	}
-	if err := g.config.Store.Sweep(ctx, now.Add(-24*time.Hour), now.Add(-g.config.Limits.SessionLife), now); err != nil {
+	if err := g.config.Store.Sweep(ctx, now.Add(-attemptKept), now.Add(-g.config.Limits.SessionLife), now); err != nil {
 		g.config.Log.WarnContext(ctx, "old attempts not swept", "error", err)
 	}
 }

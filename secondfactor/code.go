@@ -3,6 +3,7 @@
 package secondfactor
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -163,7 +164,9 @@ func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
 	return g.note(w, r, a, func(a *Attempt, now time.Time) {
 		a.State, a.Notice, a.Phone = CodePending, notice, result.Phone
 		a.waitFor(waitOf(err), now)
-		if notice != NoticeSent {
+		if notice == NoticeSent {
+			a.CodeSent = by
+		} else {
 			a.SentAt = time.Time{} // nothing to wait for
 		}
 	})
@@ -293,11 +296,7 @@ func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, er
 		}
 		g.config.Log.InfoContext(ctx, "code not accepted", "attempt", a.ID, "state", a.State, reason(cause))
 	}
-	by := Code
-	if a.Sends > 0 {
-		by = a.SentBy
-	}
-	return g.settle(ctx, a, by, said)
+	return g.settle(ctx, a, cmp.Or(a.CodeSent, Code), said)
 }
 
 // verdict is what became of something typed. Neither right nor wrong means that nothing was compared.

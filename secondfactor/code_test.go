@@ -223,6 +223,59 @@ func TestCO9_TextMessageFails(t *testing.T) {
 	}
 }
 
+// A text that was asked for and never went out says nothing about the code that is typed then: it is the authenticator's (CO9, AC10).
+func TestCO9_TheCodeTypedIsOfWhatWasSent(t *testing.T) {
+	sent := func(b *browser) string {
+		code, _ := b.app.provider.Sent(b.app.people["ana"].AuthyID)
+		return code
+	}
+	own := func(*browser) string { return secondfactortest.AppCode }
+	for name, c := range map[string]struct {
+		ask  func(b *browser)
+		code func(b *browser) string
+		want secondfactor.Method
+	}{
+		"nothing asked for": {func(*browser) {}, own, secondfactor.Code},
+		"ignored":           {func(b *browser) { b.post("/authy/send_token") }, own, secondfactor.Code},
+		"call ignored":      {func(b *browser) { b.post("/authy/send_token", "by", "call") }, own, secondfactor.Code},
+		"failed":            {func(b *browser) { b.app.provider.Refuse("sms", "60015"); b.post("/authy/send_token") }, own, secondfactor.Code},
+		"sent":              {func(b *browser) { b.post("/authy/send_token", "force", "true") }, sent, secondfactor.SMS},
+		"sent, then a call that failed": {func(b *browser) {
+			b.post("/authy/send_token", "force", "true")
+			b.app.pass(30 * time.Second)
+			b.app.provider.Refuse("call", "60015")
+			b.post("/authy/send_token", "by", "call", "force", "true")
+		}, sent, secondfactor.SMS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t, func(c *secondfactor.Config) { c.Calls = true })
+			b := a.browser()
+			b.login("ana")
+			c.ask(b)
+			b.post("/authy/verify", "token", c.code(b))
+			b.complete()
+			if done := a.completions(); len(done) != 1 || done[0].Method != c.want || a.who(b).Method() != c.want {
+				t.Errorf("completions %+v, want %s", done, c.want)
+			}
+		})
+	}
+}
+
+// CO10: so does the hint at the phone's clock, which is for codes of an authenticator.
+func TestCO10_ClockHintAfterATextThatWasNotSent(t *testing.T) {
+	for force, want := range map[string]bool{"": true, "true": false} {
+		a := newApp(t)
+		b := a.browser()
+		b.login("ana")
+		b.post("/authy/send_token", "force", force)
+		b.post("/authy/verify", "token", "0000000")
+		b.post("/authy/verify", "token", "0000000")
+		if hint := strings.Contains(b.get("/login/verify").body, "is its clock set to automatic"); hint != want {
+			t.Errorf("force %q: hint %v", force, hint)
+		}
+	}
+}
+
 // A transfer is approved on a device; an app code cannot name it. Somebody without a device gets a text message that does, and
 // its code is good for nothing else (D12).
 func TestST6_CodesForAnAct(t *testing.T) {

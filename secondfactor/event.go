@@ -9,13 +9,13 @@ type EventKind string
 
 // The kinds of events.
 const (
-	Refused       EventKind = "denied"          // the person said no
-	NotMe         EventKind = "not_me"          // the person said that somebody else did this: the password is known to others
-	WrongNumber   EventKind = "wrong_number"    // another number than the page showed was typed on the device
-	TooManyCodes  EventKind = "locked"          // wrong codes ended an attempt
-	RecoveryUsed  EventKind = "recovery_used"   // a recovery code was used; Left says how many remain
-	BrowserTrusts EventKind = "browser_trusted" // a browser is trusted from now on
-	TrustStolen   EventKind = "trust_stolen"    // a copy of a trusted browser's cookie was used; that trust has ended
+	Refused        EventKind = "denied"          // the person said no
+	NotMe          EventKind = "not_me"          // the person said that somebody else did this: the password is known to others
+	WrongNumber    EventKind = "wrong_number"    // another number than the page showed was typed on the device
+	TooManyCodes   EventKind = "locked"          // wrong codes ended an attempt
+	RecoveryUsed   EventKind = "recovery_used"   // a recovery code was used; Left says how many remain
+	BrowserTrusted EventKind = "browser_trusted" // a browser is trusted from now on
+	TrustStolen    EventKind = "trust_stolen"    // a copy of a trusted browser's cookie was used; that trust has ended
 )
 
 // Event is something that happened to a person's account. Tell the owner of it: it carries no secrets.

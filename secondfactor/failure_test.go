@@ -81,6 +81,7 @@ func providerDownAtCompletion(t *testing.T, a *app) {
 type brokenStore struct {
 	secondfactor.Store
 	broken string
+	wrote  func(secondfactor.RecoveryCodes) // is told of every write of recovery codes
 }
 
 var errStore = errors.New("disk I/O error: secret path")
@@ -97,6 +98,21 @@ func (s *brokenStore) UpdateAttempt(ctx context.Context, a secondfactor.Attempt)
 		return errStore
 	}
 	return s.Store.UpdateAttempt(ctx, a)
+}
+
+func (s *brokenStore) SessionsOf(ctx context.Context, user string) ([]secondfactor.Session, error) {
+	if s.broken == "sessions" {
+		return nil, errStore
+	}
+	return s.Store.SessionsOf(ctx, user)
+}
+
+func (s *brokenStore) PutRecovery(ctx context.Context, c secondfactor.RecoveryCodes) error {
+	err := s.Store.PutRecovery(ctx, c)
+	if s.wrote != nil {
+		s.wrote(c)
+	}
+	return err
 }
 
 func (s *brokenStore) Consume(ctx context.Context, a secondfactor.Attempt, old string, n secondfactor.Session) error {

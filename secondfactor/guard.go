@@ -27,30 +27,33 @@ type Config struct {
 	Provider  *client.Client // the provider
 	Store     Store          // attempts and sessions
 
-	APIKeys []string // that may have signed callbacks, see [callback.Verifier]; without any, callbacks are refused
+	// APIKeys may have signed callbacks, see [callback.Verifier]. Everything works without callbacks; but if the provider sends any and there
+	// is no key, each is answered with 401, and the third in a row makes it stop sending and write to the owner of the account.
+	APIKeys []string
 	// Trust is what receipts are checked against. Without it the origin and the application are taken from the provider's own word,
 	// which is as good as the provider.
 	Trust Trust
 	// Completed is called once for each completed attempt, before the browser learns of it. Do here what was approved: switch the
-	// factor on, carry out the act. An error ends the new session, and the browser is told that nothing was done.
+	// factor on, carry out the act. An error ends the session, and the browser is told that nothing was done; only who confirmed an act
+	// stays signed in as before.
 	Completed func(context.Context, Completion) error
 	// Person looks a signed-in person up again. [Guard.RequireConfirmed] needs it.
 	Person func(ctx context.Context, user string) (Person, error)
 	// Happened is told what the owner of an account should hear of: a no, a wrong number, too many wrong codes, a stolen cookie.
 	Happened func(context.Context, Event)
 	// SignedIn and SignedOut let an application keep a session of its own beside the guard's: they may set cookies. SignedIn runs after
-	// Completed; an error of it ends the new session as well.
+	// Completed; an error of it does the same.
 	SignedIn  func(http.ResponseWriter, *http.Request, Completion) error
 	SignedOut func(http.ResponseWriter, *http.Request)
 
-	LoginURL         string // local path of the log-in form; default /login
+	LoginURL         string // local path of the log-in form, without a query; default /login
 	EnrolURL         string // local path of the page that sets up the factor; default /enrol
 	AfterLogout      string // local path; default /
 	AuthenticatorURL string // of the authenticator, for a link from the waiting page; "" for none
 	Logo             string // absolute URL of a PNG shown with log-ins on the device, "" for none
 	Calls            bool   // also offer codes by phone call; the provider must be able to call
 	AppCodesForActs  bool   // an act may also be confirmed by a code of an authenticator, which shows nobody what it confirms. Leave it off where values matter
-	Match            string // "type" or "off" for every approval; "" leaves it to the provider's settings
+	Match            string // [client.MatchType] for every approval; "" or [client.MatchOff] leaves it to the provider's settings
 
 	Templates *template.Template // pages; default [Templates]
 	Limits    Limits
@@ -78,7 +81,7 @@ type Limits struct {
 	SMSAgain    time.Duration // between text messages; default 30 s
 	SessionIdle time.Duration // default 30 min
 	SessionLife time.Duration // default 12 h
-	Fresh       time.Duration // how long a proof opens settings after their last use, two hours in all at most; default 15 min
+	Fresh       time.Duration // how long after a proof settings stay open; each use extends it, up to two hours in all; default 15 min
 	Trust       time.Duration // how long a browser is trusted; default 30 days
 
 	WrongCodes    int // of one attempt; default 5
@@ -143,14 +146,16 @@ func New(c Config) (*Guard, error) {
 		return nil, errors.New("secondfactor: Store is nil")
 	case c.Trust != Trust{} && (c.Trust.Origin == "" || c.Trust.Application == "" || c.Trust.Name == ""):
 		return nil, errors.New("secondfactor: Trust is filled in only half")
+	case c.Match != "" && c.Match != client.MatchType && c.Match != client.MatchOff:
+		return nil, fmt.Errorf("secondfactor: Match %q is neither %q nor %q nor empty", c.Match, client.MatchType, client.MatchOff)
+	case strings.Contains(c.LoginURL, "?"):
+		return nil, fmt.Errorf("secondfactor: LoginURL %q has a query, which is where the page to return to is named", c.LoginURL)
 	}
 	base := strings.TrimSuffix(public.EscapedPath(), "/")
 	origin := public.Scheme + "://" + strings.ToLower(public.Host)
 	c.PublicURL = origin + base
-	for path, otherwise := range map[*string]string{&c.LoginURL: "/login", &c.EnrolURL: "/enrol", &c.AfterLogout: "/"} {
-		if *path == "" {
-			*path = otherwise
-		}
+	if err := c.localPaths(); err != nil {
+		return nil, err
 	}
 	if c.Templates == nil {
 		c.Templates = Templates()
@@ -178,6 +183,22 @@ func New(c Config) (*Guard, error) {
 	return g, nil
 }
 
+// localPaths fills in the paths that were not given, and checks the others.
+func (c *Config) localPaths() error {
+	for _, p := range []struct {
+		name, otherwise string
+		path            *string
+	}{{"LoginURL", "/login", &c.LoginURL}, {"EnrolURL", "/enrol", &c.EnrolURL}, {"AfterLogout", "/", &c.AfterLogout}} {
+		if *p.path == "" {
+			*p.path = p.otherwise
+		}
+		if !strings.HasPrefix(*p.path, "/") || strings.HasPrefix(*p.path, "//") || strings.Contains(*p.path, `\`) {
+			return fmt.Errorf("secondfactor: %s %q is no local path, such as %s", p.name, *p.path, p.otherwise)
+		}
+	}
+	return nil
+}
+
 // Close ends all streams and background work and waits for them. Call it when the server begins to shut down
 // ([http.Server.RegisterOnShutdown]): a waiting stream would hold it up. Attempts and sessions stay in the store.
 func (g *Guard) Close() {
@@ -188,7 +209,8 @@ func (g *Guard) Close() {
 // CallbackURL is the address to set as the application's callback at the provider.
 func (g *Guard) CallbackURL() string { return g.config.PublicURL + "/authy/callback" }
 
-// Routes mounts everything that the second step needs, see the package comment. Under a path prefix the handlers expect
+// Routes mounts everything that the second step needs, see the package comment. It panics when the mux has one of these patterns already, such as
+// POST /logout; and since pages below /login/ and /authy/ are its own, [LocalPath] takes none there to return to. Under a path prefix the handlers expect
 // paths without it: mount with [http.StripPrefix], or let the proxy strip it.
 func (g *Guard) Routes(mux *http.ServeMux) {
 	for _, route := range g.routes() {

@@ -20,6 +20,7 @@ var pageFiles embed.FS
 
 // Templates returns the built-in pages: "verify", "confirm" and "problem", and the parts they are made of. To give them your look, define "head" (inside
 // the HTML head), "top" and "bottom" (around the main element) anew in what is returned; all three get the same data as the page.
+// Pages carry the Content-Security-Policy of [Headers], default-src 'self': inline styles, and fonts or scripts from elsewhere, do not load.
 // "help" says how to reach whoever can help when phone and recovery codes are lost. To replace a whole page, define it anew.
 func Templates() *template.Template {
 	return template.Must(template.ParseFS(pageFiles, "page/*.html"))
@@ -67,7 +68,7 @@ func (g *Guard) page(a Attempt, now time.Time) Page {
 		App: g.config.Name, Base: g.base, Purpose: a.Purpose, Notice: a.Notice, Reason: a.Reason, Attempt: a.tag(), Ask: a.Ask, Match: a.Match, Device: cmp.Or(a.Device, "your device"),
 		PushLive: a.pushLive(now), CanPush: a.may(Push, now) && !a.pushLive(now), CanSMS: a.may(SMS, now), CanCall: a.may(Call, now), ByCall: a.SentBy == Call, CanType: a.mayType(now),
 		CanRecover: a.may(Recovery, now), TriesLeft: -1, Phone: a.Phone, StartOver: g.base + a.StartOver, Home: g.base + a.ReturnTo, Next: a.ReturnTo,
-		Clock: a.WrongCodes >= 2 && a.Sends == 0, Wait: inWords(a.WaitUntil.Sub(now)),
+		Clock: a.WrongCodes >= 2 && a.CodeSent == "", Wait: inWords(a.WaitUntil.Sub(now)),
 	}
 	s := statusOf(a, now)
 	p.State, p.SecondsLeft = s.State, s.SecondsLeft

@@ -177,6 +177,9 @@ func (g *Guard) checkRecovery(w http.ResponseWriter, r *http.Request) error {
 	if cause != nil && !errors.Is(cause, errSpent) && !errors.Is(cause, errNoSuchCode) {
 		return cause
 	}
+	if cause == nil { // it is used up, whatever becomes of the attempt
+		g.tell(ctx, a, Event{Kind: RecoveryUsed, Left: left})
+	}
 	if a, err = g.settle(ctx, a, Recovery, recoveryVerdict(cause)); err != nil {
 		return err
 	}
@@ -184,7 +187,6 @@ func (g *Guard) checkRecovery(w http.ResponseWriter, r *http.Request) error {
 		g.redirect(w, r, "/login/verify")
 		return nil
 	}
-	g.tell(ctx, a, Event{Kind: RecoveryUsed, Left: left})
 	g.onToComplete(w, r)
 	return nil
 }

@@ -3,6 +3,7 @@
 package secondfactor_test
 
 import (
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -89,6 +90,35 @@ func TestRE2_RecoveryCodeSignsIn(t *testing.T) {
 	a.guard.Close()
 	if status := a.provider.Approval(approval.UUID).Status; status != "cancelled" {
 		t.Errorf("the live request is %s", status)
+	}
+}
+
+// AC10: the owner hears of a code that was used up, whatever became of the attempt meanwhile.
+func TestRE2_SpentCodeIsAlwaysTold(t *testing.T) {
+	for name, meanwhile := range map[string]func(s *brokenStore, other *browser){
+		"given up in another tab": func(_ *brokenStore, other *browser) { other.post("/login/verify/cancel") },
+		"the store fails":         func(s *brokenStore, _ *browser) { s.broken = "update" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &brokenStore{Store: secondfactor.NewMemoryStore()}
+			a := newApp(t, func(c *secondfactor.Config) { c.Store = store })
+			code := a.recoveryCodes("ana")[0]
+			b, other := a.browser(), a.browser()
+			b.login("ana")
+			other.cookies = maps.Clone(b.cookies)
+			store.wrote = func(c secondfactor.RecoveryCodes) {
+				if len(c.Hashes) == 9 {
+					meanwhile(store, other)
+				}
+			}
+			b.post("/login/verify/recovery", "recovery", code)
+			if b.complete(); b.anybody() || a.codesLeft("ana") != 9 {
+				t.Errorf("%d left, signed in %v", a.codesLeft("ana"), b.anybody())
+			}
+			if a.heard() != "recovery_used" || a.events[0].Left != 9 || a.events[0].Origin.Address != "192.0.2.1" {
+				t.Errorf("heard %q", a.heard())
+			}
+		})
 	}
 }
 

@@ -70,7 +70,8 @@ func (g *Guard) Require(next func(http.ResponseWriter, *http.Request, SignedIn))
 	})
 }
 
-// RequireEnrolling lets only people through who are setting up their factor in this browser. Others are sent to the log-in form.
+// RequireEnrolling lets only people through who are setting up their factor in this browser. Where that is over, the waiting page says so or leads on; others
+// are sent to the log-in form.
 func (g *Guard) RequireEnrolling(next func(http.ResponseWriter, *http.Request, Enrolling)) http.Handler {
 	return g.requireAttempt(ForEnrol, func(w http.ResponseWriter, r *http.Request, a Attempt) { next(w, r, Enrolling{a}) })
 }
@@ -91,7 +92,7 @@ func (g *Guard) requireAttempt(purpose Purpose, next func(http.ResponseWriter, *
 		case err == nil && a.Purpose == purpose && a.State.waiting():
 			w.Header().Set("Cache-Control", "no-store")
 			next(w, r, a)
-		case err == nil && purpose == ForLogin:
+		case err == nil && (a.Purpose == purpose || purpose == ForLogin):
 			g.redirect(w, r, "/login/verify")
 		default:
 			g.redirect(w, r, g.config.LoginURL)
@@ -142,49 +143,48 @@ func (g *Guard) Sessions(ctx context.Context, who SignedIn) (list []Place, err e
 	return list, nil
 }
 
-// SignOut signs a person out in another browser, or with "" in all others, where waiting attempts end too.
+// SignOut signs a person out in one other browser, a [Place] of [Guard.Sessions]. The own one and an unknown one, such as "", are left as they are.
 func (g *Guard) SignOut(ctx context.Context, who SignedIn, id string) error {
-	return g.signOut(ctx, who.User(), func(s Session) bool { return s.Hash != who.session.Hash && (id == "" || s.ID == id) }, id == "")
+	return g.endSessions(ctx, who.User(), func(s Session) bool { return id != "" && s.ID == id && s.Hash != who.session.Hash })
 }
 
-// Reset signs a person out everywhere, ends waiting attempts and forgets trusted browsers: after the password was reset, or when the factor was
+// SignOutOthers signs a person out in all other browsers, and ends the attempts that wait there.
+func (g *Guard) SignOutOthers(ctx context.Context, who SignedIn) error {
+	own := who.session.Hash
+	return errors.Join(
+		g.endSessions(ctx, who.User(), func(s Session) bool { return s.Hash != own }),
+		g.cancelAll(ctx, who.User(), func(a Attempt) bool { return a.Session != own }))
+}
+
+// SignOutEverywhere signs a person out everywhere, ends waiting attempts and forgets trusted browsers: after the password was reset, or when the factor was
 // switched off.
-func (g *Guard) Reset(ctx context.Context, user string) error {
-	return errors.Join(g.signOut(ctx, user, func(Session) bool { return true }, true), g.forgetTrust(ctx, user))
+func (g *Guard) SignOutEverywhere(ctx context.Context, user string) error {
+	return errors.Join(g.endSessions(ctx, user, func(Session) bool { return true }), g.cancelAll(ctx, user, anyAttempt), g.forgetTrust(ctx, user))
 }
 
-// signOut ends the sessions of a user that are meant, and with attempts the waiting attempts that belong to no session that stays.
-func (g *Guard) signOut(ctx context.Context, user string, meant func(Session) bool, attempts bool) error {
+// endSessions ends the sessions of a user that are meant.
+func (g *Guard) endSessions(ctx context.Context, user string, meant func(Session) bool) error {
 	sessions, err := g.config.Store.SessionsOf(ctx, user)
-	stays := map[string]bool{}
 	for _, s := range sessions {
 		if meant(s) {
 			err = errors.Join(err, g.config.Store.EndSession(ctx, s.Hash))
-		} else {
-			stays[s.Hash] = true
 		}
 	}
-	if !attempts {
-		return err
-	}
-	waiting, failed := g.config.Store.AttemptsBy(ctx, user)
-	err = errors.Join(err, failed)
+	return err
+}
+
+// cancelAll ends the waiting attempts of a user that are meant.
+func (g *Guard) cancelAll(ctx context.Context, user string, meant func(Attempt) bool) error {
+	waiting, err := g.config.Store.AttemptsBy(ctx, user)
 	for _, a := range waiting {
-		if !stays[a.Session] {
+		if meant(a) {
 			err = errors.Join(err, g.cancelAttempt(ctx, a.Browser, NoticeNone))
 		}
 	}
 	return err
 }
 
-// cancelAll ends all waiting attempts of a user.
-func (g *Guard) cancelAll(ctx context.Context, user string) error {
-	waiting, err := g.config.Store.AttemptsBy(ctx, user)
-	for _, a := range waiting {
-		err = errors.Join(err, g.cancelAttempt(ctx, a.Browser, NoticeNone))
-	}
-	return err
-}
+func anyAttempt(Attempt) bool { return true }
 
 // ends is when a session ends unless it is used.
 func (g *Guard) ends(s Session) time.Time {
@@ -256,25 +256,9 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 	if a.Session != "" && old != a.Session {
 		return g.refuse(w, r, http.StatusForbidden, "This confirmation belongs to another session. Nothing was done.")
 	}
-	done := Completion{
-		Purpose: a.Purpose, User: a.User, AuthyID: a.AuthyID, Method: a.Method, Ref: a.Ref, Origin: a.Origin, digest: a.Digest,
-	}
-	if a.Method == Push {
-		switch done.DeviceKey, err = g.confirm(ctx, a); {
-		case errors.Is(err, errUnconfirmed):
-			return g.unconfirmed(w, r, a, Denied, err)
-		case err != nil:
-			return g.unconfirmed(w, r, a, Approved, err)
-		}
-		done.Approval = a.Request
-	}
-	if a.Method == Trusted {
-		// It may have been forgotten since the password was typed.
-		if _, err := g.config.Store.Trusted(ctx, a.Trusted); errors.Is(err, ErrNotFound) {
-			return g.gone(w, r)
-		} else if err != nil {
-			return err
-		}
+	done, ok, err := g.proof(w, r, a)
+	if !ok {
+		return err
 	}
 	value, err := g.consume(ctx, a, old)
 	if errors.Is(err, ErrConflict) {
@@ -282,9 +266,43 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
+	return g.finish(w, r, a, done, value)
+}
+
+// proof asks a last time for what approved an attempt, and returns what is completed by it. Where it does not hold, it answers the request and
+// returns false.
+func (g *Guard) proof(w http.ResponseWriter, r *http.Request, a Attempt) (done Completion, ok bool, err error) {
+	ctx := context.WithoutCancel(r.Context())
+	done = Completion{
+		Purpose: a.Purpose, User: a.User, AuthyID: a.AuthyID, Method: a.Method, Ref: a.Ref, Origin: a.Origin, digest: a.Digest,
+	}
+	switch a.Method {
+	case Push:
+		switch done.DeviceKey, err = g.confirm(ctx, a); {
+		case errors.Is(err, errUnconfirmed):
+			return Completion{}, false, g.unconfirmed(w, r, a, Denied, err)
+		case err != nil:
+			return Completion{}, false, g.unconfirmed(w, r, a, Approved, err)
+		}
+		done.Approval = a.Request
+	case Trusted:
+		// It may have been forgotten since the password was typed.
+		if _, err := g.config.Store.Trusted(ctx, a.Trusted); errors.Is(err, ErrNotFound) {
+			return Completion{}, false, g.gone(w, r)
+		} else if err != nil {
+			return Completion{}, false, err
+		}
+	}
+	return done, true, nil
+}
+
+// finish has done what a consumed attempt approved, and then gives the browser its new session. When that fails the session ends, but after an act: then it
+// is as it was before, under a new value.
+func (g *Guard) finish(w http.ResponseWriter, r *http.Request, a Attempt, done Completion, value string) (err error) {
+	ctx := context.WithoutCancel(r.Context())
 	if a.Purpose == ForChange {
 		// What waits for the old factor, or was trusted on its word, is over.
-		err = errors.Join(g.cancelAll(ctx, a.User), g.forgetTrust(ctx, a.User))
+		err = errors.Join(g.cancelAll(ctx, a.User, anyAttempt), g.forgetTrust(ctx, a.User))
 	}
 	if err == nil && g.config.Completed != nil {
 		err = g.config.Completed(ctx, done)
@@ -294,12 +312,17 @@ func (g *Guard) complete(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		err = fmt.Errorf("completed %s: %w", a.Purpose, err)
-		return errors.Join(err, g.config.Store.EndSession(ctx, hashOf(value)))
+		if a.Purpose != ForStepUp {
+			return errors.Join(err, g.config.Store.EndSession(ctx, hashOf(value)))
+		}
 	}
 	g.hub.wake(a.Browser) // other tabs stop waiting
-	g.config.Log.InfoContext(ctx, "attempt completed", "attempt", a.ID, "purpose", a.Purpose, "user", a.User, "method", a.Method)
 	g.setCookie(w, sessionCookie, value, 0)
 	g.setCookie(w, pendingCookie, "", -time.Second)
+	if err != nil {
+		return err
+	}
+	g.config.Log.InfoContext(ctx, "attempt completed", "attempt", a.ID, "purpose", a.Purpose, "user", a.User, "method", a.Method)
 	g.redirect(w, r, a.ReturnTo)
 	return nil
 }

@@ -235,13 +235,14 @@ func TestAC8_SignOutOthers(t *testing.T) {
 		a.guard.SignOut(t.Context(), a.who(here), list[1].ID), // one
 		a.guard.SignOut(t.Context(), a.who(here), list[2].ID), // not oneself
 		a.guard.SignOut(t.Context(), a.who(bob), list[0].ID),  // not somebody else
+		a.guard.SignOut(t.Context(), a.who(here), ""),         // not all, where a form forgot to say which
 	); err != nil {
 		t.Fatal(err)
 	}
 	if there.anybody() || !here.signedIn("ana") || !third.signedIn("ana") || waiting.state() != "push_pending" {
 		t.Error("one other: the wrong ones are signed out")
 	}
-	if err := a.guard.SignOut(t.Context(), a.who(here), ""); err != nil {
+	if err := a.guard.SignOutOthers(t.Context(), a.who(here)); err != nil {
 		t.Fatal(err)
 	}
 	if third.anybody() || !here.signedIn("ana") || !bob.signedIn("bob") || waiting.state() != "cancelled" {
@@ -253,6 +254,23 @@ func TestAC8_SignOutOthers(t *testing.T) {
 	}
 }
 
+// AC8: a list that cannot be read takes nothing from the browser that asks.
+func TestAC8_OwnAttemptStaysWhenTheStoreFails(t *testing.T) {
+	store := &brokenStore{Store: secondfactor.NewMemoryStore()}
+	a := newApp(t, func(c *secondfactor.Config) { c.Store = store })
+	here, waiting := a.browser(), a.browser()
+	here.signIn("ana")
+	here.post("/transfer", "amount", "5")
+	waiting.login("ana")
+	store.broken = "sessions"
+	if err := a.guard.SignOutOthers(t.Context(), a.who(here)); !errors.Is(err, errStore) {
+		t.Errorf("error %v", err)
+	}
+	if here.state() != "push_pending" || waiting.state() != "cancelled" {
+		t.Errorf("the own transfer is %s, a log-in elsewhere %s", here.state(), waiting.state())
+	}
+}
+
 // AC9, D10: after a reset nobody is signed in, and what waited is over.
 func TestD10_ResetEndsEverything(t *testing.T) {
 	a := newApp(t)
@@ -260,7 +278,7 @@ func TestD10_ResetEndsEverything(t *testing.T) {
 	b.signIn("ana")
 	a.provider.Approve(approved.login("ana").UUID)
 	approved.get("/login/verify")
-	if err := a.guard.Reset(t.Context(), "ana"); err != nil {
+	if err := a.guard.SignOutEverywhere(t.Context(), "ana"); err != nil {
 		t.Fatal(err)
 	}
 	if approved.complete(); b.anybody() || approved.anybody() {

@@ -185,3 +185,67 @@ func TestCompletedFails(t *testing.T) {
 		t.Errorf("answered %d", got.code)
 	}
 }
+
+// An act that fails signs nobody out: its session says yes to that act and is otherwise the one before, with a new value (D18).
+func TestCompletedFailsAfterAnAct(t *testing.T) {
+	for name, fail := range map[string]func(a *app, own *error){
+		"Completed": func(a *app, _ *error) { a.failing = errHook },
+		"SignedIn":  func(_ *app, own *error) { *own = errHook },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var own error
+			a := newApp(t, func(c *secondfactor.Config) {
+				c.SignedIn = func(http.ResponseWriter, *http.Request, secondfactor.Completion) error { return own }
+			})
+			b := a.browser()
+			b.signIn("ana")
+			a.pass(16 * time.Minute)
+			old := b.cookies["countersign_login"]
+			b.post("/transfer", "amount", "5")
+			a.provider.Approve(a.provider.Last(t).UUID)
+			b.get("/login/verify")
+			fail(a, &own)
+			if got := b.complete(); got.code != 500 || !strings.Contains(got.body, "Reference") {
+				t.Errorf("answered %d", got.code)
+			}
+			if !b.signedIn("ana") || b.cookies["countersign_login"] == old || b.state() != "401" {
+				t.Errorf("signed in %v, or by the old value; the attempt is %s", b.signedIn("ana"), b.state())
+			}
+			if got := b.get("/settings"); got.code == 200 {
+				t.Error("settings are open")
+			}
+			if got := b.complete(); got.code != 409 {
+				t.Errorf("the approval is good for a second try: %d", got.code)
+			}
+			b.cookies["countersign_login"] = old
+			if b.anybody() {
+				t.Error("the old value still works")
+			}
+		})
+	}
+}
+
+// What raises a session ends with it when the application refuses: a fresh proof, a new factor.
+func TestCompletedFailsAfterAProof(t *testing.T) {
+	for name, begin := range map[string]func(b *browser){
+		"settings": func(b *browser) { b.post("/login/confirm", "next", "/settings") },
+		"change": func(b *browser) {
+			b.post("/settings/phone", "phone", "2025550155")
+			b.app.provider.AddDevice(b.app.provider.AddUser("any", "1", "2025550155"))
+			b.post("/login/verify/push")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t)
+			b := a.browser()
+			b.signIn("ana")
+			begin(b)
+			a.provider.Approve(a.provider.Last(t).UUID)
+			b.get("/login/verify")
+			a.failing = errHook
+			if got := b.complete(); got.code != 500 || b.anybody() {
+				t.Errorf("answered %d, signed in %v", got.code, b.anybody())
+			}
+		})
+	}
+}

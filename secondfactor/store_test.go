@@ -123,7 +123,7 @@ func storeRoundTrip(t *testing.T, store secondfactor.Store) {
 	want.Keys = []string{"k1", "k2"}
 	want.Ask = secondfactor.Ask{Message: "Größe \"1\" <b>", Details: []client.Field{{Name: "b", Value: "2"}, {Name: "a", Value: "1"}}, Logo: "https://l"}
 	want.Stamp, want.Origin, want.Recovery, want.Trusted, want.Reason = "7", secondfactor.Origin{Browser: "Firefox", Address: "192.0.2.1"}, true, "t", secondfactor.ReasonNotMe
-	want.AskedAt, want.Calls, want.SentBy = epoch, true, secondfactor.Call
+	want.AskedAt, want.Calls, want.SentBy, want.CodeSent = epoch, true, secondfactor.Call, secondfactor.SMS
 	want.WaitUntil = epoch.Add(time.Hour)
 	want.Ref, want.Digest, want.Session, want.ReturnTo, want.StartOver = "r", "d", "s", "/account", "/login"
 	want.Request, want.Match, want.Requests, want.RequestEnds, want.RequestOver, want.NoDevice = "u", "12", 2, epoch.Add(time.Minute), true, true

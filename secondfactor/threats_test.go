@@ -320,26 +320,44 @@ func TestNewRefusesBadSettings(t *testing.T) {
 	good := func() secondfactor.Config {
 		return secondfactor.Config{PublicURL: publicURL, Name: "x", Provider: secondfactortest.New().Client(t), Store: secondfactor.NewMemoryStore()}
 	}
-	for name, spoil := range map[string]func(*secondfactor.Config){
-		"no address":        func(c *secondfactor.Config) { c.PublicURL = "" },
-		"no scheme":         func(c *secondfactor.Config) { c.PublicURL = "app.test" },
-		"other scheme":      func(c *secondfactor.Config) { c.PublicURL = "ftp://app.test" },
-		"query":             func(c *secondfactor.Config) { c.PublicURL += "/?a=b" },
-		"odd path":          func(c *secondfactor.Config) { c.PublicURL += "/app//x" },
-		"dots in the path":  func(c *secondfactor.Config) { c.PublicURL += "/app/../x" },
-		"no name":           func(c *secondfactor.Config) { c.Name = "" },
-		"no provider":       func(c *secondfactor.Config) { c.Provider = nil },
-		"no store":          func(c *secondfactor.Config) { c.Store = nil },
-		"half of the trust": func(c *secondfactor.Config) { c.Trust.Origin = "x" },
+	for name, c := range map[string]struct {
+		spoil func(*secondfactor.Config)
+		says  string
+	}{
+		"no address":               {func(c *secondfactor.Config) { c.PublicURL = "" }, "PublicURL"},
+		"no scheme":                {func(c *secondfactor.Config) { c.PublicURL = "app.test" }, "PublicURL"},
+		"other scheme":             {func(c *secondfactor.Config) { c.PublicURL = "ftp://app.test" }, "PublicURL"},
+		"query":                    {func(c *secondfactor.Config) { c.PublicURL += "/?a=b" }, "PublicURL"},
+		"odd path":                 {func(c *secondfactor.Config) { c.PublicURL += "/app//x" }, "PublicURL"},
+		"dots in the path":         {func(c *secondfactor.Config) { c.PublicURL += "/app/../x" }, "PublicURL"},
+		"no name":                  {func(c *secondfactor.Config) { c.Name = "" }, "Name"},
+		"no provider":              {func(c *secondfactor.Config) { c.Provider = nil }, "Provider"},
+		"no store":                 {func(c *secondfactor.Config) { c.Store = nil }, "Store"},
+		"half of the trust":        {func(c *secondfactor.Config) { c.Trust.Origin = "x" }, "Trust"},
+		"unknown match":            {func(c *secondfactor.Config) { c.Match = "on" }, `Match "on"`},
+		"log-in form elsewhere":    {func(c *secondfactor.Config) { c.LoginURL = publicURL + "/login" }, `LoginURL "http://app.test/login"`},
+		"log-in form with a query": {func(c *secondfactor.Config) { c.LoginURL = "/login?from=here" }, `LoginURL "/login?from=here"`},
+		"enrolment without slash":  {func(c *secondfactor.Config) { c.EnrolURL = "enrol" }, `EnrolURL "enrol"`},
+		"another host":             {func(c *secondfactor.Config) { c.AfterLogout = "//evil.test" }, `AfterLogout "//evil.test"`},
+		"another host, backslash":  {func(c *secondfactor.Config) { c.AfterLogout = `/\evil.test` }, "AfterLogout"},
 	} {
-		c := good()
-		spoil(&c)
-		if _, err := secondfactor.New(c); err == nil {
-			t.Errorf("%s is accepted", name)
+		settings := good()
+		c.spoil(&settings)
+		if _, err := secondfactor.New(settings); err == nil || !strings.Contains(err.Error(), "secondfactor: "+c.says) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := secondfactor.New(good()); err != nil {
-		t.Error(err)
+	for name, change := range map[string]func(*secondfactor.Config){
+		"defaults": func(*secondfactor.Config) {},
+		"all": func(c *secondfactor.Config) {
+			c.Match, c.LoginURL, c.EnrolURL, c.AfterLogout = "off", "/in", "/setup/", "/?bye"
+		},
+	} {
+		settings := good()
+		change(&settings)
+		if _, err := secondfactor.New(settings); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func (g *Guard) trusts(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	g.setCookie(w, trustCookie(p.ID), "", -time.Second)
 	// Nobody can tell which copy is the thief's: the trust ends, and so does whatever it opened.
 	err = errors.Join(g.config.Store.RemoveTrusted(ctx, p.ID, id),
-		g.signOut(ctx, p.ID, func(s Session) bool { return s.Method == Trusted && s.Trusted == id }, false))
+		g.endSessions(ctx, p.ID, func(s Session) bool { return s.Method == Trusted && s.Trusted == id }))
 	if err != nil {
 		return "", err
 	}
@@ -133,7 +133,7 @@ func (g *Guard) trust(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		return "", fmt.Errorf("trust browser: %w", err)
 	}
 	g.setCookie(w, trustCookie(s.User), b.ID+"."+value, g.config.Limits.Trust)
-	g.tell(ctx, Attempt{User: s.User, Purpose: ForLogin, Origin: from}, Event{Kind: BrowserTrusts})
+	g.tell(ctx, Attempt{User: s.User, Purpose: ForLogin, Origin: from}, Event{Kind: BrowserTrusted})
 	return b.ID, nil
 }
 
@@ -165,12 +165,14 @@ func (g *Guard) TrustedBrowsers(ctx context.Context, who SignedIn) (list []Place
 	return list, nil
 }
 
-// ForgetBrowser ends the trust in one browser of a person, or with "" in all.
+// ForgetBrowser ends the trust in one browser of a person, a [Place] of [Guard.TrustedBrowsers]. An unknown one, such as "", is no error.
 func (g *Guard) ForgetBrowser(ctx context.Context, who SignedIn, id string) error {
-	if id == "" {
-		return g.forgetTrust(ctx, who.User())
-	}
 	return g.config.Store.RemoveTrusted(ctx, who.User(), id)
+}
+
+// ForgetAllBrowsers ends the trust in all browsers of a person.
+func (g *Guard) ForgetAllBrowsers(ctx context.Context, who SignedIn) error {
+	return g.forgetTrust(ctx, who.User())
 }
 
 // forgetTrust ends the trust in all browsers of a person.

@@ -118,13 +118,13 @@ func TestRB3_TrustIsForOneAccount(t *testing.T) {
 func TestRB4_TrustEnds(t *testing.T) {
 	for name, end := range map[string]func(*app, *browser){
 		"forget all": func(a *app, b *browser) {
-			if err := a.guard.ForgetBrowser(t.Context(), a.who(b), ""); err != nil {
+			if err := a.guard.ForgetAllBrowsers(t.Context(), a.who(b)); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"password or factor changed": func(a *app, _ *browser) { a.setStamp("ana", "2") },
 		"reset": func(a *app, _ *browser) {
-			if err := a.guard.Reset(t.Context(), "ana"); err != nil {
+			if err := a.guard.SignOutEverywhere(t.Context(), "ana"); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -166,6 +166,10 @@ func TestRB5_TrustedBrowsersAreListed(t *testing.T) {
 	list, err := a.guard.TrustedBrowsers(t.Context(), a.who(first))
 	if err != nil || len(list) != 2 || list[0].Current == list[1].Current || list[0].Origin.Address != "192.0.2.1" || list[0].Until.Sub(list[0].Since) != 30*24*time.Hour {
 		t.Fatalf("%+v, %v", list, err)
+	}
+	// A form that forgot to say which ends none.
+	if err := a.guard.ForgetBrowser(t.Context(), a.who(first), ""); err != nil {
+		t.Fatal(err)
 	}
 	for _, place := range list {
 		if !place.Current {
@@ -263,7 +267,7 @@ func TestRB4_ForgottenMeanwhile(t *testing.T) {
 	b, owner := a.trusted(), a.browser()
 	owner.signIn("ana")
 	b.post("/login", "user", "ana", "next", "/account")
-	if err := a.guard.ForgetBrowser(t.Context(), a.who(owner), ""); err != nil {
+	if err := a.guard.ForgetAllBrowsers(t.Context(), a.who(owner)); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.complete(); got.code != 409 || b.anybody() {

@@ -1,3 +1,5 @@
+// This file owns `countersign dev`: flags, and what is printed. What runs is in internal/dev.
+
 package main
 
 import (

@@ -9,6 +9,7 @@ import (
 
 	"countersign.dev/internal/doctor"
 	"countersign.dev/internal/settings"
+	"countersign.dev/internal/store"
 )
 
 // This file owns `countersign doctor`.
@@ -42,6 +43,12 @@ func (c *doctorCmd) Run(ctx context.Context, out *output) error {
 		}
 		return c.print(out, found)
 	}
+	found = append(found, doctor.Examine(ctx, c.config(db))...)
+	return errors.Join(c.print(out, found), db.Close())
+}
+
+// config is what there is to examine by the settings.
+func (c *doctorCmd) config(db *store.Store) doctor.Config {
 	cfg := doctor.Config{
 		DB: db, Master: c.MasterKey, Former: c.FormerMasters(), Private: map[string]string{}, URLs: map[string]string{}, Egress: c.Egress(), Retain: c.Retention.Settings(),
 		Client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, Now: time.Now,
@@ -76,8 +83,7 @@ func (c *doctorCmd) Run(ctx context.Context, out *output) error {
 			cfg.Private[surface.Name+" certificate's key"] = string(surface.Key)
 		}
 	}
-	found = append(found, doctor.Examine(ctx, cfg)...)
-	return errors.Join(c.print(out, found), db.Close())
+	return cfg
 }
 
 func (c *doctorCmd) print(out *output, found []doctor.Finding) error {

@@ -1,3 +1,5 @@
+// This file owns `countersign serve`: flags, the printing of settings, and the log. What runs is in internal/serve.
+
 package main
 
 import (

@@ -136,15 +136,16 @@ func link(m login.Mail) string {
 	return path
 }
 
-// browser keeps cookies.
+// browser keeps cookies for as long as they live.
 type browser struct {
 	bank    *bank
 	cookies map[string]string
-	origin  string // Sec-Fetch-Site
+	ends    map[string]time.Time // of those cookies that end by themselves
+	origin  string               // Sec-Fetch-Site
 }
 
 func (b *bank) browser() *browser {
-	return &browser{bank: b, cookies: map[string]string{}, origin: "same-origin"}
+	return &browser{bank: b, cookies: map[string]string{}, ends: map[string]time.Time{}, origin: "same-origin"}
 }
 
 type page struct {
@@ -160,16 +161,26 @@ func (b *browser) send(method, path, body string) page {
 	if method == "POST" {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	for name, end := range b.ends {
+		if !b.bank.now().Before(end) {
+			delete(b.cookies, name)
+			delete(b.ends, name)
+		}
+	}
 	for name, value := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
 	w := httptest.NewRecorder()
 	b.bank.app.Handler().ServeHTTP(w, r)
 	for _, c := range w.Result().Cookies() {
+		delete(b.ends, c.Name)
 		if c.MaxAge < 0 {
 			delete(b.cookies, c.Name)
-		} else {
-			b.cookies[c.Name] = c.Value
+			continue
+		}
+		b.cookies[c.Name] = c.Value
+		if c.MaxAge > 0 {
+			b.ends[c.Name] = b.bank.now().Add(time.Duration(c.MaxAge) * time.Second)
 		}
 	}
 	return page{w.Code, w.Header().Get("Location"), w.Body.String(), w.Header()}

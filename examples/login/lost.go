@@ -104,7 +104,7 @@ func (a *App) restart(ctx context.Context, u user, from secondfactor.Origin) err
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotFinished, err)
 	}
-	err = errors.Join(a.guard.DropRecoveryCodes(ctx, u.ID), a.guard.Reset(ctx, u.ID))
+	err = errors.Join(a.guard.DropRecoveryCodes(ctx, u.ID), a.guard.SignOutEverywhere(ctx, u.ID))
 	if err == nil {
 		err = a.users.resetFactor(ctx, u.ID)
 	}

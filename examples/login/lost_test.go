@@ -74,6 +74,29 @@ func TestRE5_EverythingLost(t *testing.T) {
 	b.get("/account").expect(t, 200, "", "Good day", "••44", "The second factor was reset")
 }
 
+// D14, RE5: who thinks for longer than the log-in lives is told that it is over, and logs in again; so is who sets up a device.
+func TestRE5_TheLogInRunsOut(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.open("ana@example.com")
+	b.post("/logout")
+	b.login("ana@example.com").expect(t, 303, "/login/verify")
+	b.get("/lost").expect(t, 200, "", "Ask for a new second factor")
+	bank.pass(11 * time.Minute)
+	b.post("/lost").expect(t, 303, "/login/verify")
+	b.get("/lost").expect(t, 303, "/login/verify")
+	b.get("/login/verify").expect(t, 200, "", `data-state="expired"`, "This has expired", `href="/login" data-testid="start-over">Log in again`)
+	b.login("ana@example.com").expect(t, 303, "/login/verify")
+	b.get("/lost").expect(t, 200, "", "Ask for a new second factor")
+
+	late := bank.browser()
+	late.signup("bob@example.com")
+	late.get("/enrol").expect(t, 200, "")
+	bank.pass(31 * time.Minute)
+	late.get("/enrol").expect(t, 303, "/login/verify")
+	late.get("/login/verify").expect(t, 200, "", `data-state="expired"`, `href="/login" data-testid="start-over">Log in again`)
+}
+
 // losing is a network that takes a request to the provider and loses the first answer to it.
 type losing struct {
 	http.RoundTripper

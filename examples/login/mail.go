@@ -56,7 +56,7 @@ func (a *App) note(ctx context.Context, u user, e secondfactor.Event) error {
 		return a.tell(ctx, u, e.Origin, "A copy of a trusted browser was used", "That browser is not trusted any more. "+changeIt)
 	case secondfactor.RecoveryUsed:
 		return a.tell(ctx, u, e.Origin, "A recovery code was used", "Set up a new device, and make new recovery codes when few are left.")
-	case secondfactor.BrowserTrusts:
+	case secondfactor.BrowserTrusted:
 		return a.tell(ctx, u, e.Origin, "A browser is trusted for 30 days", "In it your password is enough.")
 	case secondfactor.WrongNumber:
 		return a.users.record(ctx, u.ID, "A wrong number was typed on the device", e.Origin, a.config.Clock())

@@ -78,7 +78,7 @@ func (a *App) reset(w http.ResponseWriter, r *http.Request) {
 		err = a.setPassword(ctx, u, form.Get("password"))
 	}
 	if err == nil {
-		err = errors.Join(a.guard.Reset(ctx, u.ID), a.tell(ctx, u, a.origin(r), "The password was reset by mail", "All browsers were signed out, and none is trusted any more."))
+		err = errors.Join(a.guard.SignOutEverywhere(ctx, u.ID), a.tell(ctx, u, a.origin(r), "The password was reset by mail", "All browsers were signed out, and none is trusted any more."))
 	}
 	if err != nil {
 		a.failLink(w, r, err)

@@ -50,20 +50,34 @@ func (a *App) showSecurity(w http.ResponseWriter, r *http.Request, who secondfac
 
 // forgetBrowser ends the trust in one browser, or in all. signOut does the same to sessions. Giving something up needs no proof.
 func (a *App) forgetBrowser(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn, _ user) {
-	a.giveUp(w, r, "forgotten", func(id string) error { return a.guard.ForgetBrowser(r.Context(), who, id) })
+	a.giveUp(w, r, "forgotten",
+		func(id string) error { return a.guard.ForgetBrowser(r.Context(), who, id) },
+		func() error { return a.guard.ForgetAllBrowsers(r.Context(), who) })
 }
 
 func (a *App) signOut(w http.ResponseWriter, r *http.Request, who secondfactor.SignedIn, _ user) {
-	a.giveUp(w, r, "signed-out", func(id string) error { return a.guard.SignOut(r.Context(), who, id) })
+	a.giveUp(w, r, "signed-out",
+		func(id string) error { return a.guard.SignOut(r.Context(), who, id) },
+		func() error { return a.guard.SignOutOthers(r.Context(), who) })
 }
 
-// giveUp ends what a form names, or all of it.
-func (a *App) giveUp(w http.ResponseWriter, r *http.Request, notice string, end func(id string) error) {
+// giveUp ends the one that a form names, or all of them where it says so: a field that is missing must not mean all.
+func (a *App) giveUp(w http.ResponseWriter, r *http.Request, notice string, one func(id string) error, all func() error) {
 	form, ok := a.form(w, r)
 	if !ok {
 		return
 	}
-	if err := end(form.Get("id")); err != nil {
+	var err error
+	switch id := form.Get("id"); {
+	case form.Get("all") == "yes":
+		err = all()
+	case id != "":
+		err = one(id)
+	default:
+		a.problem(w, r, http.StatusBadRequest, "The form did not say which browser. Go back to the security page and press the button there.", "")
+		return
+	}
+	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
@@ -108,7 +122,7 @@ func (a *App) changePassword(w http.ResponseWriter, r *http.Request, who secondf
 	}
 	err = a.setPassword(r.Context(), u, form.Get("password"))
 	if err == nil {
-		err = errors.Join(a.guard.SignOut(r.Context(), who.SignedIn, ""), a.guard.ForgetBrowser(r.Context(), who.SignedIn, ""))
+		err = errors.Join(a.guard.SignOutOthers(r.Context(), who.SignedIn), a.guard.ForgetAllBrowsers(r.Context(), who.SignedIn))
 	}
 	if err == nil {
 		err = a.tell(r.Context(), u, a.origin(r), "The password was changed", "Other browsers were signed out, and none is trusted any more.")
@@ -265,7 +279,7 @@ func (a *App) addDevice(w http.ResponseWriter, r *http.Request, _ secondfactor.C
 	a.render(w, r, http.StatusOK, "device", page)
 }
 
-// removeDevice takes a device off the account, or without an id all of them (RE2). Which are the account's own is asked first: an id in a form proves
+// removeDevice takes a device off the account, or all of them where the form says so (RE2). Which are the account's own is asked first: an id in a form proves
 // nothing. A text message is the way in that remains. Devices of a number that two accounts share are the business of both.
 func (a *App) removeDevice(w http.ResponseWriter, r *http.Request, who secondfactor.Confirmed, u user) {
 	form, ok := a.form(w, r)
@@ -284,7 +298,7 @@ func (a *App) removeDevice(w http.ResponseWriter, r *http.Request, who secondfac
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
 	defer cancel()
 	own, _, err := a.factor(ctx, u)
-	meant := slices.DeleteFunc(own, func(d device) bool { return form.Get("id") != "" && form.Get("id") != strconv.FormatInt(d.ID, 10) })
+	meant := slices.DeleteFunc(own, func(d device) bool { return form.Get("all") != "yes" && form.Get("id") != strconv.FormatInt(d.ID, 10) })
 	for _, d := range meant {
 		err = errors.Join(err, a.config.Provider.RemoveDevice(ctx, d.ID))
 	}
@@ -297,7 +311,7 @@ func (a *App) removeDevice(w http.ResponseWriter, r *http.Request, who secondfac
 		a.problem(w, r, http.StatusNotFound, "You have no such device any more.", "")
 		return
 	}
-	err = errors.Join(a.users.factorChanged(ctx, u.ID), a.guard.ForgetBrowser(ctx, who.SignedIn, ""),
+	err = errors.Join(a.users.factorChanged(ctx, u.ID), a.guard.ForgetAllBrowsers(ctx, who.SignedIn),
 		a.tell(ctx, u, a.origin(r), "A device was removed", "It answers and shows codes for you no more. No browser is trusted any more."))
 	if err != nil {
 		a.fail(w, r, err)
@@ -317,7 +331,7 @@ func (a *App) turnOff(w http.ResponseWriter, r *http.Request, _ secondfactor.Con
 	err := a.users.unprotect(ctx, u.ID)
 	if err == nil {
 		a.leaveProvider(ctx, u)
-		err = errors.Join(a.guard.DropRecoveryCodes(ctx, u.ID), a.guard.Reset(ctx, u.ID),
+		err = errors.Join(a.guard.DropRecoveryCodes(ctx, u.ID), a.guard.SignOutEverywhere(ctx, u.ID),
 			a.tell(ctx, u, a.origin(r), "Two-factor authentication was switched off", "Devices, recovery codes and trusted browsers are void. Your next log-in sets it up again."))
 	}
 	if err != nil {

@@ -94,7 +94,9 @@ func TestRB_TrustIsAskedAndShown(t *testing.T) {
 	b.post("/login/verify/complete").expect(t, 303, "/account")
 	b.get("/account").expect(t, 200, "", "not asked for, because you trust this browser")
 	b.get("/security").expect(t, 200, "", `data-testid="trusted"`, "Firefox on Linux, 192.0.2.1", "this one", "Forget all")
-	b.post("/security/trusted").expect(t, 303, "/security?notice=forgotten")
+	b.post("/security/trusted").expect(t, 400, "", "did not say which")
+	b.get("/security").expect(t, 200, "", "Forget all")
+	b.post("/security/trusted", "all", "yes").expect(t, 303, "/security?notice=forgotten")
 	b.get("/security?notice=forgotten").expect(t, 200, "", "Every log-in asks for your second factor")
 	b.post("/logout")
 	b.login("ana@example.com")
@@ -167,7 +169,8 @@ func TestAC5_RemoveDevice(t *testing.T) {
 	if strings.Contains(got.body, fmt.Sprint(second.Grant)) {
 		t.Error("the device is still there")
 	}
-	b.post("/security/device/remove").expect(t, 303, "/security?notice=device")
+	b.post("/security/device/remove").expect(t, 404, "")
+	b.post("/security/device/remove", "all", "yes").expect(t, 303, "/security?notice=device")
 	b.get("/security").expect(t, 200, "", "None. You log in with text messages.")
 	bank.mailed("A device was removed")
 	// Whoever only signs up with the number keeps its owner from nothing (T-22). Shared by two accounts that proved it, neither takes it from the other.
@@ -178,7 +181,7 @@ func TestAC5_RemoveDevice(t *testing.T) {
 	bank.provider.AddDevice(b.authyID())
 	eve.post("/login/verify/push")
 	eve.approve()
-	b.post("/security/device/remove").expect(t, 409, "", "Another account has the same number")
+	b.post("/security/device/remove", "all", "yes").expect(t, 409, "", "Another account has the same number")
 }
 
 // AC6, D13: the other account with the same number keeps its factor.
@@ -222,7 +225,11 @@ func TestAC8_SignOutOthers(t *testing.T) {
 	there.login("ana@example.com")
 	there.approve()
 	here.get("/security").expect(t, 200, "", "Sign out all other browsers")
-	here.post("/security/sessions").expect(t, 303, "/security?notice=signed-out")
+	here.post("/security/sessions").expect(t, 400, "", "did not say which")
+	if !there.signedIn() {
+		t.Error("a form that says nothing signs out")
+	}
+	here.post("/security/sessions", "all", "yes").expect(t, 303, "/security?notice=signed-out")
 	if there.signedIn() || !here.signedIn() {
 		t.Error("the wrong one is signed out")
 	}

@@ -82,25 +82,30 @@ func (s *Service) Answer(ctx context.Context, d device.Device, uuid string, ans 
 	decided.Status, decided.Reason, decided.ProcessedAt, decided.UpdatedAt, decided.Ended = status, reason, now, now, ended
 	grant.Device = d
 	decided.Answer = &Answered{Grant: grant, Signed: signed, Signature: ans.Signature}
-	s.changed(status, now.Sub(a.CreatedAt), 1)
-	for i := range jobs {
-		jobs[i].About = decided // it is final (INV-5)
-	}
-	s.Offer(jobs...)
-	if status == Approved {
-		s.Meter.Count(a.AppID, tenant.CountAuths)
-	}
-	_, step = trace.Start(ctx, "approval.tell")
-	topics := []live.Topic{live.ApprovalTopic(uuid), live.UserTopic(a.UserID)}
-	for _, other := range ended {
-		topics = append(topics, live.ApprovalTopic(other))
-	}
-	s.Live.Wake(topics...)
-	step.End(nil)
+	s.tell(ctx, decided, jobs)
 	if reason == ErrMismatch.Code {
 		return decided, ErrMismatch
 	}
 	return decided, nil
+}
+
+// tell counts a decision that is kept, offers its jobs, and wakes who waits for it or for what ended with it.
+func (s *Service) tell(ctx context.Context, decided Approval, jobs []job.Job) {
+	s.changed(decided.Status, decided.ProcessedAt.Sub(decided.CreatedAt), 1)
+	for i := range jobs {
+		jobs[i].About = decided // it is final (INV-5)
+	}
+	s.Offer(jobs...)
+	if decided.Status == Approved {
+		s.Meter.Count(decided.AppID, tenant.CountAuths)
+	}
+	_, step := trace.Start(ctx, "approval.tell")
+	topics := []live.Topic{live.ApprovalTopic(decided.UUID), live.UserTopic(decided.UserID)}
+	for _, other := range decided.Ended {
+		topics = append(topics, live.ApprovalTopic(other))
+	}
+	s.Live.Wake(topics...)
+	step.End(nil)
 }
 
 // checkSignature rebuilds the canonical bytes from the row (T-12) and returns them when the device's key signed them.

@@ -17,6 +17,9 @@ import (
 	"countersign.dev/internal/trace"
 )
 
+// This file owns the entrance to the package: what it needs of a store, and everything that happens to an approval but its making (create.go) and its
+// decision (decide.go): reading, waiting, withdrawing, telling again, expiring.
+
 // Creation is an approval on its way into its row, with what the statement must ask.
 type Creation struct {
 	Approval
@@ -29,8 +32,9 @@ type Creation struct {
 
 // Store is what this package needs to keep.
 type Store interface {
-	// CreateApproval inserts the push job of each subscribed device of the user too, and returns them leased to the caller. It asks inside the transaction whether the user is still there and has a grant, and whether the limits
-	// allow one more: tenant.ErrUser, ErrNoDevice, ErrReported, ErrWaiting, ErrFlood, ErrPause. A known idempotency hash returns the first approval, or ErrReused.
+	// CreateApproval inserts the push job of each subscribed device of the user too, and returns them leased to the caller. It asks inside the
+	// transaction whether the user is still there and has a grant, and whether the limits allow one more: tenant.ErrUser, ErrNoDevice,
+	// ErrReported, ErrWaiting, ErrFlood, ErrPause. A known idempotency hash returns the first approval, or ErrReused.
 	CreateApproval(ctx context.Context, c Creation, rec audit.Record) (Approval, []job.Job, error)
 	Approval(ctx context.Context, appID, uuid string) (Approval, error) // ErrUnknown
 	// Standing returns what At needs of an approval, and no more: whether it waits, and until when. ErrUnknown.

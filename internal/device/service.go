@@ -22,6 +22,8 @@ import (
 	"countersign.dev/internal/trace"
 )
 
+// This file owns what happens to a device: how it gets a grant by a ticket or by a proved phone number, its sessions, and how grants end.
+
 // NewTicket makes a one-time right to enrol one device for the user. The application shows it inside a signed-in session.
 func (s *Service) NewTicket(ctx context.Context, app tenant.Application, u tenant.User) (Ticket, error) {
 	t, stored := s.DrawTicket(app, u)

@@ -10,6 +10,8 @@ import (
 	"countersign.dev/internal/web"
 )
 
+// This file owns the route table: every address of the listener, and who may use it.
+
 // Access says who may use a route. Every route states it; there is no default.
 type Access string
 
