@@ -116,7 +116,7 @@ func (g *Guard) tellAgain(w http.ResponseWriter, r *http.Request, a Attempt) err
 
 // againNotice says why the device was not told again. A provider that cannot do it leaves the request as it is.
 func againNotice(cause error) Notice {
-	if _, refused := errors.AsType[*client.Error](cause); refused {
+	if refused(cause) {
 		return NoticeAskedEnough
 	}
 	return NoticeUnreachable
