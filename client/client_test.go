@@ -105,9 +105,12 @@ func TestRepetition(t *testing.T) {
 			_, err := c.CreateApproval(ctx, 1635, ApprovalRequest{Message: "a"})
 			return err
 		},
-		"verify": func(ctx context.Context, c *Client) error { return c.VerifyCode(ctx, 1635, "1234567", CodeOptions{}) },
-		"sms":    func(ctx context.Context, c *Client) error { _, err := c.SendSMS(ctx, 1635, CodeMessage{}); return err },
-		"call":   func(ctx context.Context, c *Client) error { _, err := c.SendCall(ctx, 1635, CodeMessage{}); return err },
+		"verify": func(ctx context.Context, c *Client) error {
+			_, err := c.VerifyCode(ctx, 1635, "1234567", CodeOptions{})
+			return err
+		},
+		"sms":  func(ctx context.Context, c *Client) error { _, err := c.SendSMS(ctx, 1635, CodeMessage{}); return err },
+		"call": func(ctx context.Context, c *Client) error { _, err := c.SendCall(ctx, 1635, CodeMessage{}); return err },
 		"mail": func(ctx context.Context, c *Client) error {
 			_, err := c.SendEmail(ctx, 1635, CodeMessage{})
 			return err
@@ -231,7 +234,7 @@ func TestContext(t *testing.T) {
 		// without a deadline of the caller, a try has one
 		c, script = scriptedClient(t, 1)
 		start = time.Now()
-		if err := c.VerifyCode(context.Background(), 1635, "1234567", CodeOptions{}); !errors.Is(err, context.DeadlineExceeded) || len(script.seen) != 1 || time.Since(start) != tryTimeout {
+		if _, err := c.VerifyCode(context.Background(), 1635, "1234567", CodeOptions{}); !errors.Is(err, context.DeadlineExceeded) || len(script.seen) != 1 || time.Since(start) != tryTimeout {
 			t.Errorf("got %v after %v, %d requests", err, time.Since(start), len(script.seen))
 		}
 	})
@@ -280,10 +283,10 @@ func TestBrokenConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err != nil {
+	if _, err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err == nil || verifies.Load() != 2 {
+	if _, err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err == nil || verifies.Load() != 2 {
 		t.Errorf("verify: got %v, sent %d times", err, verifies.Load())
 	}
 	for range 2 {
@@ -308,9 +311,10 @@ func TestNothingLeaks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	failure := c.VerifyCode(t.Context(), 1635, "7654321", CodeOptions{})
+	_, failure := c.VerifyCode(t.Context(), 1635, "7654321", CodeOptions{})
 	refusing, _ := answering(t, 500, "no JSON 7654321 "+testKey)
-	for _, err := range []error{failure, refusing.VerifyCode(t.Context(), 1635, "7654321", CodeOptions{})} {
+	_, refusal := refusing.VerifyCode(t.Context(), 1635, "7654321", CodeOptions{})
+	for _, err := range []error{failure, refusal} {
 		if err == nil || strings.Contains(err.Error(), "7654321") || strings.Contains(err.Error(), testKey) {
 			t.Errorf("got %v", err)
 		}
@@ -347,7 +351,7 @@ func TestRedirect(t *testing.T) {
 
 func TestAnswerIsBounded(t *testing.T) {
 	c, _ := answering(t, 200, rightCode+strings.Repeat(" ", maxAnswer))
-	if err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err == nil {
+	if _, err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err == nil {
 		t.Error("an endless answer is read")
 	}
 }

@@ -18,15 +18,21 @@ type CodeOptions struct {
 	UserIP   string // address of the person's browser, for the record
 }
 
-// VerifyCode checks a code that a person typed: from the app, or sent. Spaces and dashes in it are dropped. Nil means right, and only nil.
+// VerifiedCode is where a right code came from.
+type VerifiedCode struct {
+	Sent     bool  // it was sent, by text message, call or mail; else an authenticator showed it
+	DeviceID int64 // the authenticator, among those of [Client.UserStatus]; 0 for a sent code
+}
+
+// VerifyCode checks a code that a person typed: from the app, or sent. Spaces and dashes in it are dropped. A nil error means right, and only that.
 // It returns [ErrCodeWrong], [ErrCodeUsed], [ErrUserNotFound], [ErrSuspended] after too many wrong codes, or [ErrRateLimited].
 //
 // The code is sent at most once, because the server counts every try and takes every code once: after a lost
 // connection the result is unknown, and the person must type a fresh code.
-func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, options CodeOptions) error {
+func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, options CodeOptions) (VerifiedCode, error) {
 	code, ok := digits(code)
 	if !ok {
-		return &Error{Status: http.StatusUnauthorized, Code: "60020", Message: "Token is invalid"}
+		return VerifiedCode{}, &Error{Status: http.StatusUnauthorized, Code: "60020", Message: "Token is invalid"}
 	}
 	// Without force, the original service took any code from a user who had never finished registration.
 	query := url.Values{"force": {"true"}}
@@ -36,16 +42,20 @@ func (c *Client) VerifyCode(ctx context.Context, authyID int64, code string, opt
 	}
 	set(query, "user_ip", options.UserIP)
 	var answer struct {
-		Token string `json:"token"`
+		Token  string `json:"token"`
+		Device struct {
+			ID     int64  `json:"id"` // null for a sent code
+			OSType string `json:"os_type"`
+		} `json:"device"`
 	}
 	path := "/protected/json/verify/" + code + "/" + strconv.FormatInt(authyID, 10)
 	if err := c.do(ctx, call{name: "verify code", method: "GET", path: path, query: query}, &answer); err != nil {
-		return err
+		return VerifiedCode{}, err
 	}
 	if answer.Token != "is valid" {
-		return errors.New("countersign: verify code: answer of status 200 does not say that the code is valid")
+		return VerifiedCode{}, errors.New("countersign: verify code: answer of status 200 does not say that the code is valid")
 	}
-	return nil
+	return VerifiedCode{Sent: answer.Device.OSType == "sms", DeviceID: answer.Device.ID}, nil
 }
 
 // digits returns a code without the spaces and dashes it was typed with. It returns false for what is no code, which must not become part of a path.

@@ -14,15 +14,19 @@ const rightCode = `{"message":"Token is valid.","token":"is valid","success":"tr
   "registration_ip":"192.0.2.7","registration_method":"sms","registration_region":null}}`
 
 func TestVerifyCode(t *testing.T) {
-	for _, body := range []string{rightCode, `{"token":"is valid","success":true}`} {
+	for body, want := range map[string]VerifiedCode{
+		rightCode:                             {DeviceID: 2102943},
+		`{"token":"is valid","success":true}`: {},
+		`{"token":"is valid","success":"true","device":{"id":null,"os_type":"sms"}}`: {Sent: true},
+	} {
 		c, requests := answering(t, 200, body)
-		if err := c.VerifyCode(t.Context(), 1635, " 123-45 67", CodeOptions{}); err != nil {
-			t.Error(err)
+		if got, err := c.VerifyCode(t.Context(), 1635, " 123-45 67", CodeOptions{}); got != want || err != nil {
+			t.Errorf("%s: %+v, %v, want %+v", body, got, err, want)
 		}
 		wantAsked(t, *requests, asked{Method: "GET", URI: "/protected/json/verify/1234567/1635?force=true"})
 	}
 	c, requests := answering(t, 200, rightCode)
-	if err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{Action: "pay 10 €", UserIP: "2001:db8::1"}); err != nil {
+	if _, err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{Action: "pay 10 €", UserIP: "2001:db8::1"}); err != nil {
 		t.Error(err)
 	}
 	wantAsked(t, *requests, asked{Method: "GET", URI: "/protected/json/verify/1234567/1635?action=pay+10+%E2%82%AC&force=true&user_ip=2001%3Adb8%3A%3A1"})
@@ -42,7 +46,7 @@ func TestVerifyCodeRefused(t *testing.T) {
 		{503, `{"message":"User has been suspended.","success":false,"errors":{"message":"User has been suspended."},"error_code":"60017"}`, ErrSuspended},
 	} {
 		c, _ := answering(t, test.status, test.body)
-		if err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); !errors.Is(err, test.want) {
+		if _, err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v, want %v", test.body, err, test.want)
 		}
 	}
@@ -56,13 +60,13 @@ func TestVerifyCodeFailsClosed(t *testing.T) {
 		`{"token":"is invalid","success":true}`, `{"token":true,"success":true}`, `{"token":"is valid","success":true`, rightCode + rightCode,
 	} {
 		c, _ := answering(t, 200, body)
-		if err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err == nil {
+		if _, err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err == nil {
 			t.Errorf("%s is taken for a right code", body)
 		}
 	}
 	for _, status := range []int{201, 204, 302, 500} {
 		c, _ := answering(t, status, rightCode)
-		if err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err == nil {
+		if _, err := c.VerifyCode(t.Context(), 1635, "1234567", CodeOptions{}); err == nil {
 			t.Errorf("status %d is taken for a right code", status)
 		}
 	}
@@ -72,7 +76,7 @@ func TestVerifyCodeFailsClosed(t *testing.T) {
 func TestNoCode(t *testing.T) {
 	c, requests := answering(t, 200, rightCode)
 	for _, code := range []string{"", " ", "-", "..", "../users", "12345a", "١٢٣٤٥٦", "123456/1635?x=", "12345678901234567", "123\n456"} {
-		if err := c.VerifyCode(t.Context(), 1635, code, CodeOptions{}); !errors.Is(err, ErrCodeWrong) {
+		if _, err := c.VerifyCode(t.Context(), 1635, code, CodeOptions{}); !errors.Is(err, ErrCodeWrong) {
 			t.Errorf("%q: got %v, want ErrCodeWrong", code, err)
 		}
 	}

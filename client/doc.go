@@ -5,7 +5,7 @@
 //	id, err := c.AddUser(ctx, client.NewUser{Email: email, CountryCode: "1", Phone: phone}) // once, at sign-up
 //	approval, err := c.CreateApproval(ctx, id, client.ApprovalRequest{Message: "Log in to Example?"})
 //	approval, err = c.Decision(ctx, approval.UUID) // waits
-//	err = c.VerifyCode(ctx, id, code, client.CodeOptions{}) // when the person would rather type a code
+//	_, err = c.VerifyCode(ctx, id, code, client.CodeOptions{}) // when the person would rather type a code
 //
 // Errors of the server are [*Error]; test for the usual ones with errors.Is and a sentinel such as [ErrCodeWrong]. Whatever is not clearly a
 // success is an error: a code is right only when VerifyCode returns nil, and an approval is given only when its status

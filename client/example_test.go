@@ -65,7 +65,7 @@ func ExampleClient_VerifyCode() {
 		fmt.Println(err)
 		return
 	}
-	err = c.VerifyCode(context.Background(), 1635, "123 4567", client.CodeOptions{})
+	_, err = c.VerifyCode(context.Background(), 1635, "123 4567", client.CodeOptions{})
 	switch {
 	case err == nil:
 		fmt.Println("Welcome.")

@@ -266,10 +266,10 @@ func (l *ledger) verify(ctx context.Context, u user, p *phone) {
 	s := spent{u.id, codes[slices.IndexFunc(codes, func(c terminal.Code) bool { return c.Account == u.email })].Code}
 	unsure := false
 	for range 2 {
-		err := l.client.VerifyCode(ctx, s.user, s.code, client.CodeOptions{})
+		_, err := l.client.VerifyCode(ctx, s.user, s.code, client.CodeOptions{})
 		for l.isLost(err) && l.wait(ctx) {
 			unsure = true
-			err = l.client.VerifyCode(ctx, s.user, s.code, client.CodeOptions{})
+			_, err = l.client.VerifyCode(ctx, s.user, s.code, client.CodeOptions{})
 		}
 		l.mu.Lock()
 		before := l.codes[s]
@@ -372,7 +372,7 @@ func (l *ledger) check(b batch) {
 		}
 	}
 	for _, s := range b.codes {
-		if err := l.client.VerifyCode(l.t.Context(), s.user, s.code, client.CodeOptions{}); !errors.Is(err, client.ErrCodeUsed) && !errors.Is(err, client.ErrCodeWrong) {
+		if _, err := l.client.VerifyCode(l.t.Context(), s.user, s.code, client.CodeOptions{}); !errors.Is(err, client.ErrCodeUsed) && !errors.Is(err, client.ErrCodeWrong) {
 			l.t.Errorf("code %s of user %d after the crash: %v; want it used", s.code, s.user, err)
 		}
 	}

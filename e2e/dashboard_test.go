@@ -117,7 +117,7 @@ func TestDashboardWebhooks(t *testing.T) {
 	if registered.Status != "completed" || told["user_added"] != float64(registered.AuthyID) || told["user_registration_completed"] != float64(registered.AuthyID) {
 		t.Errorf("registered %+v, told of %v", registered, told)
 	}
-	if err := c.VerifyCode(t.Context(), registered.AuthyID, phone.code(""), client.CodeOptions{}); err != nil {
+	if _, err := c.VerifyCode(t.Context(), registered.AuthyID, phone.code(""), client.CodeOptions{}); err != nil {
 		t.Errorf("the code of the device: %v", err)
 	}
 

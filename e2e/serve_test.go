@@ -454,7 +454,7 @@ func TestServeWalk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.VerifyCode(t.Context(), u.id, office.code(u.email), client.CodeOptions{}); err != nil {
+	if _, err := c.VerifyCode(t.Context(), u.id, office.code(u.email), client.CodeOptions{}); err != nil {
 		t.Errorf("the code that the mail brought: %v", err)
 	}
 	// The nodes ask what became of the call.

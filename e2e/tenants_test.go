@@ -70,7 +70,7 @@ func TestApplicationsAreStrangers(t *testing.T) {
 		t.Errorf("what the good application sees was\n%s\nand is\n%s", before, after)
 	}
 	// All of it still works: no try, no code and no request was used up.
-	if err := good.client.VerifyCode(t.Context(), good.user.id, good.phone.code(good.user.email), client.CodeOptions{}); err != nil {
+	if _, err := good.client.VerifyCode(t.Context(), good.user.id, good.phone.code(good.user.email), client.CodeOptions{}); err != nil {
 		t.Errorf("the good user's code: %v", err)
 	}
 	good.phone.answer(good.approval.UUID, "approve")
@@ -152,13 +152,13 @@ func strangerAPI(t *testing.T, d *dev, good, evil estate) {
 		t.Fatal(err)
 	}
 	sent := d.sentCode(good.user.number, 1)
-	if err := evil.client.VerifyCode(t.Context(), evil.user.id, sent, client.CodeOptions{}); err == nil {
+	if _, err := evil.client.VerifyCode(t.Context(), evil.user.id, sent, client.CodeOptions{}); err == nil {
 		t.Error("a code that the good application sent verified for the evil one's user")
 	}
-	if err := evil.client.VerifyCode(t.Context(), evil.user.id, good.phone.code(good.user.email), client.CodeOptions{}); err == nil {
+	if _, err := evil.client.VerifyCode(t.Context(), evil.user.id, good.phone.code(good.user.email), client.CodeOptions{}); err == nil {
 		t.Error("an app code of the good application verified for the evil one's user")
 	}
-	if err := good.client.VerifyCode(t.Context(), good.user.id, sent, client.CodeOptions{}); err != nil {
+	if _, err := good.client.VerifyCode(t.Context(), good.user.id, sent, client.CodeOptions{}); err != nil {
 		t.Errorf("the code that was sent, by who sent it: %v", err)
 	}
 	// The same number again gives each application its own user, and says nothing about the other.

@@ -84,7 +84,7 @@ func TestTerminalAuthenticator(t *testing.T) {
 			if len(codes) != 1 || codes[0].Account != u.email {
 				t.Fatalf("codes --json: %+v", codes)
 			}
-			if err := c.VerifyCode(t.Context(), u.id, codes[0].Code, client.CodeOptions{}); err != nil {
+			if _, err := c.VerifyCode(t.Context(), u.id, codes[0].Code, client.CodeOptions{}); err != nil {
 				t.Errorf("verify the code of `codes`: %v", err)
 			}
 		})

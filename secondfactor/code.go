@@ -287,7 +287,11 @@ func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, er
 	}
 	// Nor does a code of whichever authenticator pass in the field of that text message (ST6).
 	options.SentOnly = !a.may(Code, g.config.Now())
-	cause := g.config.Provider.VerifyCode(asking, a.AuthyID, code, options)
+	verified, cause := g.config.Provider.VerifyCode(asking, a.AuthyID, code, options)
+	by := Code
+	if verified.Sent {
+		by = cmp.Or(a.CodeSent, a.SentBy, SMS) // the provider does not say which; what it said went out first
+	}
 	said := verdict{right: cause == nil, notice: NoticeWrong, wait: waitOf(cause)}
 	if cause != nil {
 		said.wrong = errors.Is(cause, client.ErrCodeWrong) || errors.Is(cause, client.ErrCodeUsed)
@@ -296,7 +300,7 @@ func (g *Guard) redeem(ctx context.Context, a Attempt, code string) (Attempt, er
 		}
 		g.config.Log.InfoContext(ctx, "code not accepted", "attempt", a.ID, "state", a.State, reason(cause))
 	}
-	return g.settle(ctx, a, cmp.Or(a.CodeSent, Code), said)
+	return g.settle(ctx, a, by, said)
 }
 
 // verdict is what became of something typed. Neither right nor wrong means that nothing was compared.

@@ -240,6 +240,8 @@ func TestCO9_TheCodeTypedIsOfWhatWasSent(t *testing.T) {
 		"call ignored":      {func(b *browser) { b.post("/authy/send_token", "by", "call") }, own, secondfactor.Code},
 		"failed":            {func(b *browser) { b.app.provider.Refuse("sms", "60015"); b.post("/authy/send_token") }, own, secondfactor.Code},
 		"sent":              {func(b *browser) { b.post("/authy/send_token", "force", "true") }, sent, secondfactor.SMS},
+		"called":            {func(b *browser) { b.post("/authy/send_token", "by", "call", "force", "true") }, sent, secondfactor.Call},
+		"sent, not typed":   {func(b *browser) { b.post("/authy/send_token", "force", "true") }, own, secondfactor.Code},
 		"sent, then a call that failed": {func(b *browser) {
 			b.post("/authy/send_token", "force", "true")
 			b.app.pass(30 * time.Second)

@@ -129,13 +129,18 @@ func TestResets(t *testing.T) {
 		{"a text was sent", func(p provider) error { return errors.Join(finished(p), text(p)) }, nil},
 		{"a wrong code came back", func(p provider) error {
 			err := errors.Join(finished(p), text(p))
-			if p.api.VerifyCode(t.Context(), p.id, "0000000", client.CodeOptions{}) == nil {
+			if _, wrong := p.api.VerifyCode(t.Context(), p.id, "0000000", client.CodeOptions{}); wrong == nil {
 				t.Error("a wrong code was right")
 			}
 			return err
 		}, nil},
 		{"a text came back", func(p provider) error {
-			return errors.Join(finished(p), text(p), p.api.VerifyCode(t.Context(), p.id, p.texted(), client.CodeOptions{}))
+			err := errors.Join(finished(p), text(p))
+			verified, right := p.api.VerifyCode(t.Context(), p.id, p.texted(), client.CodeOptions{})
+			if verified != (client.VerifiedCode{Sent: true}) {
+				t.Errorf("the code of a text is from %+v", verified)
+			}
+			return errors.Join(err, right)
 		}, client.ErrNoReset},
 	} {
 		for side, start := range map[string]func(*testing.T) provider{"in memory": inMemory, "over its store": overStore} {

@@ -185,7 +185,11 @@ func (p *Provider) verify(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 401, "60019", "Token is invalid. Token was used recently.")
 	case sent || shown:
 		u.used[code], u.begun = true, false
-		write(w, 200, map[string]any{"message": "Token is valid.", "token": "is valid", "success": "true", "device": map[string]any{}})
+		device := map[string]any{"id": nil, "os_type": "sms"}
+		if !sent {
+			device = map[string]any{"id": 1, "os_type": "unknown"}
+		}
+		write(w, 200, map[string]any{"message": "Token is valid.", "token": "is valid", "success": "true", "device": device})
 	default:
 		refuse(w, 401, "60020", "Token is invalid")
 	}
