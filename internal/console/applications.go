@@ -1,13 +1,11 @@
 package console
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"countersign.dev/client/receipt"
@@ -164,37 +162,13 @@ func (c *console) setCallback(w http.ResponseWriter, r *http.Request, ses operat
 		return c.saved(w, r, app, "callback-off", c.Tenants.SetCallback(r.Context(), app.AccountID, app.ID, "", actor(ses)))
 	}
 	get := form["method"] == http.MethodGet
-	err = c.saveCallback(r.Context(), app, strings.TrimSpace(form["url"]), get, actor(ses))
+	err = c.Tenants.SetCallbackAndMethod(r.Context(), app.AccountID, app.ID, form["url"], get, actor(ses))
 	if errors.Is(err, tenant.ErrCallbackURL) || errors.Is(err, tenant.ErrCallbackQuery) {
 		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{
 			CallbackURL: form["url"], CallbackGet: get, CallbackFail: err.(*fault.Error).Detail,
 		})
 	}
 	return c.saved(w, r, app, "callback", err)
-}
-
-// saveCallback saves address and method in the order in which the one never contradicts the other.
-func (c *console) saveCallback(ctx context.Context, app tenant.Application, address string, get bool, actor string) error {
-	if address == "" {
-		return tenant.ErrCallbackURL
-	}
-	if get == app.Settings.CallbackGet {
-		return c.Tenants.SetCallback(ctx, app.AccountID, app.ID, address, actor)
-	}
-	if !get {
-		if err := c.Tenants.SetCallbackMethod(ctx, app, false, actor); err != nil {
-			return err
-		}
-		return c.Tenants.SetCallback(ctx, app.AccountID, app.ID, address, actor)
-	}
-	if strings.Contains(address, "?") {
-		return tenant.ErrCallbackQuery
-	}
-	if err := c.Tenants.SetCallback(ctx, app.AccountID, app.ID, address, actor); err != nil {
-		return err
-	}
-	app.Callback.URL = address
-	return c.Tenants.SetCallbackMethod(ctx, app, true, actor)
 }
 
 // setSwitches saves what the application may do, after a fresh proof of who asks when that reveals or weakens something.
@@ -207,17 +181,19 @@ func (c *console) setSwitches(w http.ResponseWriter, r *http.Request, ses operat
 	if err != nil {
 		return err
 	}
-	on, weakens := map[string]bool{}, false
+	turned, weakens := map[string]bool{}, false // without what stands already: somebody may be turning that now
 	for _, sw := range tenant.Switches {
-		on[sw.Name] = form[sw.Name] != ""
-		weakens = weakens || sw.Weakens && on[sw.Name] && !sw.On(app.Settings)
+		if on := form[sw.Name] != ""; on != sw.On(app.Settings) {
+			turned[sw.Name] = on
+			weakens = weakens || sw.Weakens && on
+		}
 	}
 	if weakens {
 		if ok, err := c.proved(w, r, ses, form, ofApplication(app, "switches", "allow this")); !ok || err != nil {
 			return err
 		}
 	}
-	return c.saved(w, r, app, "switches", c.Tenants.SetSwitches(r.Context(), app, on, actor(ses)))
+	return c.saved(w, r, app, "switches", c.Tenants.SetSwitches(r.Context(), app, turned, actor(ses)))
 }
 
 func (c *console) setMatch(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {

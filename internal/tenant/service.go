@@ -32,9 +32,11 @@ type Store interface {
 	Application(ctx context.Context, accountID, appID string) (Application, error)                                // ErrApplication
 	Applications(ctx context.Context, accountID string) ([]Application, error)                                    // by name
 	CreateApplication(ctx context.Context, app Application, key Key, rec audit.Record) error                      //
-	SetSettings(ctx context.Context, accountID, appID string, s Settings, rec audit.Record) error                 // ErrApplication
-	// SetCallbackURL clears the strikes, raises the version and releases held deliveries; it returns the released jobs, leased to the caller.
-	SetCallbackURL(ctx context.Context, accountID, appID, url string, now time.Time, rec audit.Record) ([]job.Job, error) // ErrApplication
+	// ChangeSettings adds what change says to the record.
+	ChangeSettings(ctx context.Context, accountID, appID string, change Change, rec audit.Record) error // ErrApplication, and what change reports
+	// ChangeCallback is ChangeSettings with a new address, "" for none: it clears the strikes, raises the version and releases held deliveries.
+	// It returns the released jobs, leased to the caller.
+	ChangeCallback(ctx context.Context, accountID, appID, url string, change Change, now time.Time, rec audit.Record) ([]job.Job, error)
 	// EndPause closes a breaker of sending, or reports sending.ErrNoPause.
 	EndPause(ctx context.Context, appID, scope, place string, now time.Time, rec audit.Record) error
 	SigningKey(ctx context.Context, appID string) (Key, error)                                            // ErrApplication
@@ -198,26 +200,39 @@ func (s *Service) AcceptedKeys(ctx context.Context, name string) (Application, [
 	return app, keys, nil
 }
 
-// SetCallback gives the application's callback a new address ("" turns it off), which
-// also enables it again and releases what was held.
+// SetCallback gives the application's callback a new address ("" turns it off), which also enables it again and releases what was
+// held. It is called as before.
 func (s *Service) SetCallback(ctx context.Context, accountID, appID, address, actor string) error {
+	return s.setCallback(ctx, accountID, appID, address, actor, func(set Settings) bool { return set.CallbackGet })
+}
+
+// SetCallbackAndMethod is SetCallback that also says how the address is called: by GET, with everything in the query, or by POST.
+func (s *Service) SetCallbackAndMethod(ctx context.Context, accountID, appID, address string, get bool, actor string) error {
+	if strings.TrimSpace(address) == "" {
+		return ErrCallbackURL
+	}
+	return s.setCallback(ctx, accountID, appID, address, actor, func(Settings) bool { return get })
+}
+
+func (s *Service) setCallback(ctx context.Context, accountID, appID, address, actor string, byGet func(Settings) bool) error {
 	address = strings.TrimSpace(address)
-	if address != "" {
-		u, ok := ParseReceiver(address)
-		if !ok {
-			return ErrCallbackURL
+	if _, ok := ParseReceiver(address); address != "" && !ok {
+		return ErrCallbackURL
+	}
+	change := func(set *Settings) (note string, err error) {
+		get := byGet(*set)
+		if get && strings.Contains(address, "?") {
+			return "", ErrCallbackQuery
 		}
-		app, err := s.Store.Application(ctx, accountID, appID)
-		if err != nil {
-			return err
+		if note = address; get != set.CallbackGet {
+			note += " by " + map[bool]string{true: "GET", false: "POST"}[get]
 		}
-		if app.Settings.CallbackGet && u.RawQuery != "" {
-			return ErrCallbackQuery
-		}
+		set.CallbackGet = get
+		return note, nil
 	}
 	now := s.Now()
-	rec := audit.New(now, appID, actor, "callback.set", "application:"+appID).Noting(address)
-	released, err := s.Store.SetCallbackURL(ctx, accountID, appID, address, now, rec)
+	rec := audit.New(now, appID, actor, "callback.set", "application:"+appID)
+	released, err := s.Store.ChangeCallback(ctx, accountID, appID, address, change, now, rec)
 	if err != nil {
 		return err
 	}
@@ -231,37 +246,25 @@ func ParseReceiver(address string) (*url.URL, bool) {
 	return u, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.Fragment == "" && len(address) <= 500
 }
 
-// SetCallbackMethod has decisions told by GET, with everything in the query, or by POST.
-func (s *Service) SetCallbackMethod(ctx context.Context, app Application, get bool, actor string) error {
-	if get && strings.Contains(app.Callback.URL, "?") {
-		return ErrCallbackQuery
-	}
-	set := app.Settings
-	set.CallbackGet = get
-	note := "POST"
-	if get {
-		note = "GET"
-	}
-	rec := audit.New(s.Now(), app.ID, actor, "settings.callback_method", "application:"+app.ID).Noting(note)
-	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+// change changes an application's settings, with a record of what.
+func (s *Service) change(ctx context.Context, app Application, what, actor string, change Change) error {
+	return s.Store.ChangeSettings(ctx, app.AccountID, app.ID, change, audit.New(s.Now(), app.ID, actor, what, "application:"+app.ID))
 }
 
-// SetSwitches turns each switch on that is named, and off that is not.
+// SetSwitches turns the switches that are named, and leaves the others as they are.
 func (s *Service) SetSwitches(ctx context.Context, app Application, on map[string]bool, actor string) error {
-	set := app.Settings
-	var changed []string
-	for _, w := range Switches {
-		switch now := on[w.Name]; {
-		case now == w.On(set):
-		case now:
-			changed = append(changed, w.Name+" on")
-		default:
-			changed = append(changed, w.Name+" off")
+	return s.change(ctx, app, "settings.switches", actor, func(set *Settings) (string, error) {
+		var changed []string
+		for _, w := range Switches {
+			on, named := on[w.Name]
+			if !named || on == w.On(*set) {
+				continue
+			}
+			w.Turn(set, on)
+			changed = append(changed, w.Name+map[bool]string{true: " on", false: " off"}[on])
 		}
-		w.Turn(&set, on[w.Name])
-	}
-	rec := audit.New(s.Now(), app.ID, actor, "settings.switches", "application:"+app.ID).Noting(strings.Join(changed, ", "))
-	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+		return strings.Join(changed, ", "), nil
+	})
 }
 
 // SetMatch turns number match on or off for an application's new approvals.
@@ -269,10 +272,10 @@ func (s *Service) SetMatch(ctx context.Context, app Application, mode MatchMode,
 	if mode != MatchOff && mode != MatchType || digits < 2 || digits > 6 {
 		return fault.New(fault.Invalid, "match-invalid", "Number match is off, or typed with 2 to 6 digits.")
 	}
-	set := app.Settings
-	set.Match, set.MatchDigits = mode, digits
-	rec := audit.New(s.Now(), app.ID, actor, "settings.match", "application:"+app.ID).Noting(fmt.Sprintf("%s, %d digits", mode, digits))
-	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+	return s.change(ctx, app, "settings.match", actor, func(set *Settings) (string, error) {
+		set.Match, set.MatchDigits = mode, digits
+		return fmt.Sprintf("%s, %d digits", mode, digits), nil
+	})
 }
 
 // SetSending gives an application its limits of sending.
@@ -280,10 +283,10 @@ func (s *Service) SetSending(ctx context.Context, app Application, l sending.Lim
 	if err := l.Check(); err != nil {
 		return err
 	}
-	set := app.Settings
-	set.Sending = l
-	rec := audit.New(s.Now(), app.ID, actor, "settings.sending", "application:"+app.ID).Noting("countries: " + cmp.Or(l.Countries, "none"))
-	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+	return s.change(ctx, app, "settings.sending", actor, func(set *Settings) (string, error) {
+		set.Sending = l
+		return "countries: " + cmp.Or(l.Countries, "none"), nil
+	})
 }
 
 // SetResetWait says how long an application's people can stop a reset that an operator allowed.
@@ -291,10 +294,10 @@ func (s *Service) SetResetWait(ctx context.Context, app Application, hours int, 
 	if hours < 1 || hours > 336 {
 		return fault.New(fault.Invalid, "reset-wait-invalid", "The wait is a whole number of hours, from 1 to 336.")
 	}
-	set := app.Settings
-	set.ResetWait = Seconds(hours) * 3600
-	rec := audit.New(s.Now(), app.ID, actor, "settings.reset_wait", "application:"+app.ID).Noting(fmt.Sprint(hours, " hours"))
-	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+	return s.change(ctx, app, "settings.reset_wait", actor, func(set *Settings) (string, error) {
+		set.ResetWait = Seconds(hours) * 3600
+		return fmt.Sprint(hours, " hours"), nil
+	})
 }
 
 // EndPause lets codes go to a country or prefix again before the pause is over.
@@ -309,10 +312,10 @@ func (s *Service) SetSite(ctx context.Context, app Application, host, actor stri
 	if host != "" && !hostName.MatchString(host) {
 		return ErrOriginHost
 	}
-	set := app.Settings
-	set.OriginHost = host
-	rec := audit.New(s.Now(), app.ID, actor, "settings.site", "application:"+app.ID).Noting(host)
-	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, rec)
+	return s.change(ctx, app, "settings.site", actor, func(set *Settings) (string, error) {
+		set.OriginHost = host
+		return host, nil
+	})
 }
 
 // SetLogo names the picture that approvals show which bring none; "" names none.
@@ -321,9 +324,10 @@ func (s *Service) SetLogo(ctx context.Context, app Application, address, actor s
 	if u, ok := ParseReceiver(address); address != "" && (!ok || u.Scheme != "https") {
 		return ErrLogo
 	}
-	set := app.Settings
-	set.Logo = address
-	return s.Store.SetSettings(ctx, app.AccountID, app.ID, set, audit.New(s.Now(), app.ID, actor, "settings.logo", "application:"+app.ID).Noting(address))
+	return s.change(ctx, app, "settings.logo", actor, func(set *Settings) (string, error) {
+		set.Logo = address
+		return address, nil
+	})
 }
 
 // hostName is a domain as a text message can name it: no port, no path (wicg.github.io/sms-one-time-codes).

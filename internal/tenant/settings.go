@@ -51,6 +51,10 @@ type Settings struct {
 	AnyCodeAtOnce bool `json:"any_code_at_once"` // without force, any code is right for a user who never finished registration, as Authy had it
 }
 
+// Change changes settings as they stand inside the write, and says for the audit record what it did, or why it refuses. It may be
+// called more than once, each time with settings read anew: it computes, and does nothing else.
+type Change func(*Settings) (note string, err error)
+
 // Seconds is a whole number of seconds in settings.
 type Seconds int64
 
