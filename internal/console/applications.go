@@ -56,7 +56,7 @@ func (c *console) createApplication(w http.ResponseWriter, r *http.Request, ses 
 	}
 	settings, p := begin(), newApplication{Name: form["name"], Defaults: form["defaults"], Countries: form["countries"]}
 	if settings.Sending.Countries, err = sending.ParseCountries(form["countries"]); err != nil {
-		p.CountriesError = err.(*fault.Error).Detail
+		p.CountriesError = fault.DetailOf(err)
 		return c.renderNew(w, http.StatusUnprocessableEntity, ses, p)
 	}
 	// People read this name on their devices before they approve, so it is what it looks like.
@@ -165,7 +165,7 @@ func (c *console) setCallback(w http.ResponseWriter, r *http.Request, ses operat
 	err = c.Tenants.SetCallbackAndMethod(r.Context(), app.AccountID, app.ID, form["url"], get, actor(ses))
 	if errors.Is(err, tenant.ErrCallbackURL) || errors.Is(err, tenant.ErrCallbackQuery) {
 		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{
-			CallbackURL: form["url"], CallbackGet: get, CallbackFail: err.(*fault.Error).Detail,
+			CallbackURL: form["url"], CallbackGet: get, CallbackFail: fault.DetailOf(err),
 		})
 	}
 	return c.saved(w, r, app, "callback", err)
@@ -207,7 +207,7 @@ func (c *console) setMatch(w http.ResponseWriter, r *http.Request, ses operator.
 	}
 	err = c.Tenants.SetMatch(r.Context(), app, tenant.MatchMode(form["mode"]), digits, actor(ses))
 	if fault.KindOf(err) == fault.Invalid {
-		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{MatchFail: err.(*fault.Error).Detail})
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{MatchFail: fault.DetailOf(err)})
 	}
 	return c.saved(w, r, app, "match", err)
 }

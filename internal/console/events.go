@@ -108,8 +108,7 @@ func (c *console) createEventHook(w http.ResponseWriter, r *http.Request, ses op
 	}
 	_, err = c.Webhooks.Create(r.Context(), app, form["name"], form["url"], events, actor(ses))
 	if errors.Is(err, webhook.ErrInvalid) {
-		f, _ := errors.AsType[*fault.Error](err)
-		p := eventHooks{Name: form["name"], URL: form["url"], Fail: f.Detail + "."}
+		p := eventHooks{Name: form["name"], URL: form["url"], Fail: fault.DetailOf(err) + "."}
 		p.Happen, p.Never = eventChoices(events)
 		return c.renderEventHooks(w, r, http.StatusUnprocessableEntity, ses, app, p, nil)
 	}

@@ -126,7 +126,7 @@ func (c *console) allowReset(w http.ResponseWriter, r *http.Request, ses operato
 	}
 	_, err = c.Resets.Allow(r.Context(), app, u, form["note"], actor(ses))
 	if errors.Is(err, reset.ErrNote) || errors.Is(err, reset.ErrAllowed) {
-		return c.renderUser(w, r, http.StatusUnprocessableEntity, ses, app, userDetail{Note: form["note"], Fail: err.(*fault.Error).Detail})
+		return c.renderUser(w, r, http.StatusUnprocessableEntity, ses, app, userDetail{Note: form["note"], Fail: fault.DetailOf(err)})
 	}
 	if err != nil {
 		return err
@@ -168,7 +168,7 @@ func (c *console) setResetWait(w http.ResponseWriter, r *http.Request, ses opera
 	}
 	err = c.Tenants.SetResetWait(r.Context(), app, hours, actor(ses))
 	if fault.KindOf(err) == fault.Invalid {
-		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{ResetWait: form["hours"], ResetWaitFail: err.(*fault.Error).Detail})
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{ResetWait: form["hours"], ResetWaitFail: fault.DetailOf(err)})
 	}
 	return c.saved(w, r, app, "reset-wait", err)
 }

@@ -113,7 +113,7 @@ func (c *console) setSending(w http.ResponseWriter, r *http.Request, ses operato
 		err = c.Tenants.SetSending(r.Context(), app, limits, actor(ses))
 	}
 	if fault.KindOf(err) == fault.Invalid {
-		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{Sending: sendingCard{Fail: err.(*fault.Error).Detail, typed: form}})
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{Sending: sendingCard{Fail: fault.DetailOf(err), typed: form}})
 	}
 	return c.saved(w, r, app, "sending", err)
 }

@@ -100,8 +100,7 @@ func (c *console) setupConfirm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// The link was spent or ended meanwhile, or somebody else has the address.
-	refused, _ := errors.AsType[*fault.Error](err)
-	return c.renderSetup(w, http.StatusGone, setupForm{Error: refused.Detail})
+	return c.renderSetup(w, http.StatusGone, setupForm{Error: fault.DetailOf(err)})
 }
 
 // qrCode is a QR code as one path of an SVG, with the quiet zone that readers want (ISO/IEC 18004 section 6.3.8).
