@@ -4,7 +4,9 @@
 package authyapi
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,6 +112,52 @@ func (p *Params) Array(path ...string) (items []*Params, ok bool) {
 		return n.indexed()
 	}
 	return nil, false
+}
+
+// JSON returns what stands at path as JSON, in the order sent, with numbers and booleans as texts; null when nothing stands there. It escapes
+// only what it must: whoever reads it counts its bytes.
+func (p *Params) JSON(path ...string) json.RawMessage {
+	var b bytes.Buffer
+	p.at(path).writeJSON(&b)
+	return b.Bytes()
+}
+
+func (p *Params) writeJSON(b *bytes.Buffer) {
+	switch p.Kind() {
+	case KindObject:
+		b.WriteByte('{')
+		for i, m := range p.members {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			writeText(b, m.Name)
+			b.WriteByte(':')
+			m.Value.writeJSON(b)
+		}
+		b.WriteByte('}')
+	case KindArray:
+		b.WriteByte('[')
+		for i, item := range p.items {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			item.writeJSON(b)
+		}
+		b.WriteByte(']')
+	case KindString:
+		writeText(b, p.text)
+	default:
+		b.WriteString("null")
+	}
+}
+
+func writeText(b *bytes.Buffer, s string) {
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		panic(err) // a string always encodes
+	}
+	b.Truncate(b.Len() - 1) // the new line
 }
 
 // indexed reads an object with only indexes for names as an array.
