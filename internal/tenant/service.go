@@ -56,7 +56,6 @@ type Store interface {
 	// was removed, and adds the e-mail address to it.
 	AddUser(ctx context.Context, u User, rec audit.Record) (User, error)
 	UserByAuthyID(ctx context.Context, appID string, authyID int64) (User, error) // ErrUser
-	Users(ctx context.Context, appID string, limit int) ([]User, error)           // newest first
 	// RemoveUser also ends the user's grants, codes and pending approvals; it returns what must be woken.
 	RemoveUser(ctx context.Context, appID string, authyID int64, now time.Time, rec audit.Record) (Removed, error) // ErrUser
 

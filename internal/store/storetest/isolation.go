@@ -215,8 +215,8 @@ func testINV11Lists(t *testing.T, f *fixture) {
 	}
 	bg := t.Context()
 	for what, n := range map[string]int{
-		"users":     len(must1(f.Store.Users(bg, mine.app.ID, 100))) - 1,
-		"approvals": len(must1(f.Store.Approvals(bg, mine.app.ID, 100))),
+		"users":     len(must1(f.Store.ListedUsers(bg, mine.app.ID, 100))) - 1,
+		"approvals": len(must1(f.Store.ListedApprovals(bg, mine.app.ID, 100))),
 		"tries":     len(must1(f.Store.Tries(bg, mine.app.ID, 100))),
 		"waiting":   len(must1(f.Store.Inbox(bg, mine.phone.Device.ID, f.now())).Waiting),
 		"grants":    len(must1(f.Store.Grants(bg, mine.phone.Device.ID))) - 1,

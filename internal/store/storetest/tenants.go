@@ -15,6 +15,7 @@ import (
 	"countersign.dev/internal/seal"
 	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/tenant/operator"
 )
 
 var tenantTests = []test{
@@ -353,12 +354,12 @@ func testUsers(t *testing.T, f *fixture) {
 	if bob.AuthyID == ana.AuthyID {
 		t.Error("the same address with another phone is the same user")
 	}
-	list, err := f.Store.Users(t.Context(), app.ID, 10)
+	list, err := f.Store.ListedUsers(t.Context(), app.ID, 10)
 	must(t, err)
-	if !slices.Equal(list, []tenant.User{bob, ana}) {
+	if !slices.Equal(list, []operator.ListedUser{{User: bob}, {User: ana}}) {
 		t.Errorf("users, newest first: %+v", list)
 	}
-	list, err = f.Store.Users(t.Context(), app.ID, 1)
+	list, err = f.Store.ListedUsers(t.Context(), app.ID, 1)
 	must(t, err)
 	same(t, "users up to a limit", len(list), 1)
 	_, err = f.Store.UserByAuthyID(t.Context(), app.ID, 12)
@@ -417,7 +418,7 @@ func testRemoveUser(t *testing.T, f *fixture) {
 	wantErr(t, "a removed user", err, tenant.ErrUser)
 	_, err = f.Store.RemoveUser(t.Context(), p.app.ID, p.user.AuthyID, f.now(), f.rec(p.app))
 	wantErr(t, "removed twice", err, tenant.ErrUser)
-	list, err := f.Store.Users(t.Context(), p.app.ID, 10)
+	list, err := f.Store.ListedUsers(t.Context(), p.app.ID, 10)
 	must(t, err)
 	same(t, "users listed", len(list), 0)
 	wantErr(t, "a code of a removed user", f.verify(p, shown), tenant.ErrUser)
