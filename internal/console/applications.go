@@ -85,7 +85,7 @@ type application struct {
 	Key           string        // "" is masked
 	Created       bool          // right now, by this operator
 	Saved         string        // what was just saved: "callback", "callback-off", "match", "switches"
-	WebhookKeys   []webhookKeys // none is masked
+	SigningKeys   []signingKeys // none is masked
 	OldSecret     time.Time     // when the old webhook secret ends; zero outside of a rotation
 	CallbackURL   string        // as typed, when it was refused
 	CallbackGet   bool          // as chosen
