@@ -1,5 +1,5 @@
 // This file owns Params, the parameters of one request: an ordered tree and the accessors that read it by the rules
-// of the Authy contract, sections 1.2 and 1.3. How a request becomes a tree is in params_decode.go.
+// of the Authy contract, sections 1.2 and 1.3, and what a call demands of one. How a request becomes a tree is in params_decode.go.
 
 package authyapi
 
@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -232,3 +233,23 @@ func array() *Params             { return &Params{kind: KindArray} }
 func text(s string) *Params      { return &Params{kind: KindString, text: s} }
 func (p *Params) add(v *Params)  { p.items = append(p.items, v) }
 func (p *Params) is(k Kind) bool { return p != nil && p.kind == k }
+
+// required returns a parameter that must be there.
+func (c call) required(name string) (string, error) {
+	if text := c.params.String(name); text != "" {
+		return text, nil
+	}
+	return "", errParameter.Saying(fmt.Sprintf("Invalid parameter: %s - Parameter is required", name))
+}
+
+// integer returns a parameter that must be an integer, and absent when it is not there.
+func (c call) integer(name string, absent int64) (int64, error) {
+	if !c.params.Has(name) || c.params.Kind(name) == KindString && c.params.String(name) == "" {
+		return absent, nil
+	}
+	n, ok := c.params.Int(name)
+	if !ok {
+		return 0, errParameter.Saying(fmt.Sprintf("Invalid parameter: %s - '%.40s' is not a valid Integer", name, c.params.String(name)))
+	}
+	return n, nil
+}

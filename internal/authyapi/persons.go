@@ -103,29 +103,3 @@ func (a *API) exportPhone(c call) (any, error) {
 		UpdatedAt   string `json:"updated_at"`
 	}{tenant.Grouped(u.National()), strconv.Itoa(u.CountryCode), u.Phone, isoTime(u.CreatedAt)}, nil
 }
-
-// registrationStatus tells what became of a registration by token (contract section 3.8).
-func (a *API) registrationStatus(c call) (any, error) {
-	name, err := c.required("custom_user_id")
-	if err != nil {
-		return nil, err
-	}
-	found, err := a.Devices.Registration(c.ctx, c.app, name)
-	if err != nil {
-		return nil, err
-	}
-	type registration struct {
-		AuthyID      int64  `json:"authy_id"`
-		CustomUserID string `json:"custom_user_id"`
-		Status       string `json:"status"`
-	}
-	status := "pending"
-	if found.Completed {
-		status = "completed"
-	}
-	return struct {
-		Registration registration `json:"registration"`
-		Message      string       `json:"message"`
-		Success      bool         `json:"success"`
-	}{registration{found.AuthyID, name, status}, "Registration status.", true}, nil
-}
