@@ -15,12 +15,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/callback"
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/reset"
@@ -92,7 +94,7 @@ func newConsole(cfg Config) *console {
 		panic("console: the public URL " + cfg.URL + " is not an absolute address")
 	}
 	return &console{
-		Config: cfg, public: public, local: isLocal(public.Hostname()), cookie: sessionCookie(public.Scheme == "https"),
+		Config: cfg, public: public, local: egress.IsLoopback(strings.ToLower(public.Hostname())), cookie: sessionCookie(public.Scheme == "https"),
 		assets: newAssets(consoleui.FS(), cfg.Shared), templates: parseTemplates(consoleui.FS()),
 		strangers: web.NewLimiter(1, 20, cfg.Now),
 	}
