@@ -29,7 +29,7 @@ func (c *console) applicationsPage(w http.ResponseWriter, r *http.Request, ses o
 // defaults are the two sets of settings that an application can begin with.
 var defaults = map[string]func() tenant.Settings{"new": tenant.NewIntegration, "drop-in": tenant.DropIn}
 
-// newApplication is the page's own part.
+// newApplication is the data of template "new_application".
 type newApplication struct {
 	Name, Defaults, Error     string
 	Countries, CountriesError string
@@ -77,7 +77,7 @@ func actor(ses operator.Session) string { return "operator:" + ses.Operator.ID }
 // newFor is how long an application's page shows its key unasked right after it was made: nothing depends on it yet.
 const newFor = 10 * time.Minute
 
-// application is the page's own part.
+// application is the data of template "application".
 type application struct {
 	App           tenant.Application
 	Tab           string

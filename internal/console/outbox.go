@@ -31,7 +31,7 @@ func (c *console) onThisMachine(h web.Handler) http.Handler {
 	})
 }
 
-// outbox is the page's own part.
+// outbox is the data of template "outbox".
 type outbox struct {
 	To   string
 	Rows []message.Message

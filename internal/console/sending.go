@@ -16,7 +16,7 @@ import (
 
 // This file owns the card of sending: what was sent and refused, where it is paused, and the limits (T-30).
 
-// sendingCard is the card's own part.
+// sendingCard is the data of the card about sending, on template "application".
 type sendingCard struct {
 	sending.State
 	Limits    sending.Limits // as they hold

@@ -14,13 +14,13 @@ import (
 
 // This file owns the two pages on which an operator is set up.
 
-// setupForm is the first page's own part.
+// setupForm is the data of template "setup".
 type setupForm struct {
 	Link, Email                                 string
 	LinkError, EmailError, PasswordError, Error string
 }
 
-// setupCode is the second page's own part.
+// setupCode is the data of template "setup_code".
 type setupCode struct {
 	operator.Draft
 	Groups []string // the secret in fours, for people who type it

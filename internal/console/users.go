@@ -16,7 +16,7 @@ import (
 
 // This file owns users: their list, the page of one, and the new start of who lost everything.
 
-// users is the page's own part.
+// users is the data of template "users".
 type users struct {
 	list[operator.ListedUser]
 	Resets  []openReset // under way
@@ -70,7 +70,7 @@ func userPath(app tenant.Application, u tenant.User) string {
 	return "/applications/" + app.ID + "/users/" + strconv.FormatInt(u.AuthyID, 10)
 }
 
-// userDetail is the page's own part.
+// userDetail is the data of template "user".
 type userDetail struct {
 	App     tenant.Application
 	Tab     string

@@ -15,7 +15,7 @@ import (
 
 // This file owns the webhooks that are told of an application's events, and the access keys of the dashboard API that manage them from outside.
 
-// webhooks is the page's own part.
+// webhooks is the data of template "webhooks".
 type webhooks struct {
 	App   tenant.Application
 	Tab   string
