@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -176,15 +177,10 @@ func (a *Admin) turn(ctx context.Context, r Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	on := map[string]bool{}
-	for _, w := range tenant.Switches {
-		on[w.Name] = w.On(app.Settings)
-	}
-	if _, known := on[r.Switch]; !known {
+	if !slices.ContainsFunc(tenant.Switches, func(w tenant.Switch) bool { return w.Name == r.Switch }) {
 		return nil, errSwitch
 	}
-	on[r.Switch] = r.On
-	if err := a.Tenants.SetSwitches(ctx, app, on, actor); err != nil {
+	if err := a.Tenants.SetSwitches(ctx, app, map[string]bool{r.Switch: r.On}, actor); err != nil {
 		return nil, err
 	}
 	return a.show(ctx, Request{App: app.ID})

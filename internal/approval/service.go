@@ -50,7 +50,6 @@ type Store interface {
 	// ApprovalForDevice returns an approval of a user that the device has a grant for, without who answered it, and the grant, without its device. ErrUnknown.
 	ApprovalForDevice(ctx context.Context, deviceID, uuid string) (Approval, device.Grant, error)
 	Inbox(ctx context.Context, deviceID string, now time.Time) (Inbox, error)
-	Approvals(ctx context.Context, appID string, limit int) ([]Approval, error) // newest first
 	// Expire marks at most limit approvals whose time is over and returns how many it found.
 	Expire(ctx context.Context, now time.Time, limit int) (int, error)
 }

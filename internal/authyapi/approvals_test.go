@@ -213,7 +213,7 @@ func TestIdempotencyKeyAtOnce(t *testing.T) {
 	for _, a := range answers {
 		a.is(t, http.StatusOK, answers[0].body)
 	}
-	made, err := s.Store.Approvals(t.Context(), s.app.ID, 100)
+	made, err := s.Store.ListedApprovals(t.Context(), s.app.ID, 100)
 	if err != nil || len(made) != 1 {
 		t.Errorf("%d approvals, %v", len(made), err)
 	}

@@ -1,8 +1,6 @@
 package authyapi
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -23,7 +21,7 @@ var errDeleteWebhook = fault.New(fault.Invalid, "webhook-not-deleted", "Webhook 
 // bySignature authenticates by an access key and the signature that its secret half makes (contract section 10.1). What is signed is the
 // address that the client called: ours is taken from the settings, the path as it was sent.
 func (a *API) bySignature(c *call) error {
-	params, err := sign.Canonical(c.params.json())
+	params, err := sign.Canonical(c.params.JSON())
 	if err != nil {
 		return webhook.ErrSignature
 	}
@@ -34,54 +32,6 @@ func (a *API) bySignature(c *call) error {
 		Method: c.r.Method, URL: a.URL + path, Params: params,
 	})
 	return err
-}
-
-// json writes parameters as JSON, in the order in which they came.
-func (p *Params) json() []byte {
-	var b bytes.Buffer
-	p.writeJSON(&b)
-	return b.Bytes()
-}
-
-func (p *Params) writeJSON(b *bytes.Buffer) {
-	switch p.kind {
-	case KindObject:
-		open := byte('{')
-		for _, m := range p.members {
-			b.WriteByte(open)
-			writeText(b, m.Name)
-			b.WriteByte(':')
-			m.Value.writeJSON(b)
-			open = ','
-		}
-		if open == '{' {
-			b.WriteByte(open)
-		}
-		b.WriteByte('}')
-	case KindArray:
-		open := byte('[')
-		for _, item := range p.items {
-			b.WriteByte(open)
-			item.writeJSON(b)
-			open = ','
-		}
-		if open == '[' {
-			b.WriteByte(open)
-		}
-		b.WriteByte(']')
-	case KindString:
-		writeText(b, p.text)
-	default:
-		b.WriteString("null")
-	}
-}
-
-func writeText(b *bytes.Buffer, s string) {
-	text, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // a string always encodes
-	}
-	b.Write(text)
 }
 
 type webhookAnswer struct {

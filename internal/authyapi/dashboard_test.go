@@ -47,7 +47,7 @@ func TestDashboardSignatureVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		params, err := sign.Canonical(p.json())
+		params, err := sign.Canonical(p.JSON())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,6 +71,13 @@ func TestDashboardSignatureVectors(t *testing.T) {
 	}
 	if got := canonical(jsonType, `{"a":null,"b":{},"c":[],"d":[{"e":true},[1.50]]}`); got != "a=&d%5B%5D%5Be%5D=true&d%5B%5D%5B%5D=1.50" {
 		t.Errorf("corners: %s", got)
+	}
+	// As large as a request can be: what signs it is no larger.
+	for _, c := range []string{"|", "<", "&", "\u00e9", "/"} {
+		long := strings.Repeat(c, (maxBody-10)/len(c))
+		if got, want := canonical(jsonType, `{"a":"`+long+`"}`), "a="+url.QueryEscape(long); got != want {
+			t.Errorf("%d bytes of %s: %d bytes, want %d", len(long), c, len(got), len(want))
+		}
 	}
 }
 

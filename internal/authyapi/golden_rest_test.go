@@ -17,7 +17,6 @@ import (
 	"rsc.io/qr"
 
 	"countersign.dev/client/token"
-	"countersign.dev/internal/audit"
 	"countersign.dev/internal/otp"
 	"countersign.dev/internal/tenant"
 )
@@ -165,9 +164,7 @@ func TestGenericCodes(t *testing.T) {
 	if a := verify(second()); a.status != 200 {
 		t.Errorf("the new secret: %d %s", a.status, a.body)
 	}
-	off := s.app.Settings
-	off.GenericTokens = false
-	if err := s.Store.SetSettings(t.Context(), s.Account.ID, s.app.ID, off, audit.New(s.Clock.Now(), s.app.ID, "test", "test.done", "test")); err != nil {
+	if err := s.Tenants.SetSwitches(t.Context(), s.app, map[string]bool{"generic_tokens": false}, "operator:test"); err != nil {
 		t.Fatal(err)
 	}
 	s.Clock.Advance(time.Minute)

@@ -1,10 +1,13 @@
 // This file owns Params, the parameters of one request: an ordered tree and the accessors that read it by the rules
-// of the Authy contract, sections 1.2 and 1.3. How a request becomes a tree is in params_decode.go.
+// of the Authy contract, sections 1.2 and 1.3, and what a call demands of one. How a request becomes a tree is in params_decode.go.
 
 package authyapi
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,6 +115,52 @@ func (p *Params) Array(path ...string) (items []*Params, ok bool) {
 	return nil, false
 }
 
+// JSON returns what stands at path as JSON, in the order sent, with numbers and booleans as texts; null when nothing stands there. It escapes
+// only what it must: whoever reads it counts its bytes.
+func (p *Params) JSON(path ...string) json.RawMessage {
+	var b bytes.Buffer
+	p.at(path).writeJSON(&b)
+	return b.Bytes()
+}
+
+func (p *Params) writeJSON(b *bytes.Buffer) {
+	switch p.Kind() {
+	case KindObject:
+		b.WriteByte('{')
+		for i, m := range p.members {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			writeText(b, m.Name)
+			b.WriteByte(':')
+			m.Value.writeJSON(b)
+		}
+		b.WriteByte('}')
+	case KindArray:
+		b.WriteByte('[')
+		for i, item := range p.items {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			item.writeJSON(b)
+		}
+		b.WriteByte(']')
+	case KindString:
+		writeText(b, p.text)
+	default:
+		b.WriteString("null")
+	}
+}
+
+func writeText(b *bytes.Buffer, s string) {
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		panic(err) // a string always encodes
+	}
+	b.Truncate(b.Len() - 1) // the new line
+}
+
 // indexed reads an object with only indexes for names as an array.
 func (p *Params) indexed() ([]*Params, bool) {
 	type element struct {
@@ -184,3 +233,23 @@ func array() *Params             { return &Params{kind: KindArray} }
 func text(s string) *Params      { return &Params{kind: KindString, text: s} }
 func (p *Params) add(v *Params)  { p.items = append(p.items, v) }
 func (p *Params) is(k Kind) bool { return p != nil && p.kind == k }
+
+// required returns a parameter that must be there.
+func (c call) required(name string) (string, error) {
+	if text := c.params.String(name); text != "" {
+		return text, nil
+	}
+	return "", errParameter.Saying(fmt.Sprintf("Invalid parameter: %s - Parameter is required", name))
+}
+
+// integer returns a parameter that must be an integer, and absent when it is not there.
+func (c call) integer(name string, absent int64) (int64, error) {
+	if !c.params.Has(name) || c.params.Kind(name) == KindString && c.params.String(name) == "" {
+		return absent, nil
+	}
+	n, ok := c.params.Int(name)
+	if !ok {
+		return 0, errParameter.Saying(fmt.Sprintf("Invalid parameter: %s - '%.40s' is not a valid Integer", name, c.params.String(name)))
+	}
+	return n, nil
+}

@@ -3,7 +3,6 @@
 package authyapi
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -89,12 +88,12 @@ func FuzzForm(f *testing.F) {
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := drawObject(t, 3)
-		viaJSON, err := decode(request("POST", "/", jsonType, toJSON(want)))
+		viaJSON, err := decode(request("POST", "/", jsonType, string(want.JSON())))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if show(viaJSON) != show(want) {
-			t.Fatalf("JSON %s: got %s, want %s", toJSON(want), show(viaJSON), show(want))
+			t.Fatalf("JSON %s: got %s, want %s", want.JSON(), show(viaJSON), show(want))
 		}
 		form := strings.Join(toForm(want, ""), "&")
 		for name, r := range map[string]*Params{
@@ -152,30 +151,6 @@ func drawValue(t *rapid.T, depth int) *Params {
 		list.add(element)
 	}
 	return list
-}
-
-func toJSON(p *Params) string {
-	quote := func(s string) string {
-		b, err := json.Marshal(s)
-		if err != nil {
-			panic(err)
-		}
-		return string(b)
-	}
-	var parts []string
-	switch p.kind {
-	case KindObject:
-		for _, m := range p.members {
-			parts = append(parts, quote(m.Name)+":"+toJSON(m.Value))
-		}
-		return "{" + strings.Join(parts, ",") + "}"
-	case KindArray:
-		for _, item := range p.items {
-			parts = append(parts, toJSON(item))
-		}
-		return "[" + strings.Join(parts, ",") + "]"
-	}
-	return quote(p.text)
 }
 
 // toForm writes the fields below prefix; escaped brackets and plain ones take turns.

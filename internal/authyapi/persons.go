@@ -1,10 +1,8 @@
 package authyapi
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"countersign.dev/internal/tenant"
 )
@@ -104,56 +102,4 @@ func (a *API) exportPhone(c call) (any, error) {
 		E164        string `json:"e164"`
 		UpdatedAt   string `json:"updated_at"`
 	}{tenant.Grouped(u.National()), strconv.Itoa(u.CountryCode), u.Phone, isoTime(u.CreatedAt)}, nil
-}
-
-// JSON returns what stands at path as JSON, numbers and booleans as texts; null when there is nothing.
-func (p *Params) JSON(path ...string) json.RawMessage {
-	n := p.at(path)
-	switch {
-	case n == nil || n.kind <= KindNull:
-		return json.RawMessage("null")
-	case n.kind == KindString:
-		text, err := encodeJSON(n.text)
-		if err != nil {
-			panic(err) // texts always encode
-		}
-		return text
-	}
-	opens, closes, parts := "[", "]", []string{}
-	for _, item := range n.items {
-		parts = append(parts, string(item.JSON()))
-	}
-	if n.kind == KindObject {
-		opens, closes = "{", "}"
-		for _, m := range n.members {
-			parts = append(parts, string(text(m.Name).JSON())+":"+string(m.Value.JSON()))
-		}
-	}
-	return json.RawMessage(opens + strings.Join(parts, ",") + closes)
-}
-
-// registrationStatus tells what became of a registration by token (contract section 3.8).
-func (a *API) registrationStatus(c call) (any, error) {
-	name, err := c.required("custom_user_id")
-	if err != nil {
-		return nil, err
-	}
-	found, err := a.Devices.Registration(c.ctx, c.app, name)
-	if err != nil {
-		return nil, err
-	}
-	type registration struct {
-		AuthyID      int64  `json:"authy_id"`
-		CustomUserID string `json:"custom_user_id"`
-		Status       string `json:"status"`
-	}
-	status := "pending"
-	if found.Completed {
-		status = "completed"
-	}
-	return struct {
-		Registration registration `json:"registration"`
-		Message      string       `json:"message"`
-		Success      bool         `json:"success"`
-	}{registration{found.AuthyID, name, status}, "Registration status.", true}, nil
 }

@@ -19,26 +19,6 @@ var (
 	errWhichPhone  = fault.New(fault.Invalid, "verification-unnamed", "Either uuid or country_code and phone number are required")
 )
 
-// required returns a parameter that must be there.
-func (c call) required(name string) (string, error) {
-	if text := c.params.String(name); text != "" {
-		return text, nil
-	}
-	return "", errParameter.Saying(fmt.Sprintf("Invalid parameter: %s - Parameter is required", name))
-}
-
-// integer returns a parameter that must be an integer, and absent when it is not there.
-func (c call) integer(name string, absent int64) (int64, error) {
-	if !c.params.Has(name) || c.params.Kind(name) == KindString && c.params.String(name) == "" {
-		return absent, nil
-	}
-	n, ok := c.params.Int(name)
-	if !ok {
-		return 0, errParameter.Saying(fmt.Sprintf("Invalid parameter: %s - '%.40s' is not a valid Integer", name, c.params.String(name)))
-	}
-	return n, nil
-}
-
 // phone returns the number that country_code and phone_number name, in E.164.
 func (c call) phone() (string, error) {
 	if _, err := c.required("country_code"); err != nil {

@@ -175,7 +175,7 @@ func (s *site) sign(r *http.Request, body string) {
 	if err != nil {
 		return
 	}
-	canonical, err := sign.Canonical(params.json())
+	canonical, err := sign.Canonical(params.JSON())
 	if err != nil {
 		return
 	}

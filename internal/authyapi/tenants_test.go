@@ -108,7 +108,7 @@ func (n neighbour) isUntouched(t *testing.T, s *site) {
 	if a, err := s.Approvals.Get(t.Context(), n.app.ID, n.asked.UUID); err != nil || a.Status != approval.Pending {
 		t.Errorf("their approval is %s, %v", a.Status, err)
 	}
-	made, err := s.Store.Approvals(t.Context(), n.app.ID, 10)
+	made, err := s.Store.ListedApprovals(t.Context(), n.app.ID, 10)
 	if err != nil || len(made) != 1 {
 		t.Errorf("they have %d approvals, %v", len(made), err)
 	}

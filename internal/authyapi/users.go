@@ -9,7 +9,7 @@ import (
 	"countersign.dev/internal/tenant"
 )
 
-// This file owns users: contract sections 3.1 to 3.3 and 3.9, and enrolment tickets.
+// This file owns users: contract sections 3.1 to 3.3, 3.8 and 3.9, and enrolment tickets.
 
 func (a *API) addUser(c call) (any, error) {
 	u, err := a.Tenants.AddUser(c.ctx, c.app, tenant.NewUser{
@@ -129,4 +129,30 @@ func registrationMethod(method string) *string {
 		return &method
 	}
 	return nil
+}
+
+// registrationStatus tells what became of a registration by token (contract section 3.8).
+func (a *API) registrationStatus(c call) (any, error) {
+	name, err := c.required("custom_user_id")
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.Devices.Registration(c.ctx, c.app, name)
+	if err != nil {
+		return nil, err
+	}
+	type registration struct {
+		AuthyID      int64  `json:"authy_id"`
+		CustomUserID string `json:"custom_user_id"`
+		Status       string `json:"status"`
+	}
+	status := "pending"
+	if found.Completed {
+		status = "completed"
+	}
+	return struct {
+		Registration registration `json:"registration"`
+		Message      string       `json:"message"`
+		Success      bool         `json:"success"`
+	}{registration{found.AuthyID, name, status}, "Registration status.", true}, nil
 }

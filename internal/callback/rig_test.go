@@ -70,6 +70,14 @@ func (r *rig) setCallback(t *testing.T, url string) {
 	}
 }
 
+// setCallbackByGet is setCallback to an address that is called by GET.
+func (r *rig) setCallbackByGet(t *testing.T, url string) {
+	t.Helper()
+	if err := r.Tenants.SetCallbackAndMethod(t.Context(), r.Account.ID, r.app.ID, url, true, "operator:test"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // application is the application as its row is now.
 func (r *rig) application(t *testing.T) tenant.Application {
 	t.Helper()

@@ -92,10 +92,7 @@ func (r *rig) signedBy(t *testing.T, got arrival, app tenant.Application) bool {
 func TestGetHasNoStandardHeaders(t *testing.T) {
 	r := newRig(t)
 	rc := newReceiver(t, always(http.StatusOK))
-	r.setCallback(t, rc.URL)
-	if err := r.Tenants.SetCallbackMethod(t.Context(), r.application(t), true, "operator:test"); err != nil {
-		t.Fatal(err)
-	}
+	r.setCallbackByGet(t, rc.URL)
 	_, j := r.decide(t)
 	r.deliver(t, j)
 	if got := <-rc.got; got.Header.Get(sign.HeaderWebhookID)+got.Header.Get(sign.HeaderWebhookSignature) != "" {

@@ -1,13 +1,11 @@
 package console
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"countersign.dev/client/receipt"
@@ -31,7 +29,7 @@ func (c *console) applicationsPage(w http.ResponseWriter, r *http.Request, ses o
 // defaults are the two sets of settings that an application can begin with.
 var defaults = map[string]func() tenant.Settings{"new": tenant.NewIntegration, "drop-in": tenant.DropIn}
 
-// newApplication is the page's own part.
+// newApplication is the data of template "new_application".
 type newApplication struct {
 	Name, Defaults, Error     string
 	Countries, CountriesError string
@@ -58,7 +56,7 @@ func (c *console) createApplication(w http.ResponseWriter, r *http.Request, ses 
 	}
 	settings, p := begin(), newApplication{Name: form["name"], Defaults: form["defaults"], Countries: form["countries"]}
 	if settings.Sending.Countries, err = sending.ParseCountries(form["countries"]); err != nil {
-		p.CountriesError = err.(*fault.Error).Detail
+		p.CountriesError = fault.DetailOf(err)
 		return c.renderNew(w, http.StatusUnprocessableEntity, ses, p)
 	}
 	// People read this name on their devices before they approve, so it is what it looks like.
@@ -79,7 +77,7 @@ func actor(ses operator.Session) string { return "operator:" + ses.Operator.ID }
 // newFor is how long an application's page shows its key unasked right after it was made: nothing depends on it yet.
 const newFor = 10 * time.Minute
 
-// application is the page's own part.
+// application is the data of template "application".
 type application struct {
 	App           tenant.Application
 	Tab           string
@@ -87,7 +85,7 @@ type application struct {
 	Key           string        // "" is masked
 	Created       bool          // right now, by this operator
 	Saved         string        // what was just saved: "callback", "callback-off", "match", "switches"
-	WebhookKeys   []webhookKeys // none is masked
+	SigningKeys   []signingKeys // none is masked
 	OldSecret     time.Time     // when the old webhook secret ends; zero outside of a rotation
 	CallbackURL   string        // as typed, when it was refused
 	CallbackGet   bool          // as chosen
@@ -164,37 +162,13 @@ func (c *console) setCallback(w http.ResponseWriter, r *http.Request, ses operat
 		return c.saved(w, r, app, "callback-off", c.Tenants.SetCallback(r.Context(), app.AccountID, app.ID, "", actor(ses)))
 	}
 	get := form["method"] == http.MethodGet
-	err = c.saveCallback(r.Context(), app, strings.TrimSpace(form["url"]), get, actor(ses))
+	err = c.Tenants.SetCallbackAndMethod(r.Context(), app.AccountID, app.ID, form["url"], get, actor(ses))
 	if errors.Is(err, tenant.ErrCallbackURL) || errors.Is(err, tenant.ErrCallbackQuery) {
 		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{
-			CallbackURL: form["url"], CallbackGet: get, CallbackFail: err.(*fault.Error).Detail,
+			CallbackURL: form["url"], CallbackGet: get, CallbackFail: fault.DetailOf(err),
 		})
 	}
 	return c.saved(w, r, app, "callback", err)
-}
-
-// saveCallback saves address and method in the order in which the one never contradicts the other.
-func (c *console) saveCallback(ctx context.Context, app tenant.Application, address string, get bool, actor string) error {
-	if address == "" {
-		return tenant.ErrCallbackURL
-	}
-	if get == app.Settings.CallbackGet {
-		return c.Tenants.SetCallback(ctx, app.AccountID, app.ID, address, actor)
-	}
-	if !get {
-		if err := c.Tenants.SetCallbackMethod(ctx, app, false, actor); err != nil {
-			return err
-		}
-		return c.Tenants.SetCallback(ctx, app.AccountID, app.ID, address, actor)
-	}
-	if strings.Contains(address, "?") {
-		return tenant.ErrCallbackQuery
-	}
-	if err := c.Tenants.SetCallback(ctx, app.AccountID, app.ID, address, actor); err != nil {
-		return err
-	}
-	app.Callback.URL = address
-	return c.Tenants.SetCallbackMethod(ctx, app, true, actor)
 }
 
 // setSwitches saves what the application may do, after a fresh proof of who asks when that reveals or weakens something.
@@ -207,17 +181,19 @@ func (c *console) setSwitches(w http.ResponseWriter, r *http.Request, ses operat
 	if err != nil {
 		return err
 	}
-	on, weakens := map[string]bool{}, false
+	turned, weakens := map[string]bool{}, false // without what stands already: somebody may be turning that now
 	for _, sw := range tenant.Switches {
-		on[sw.Name] = form[sw.Name] != ""
-		weakens = weakens || sw.Weakens && on[sw.Name] && !sw.On(app.Settings)
+		if on := form[sw.Name] != ""; on != sw.On(app.Settings) {
+			turned[sw.Name] = on
+			weakens = weakens || sw.Weakens && on
+		}
 	}
 	if weakens {
 		if ok, err := c.proved(w, r, ses, form, ofApplication(app, "switches", "allow this")); !ok || err != nil {
 			return err
 		}
 	}
-	return c.saved(w, r, app, "switches", c.Tenants.SetSwitches(r.Context(), app, on, actor(ses)))
+	return c.saved(w, r, app, "switches", c.Tenants.SetSwitches(r.Context(), app, turned, actor(ses)))
 }
 
 func (c *console) setMatch(w http.ResponseWriter, r *http.Request, ses operator.Session, app tenant.Application) error {
@@ -231,7 +207,7 @@ func (c *console) setMatch(w http.ResponseWriter, r *http.Request, ses operator.
 	}
 	err = c.Tenants.SetMatch(r.Context(), app, tenant.MatchMode(form["mode"]), digits, actor(ses))
 	if fault.KindOf(err) == fault.Invalid {
-		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{MatchFail: err.(*fault.Error).Detail})
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{MatchFail: fault.DetailOf(err)})
 	}
 	return c.saved(w, r, app, "match", err)
 }

@@ -15,12 +15,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"countersign.dev/internal/approval"
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/callback"
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/message"
 	"countersign.dev/internal/reset"
@@ -92,7 +94,7 @@ func newConsole(cfg Config) *console {
 		panic("console: the public URL " + cfg.URL + " is not an absolute address")
 	}
 	return &console{
-		Config: cfg, public: public, local: isLocal(public.Hostname()), cookie: sessionCookie(public.Scheme == "https"),
+		Config: cfg, public: public, local: egress.IsLoopback(strings.ToLower(public.Hostname())), cookie: sessionCookie(public.Scheme == "https"),
 		assets: newAssets(consoleui.FS(), cfg.Shared), templates: parseTemplates(consoleui.FS()),
 		strangers: web.NewLimiter(1, 20, cfg.Now),
 	}
@@ -152,9 +154,9 @@ func (c *console) routes() []route {
 		{"GET", "/applications/{app}", ofAccount, c.ofApp(c.applicationPage)},
 		{"POST", "/applications/{app}/key", ofAccount, c.ofApp(c.showKey)},
 		{"POST", "/applications/{app}/callback", ofAccount, c.ofApp(c.setCallback)},
-		{"POST", "/applications/{app}/webhook-secret", ofAccount, c.ofApp(c.showWebhookKeys)},
-		{"POST", "/applications/{app}/webhook-secret/rotate", ofAccount, c.ofApp(c.rotateWebhookKeys)},
-		{"POST", "/applications/{app}/webhook-secret/end", ofAccount, c.ofApp(c.endOldWebhookKeys)},
+		{"POST", "/applications/{app}/webhook-secret", ofAccount, c.ofApp(c.showSigningKeys)},
+		{"POST", "/applications/{app}/webhook-secret/rotate", ofAccount, c.ofApp(c.rotateSigningKeys)},
+		{"POST", "/applications/{app}/webhook-secret/end", ofAccount, c.ofApp(c.endOldSigningKeys)},
 		{"POST", "/applications/{app}/match", ofAccount, c.ofApp(c.setMatch)},
 		{"POST", "/applications/{app}/site", ofAccount, c.ofApp(c.setSite)},
 		{"POST", "/applications/{app}/logo", ofAccount, c.ofApp(c.setLogo)},
@@ -172,11 +174,11 @@ func (c *console) routes() []route {
 		{"POST", "/applications/{app}/approvals/{uuid}/callback", ofAccount, c.ofApp(c.sendAgain)},
 		{"GET", "/applications/{app}/callbacks", ofAccount, c.ofApp(c.callbacksPage)},
 		{"GET", "/applications/{app}/audit", ofAccount, c.ofApp(c.auditPage)},
-		{"GET", "/applications/{app}/webhooks", ofAccount, c.ofApp(c.eventHooksPage)},
-		{"POST", "/applications/{app}/webhooks", ofAccount, c.ofApp(c.createEventHook)},
-		{"POST", "/applications/{app}/webhooks/{webhook}/key", ofAccount, c.ofApp(c.showEventHookKey)},
-		{"POST", "/applications/{app}/webhooks/{webhook}/remove", ofAccount, c.ofApp(c.removeEventHook)},
-		{"POST", "/applications/{app}/webhooks/{webhook}/resume", ofAccount, c.ofApp(c.resumeEventHook)},
+		{"GET", "/applications/{app}/webhooks", ofAccount, c.ofApp(c.webhooksPage)},
+		{"POST", "/applications/{app}/webhooks", ofAccount, c.ofApp(c.createWebhook)},
+		{"POST", "/applications/{app}/webhooks/{webhook}/key", ofAccount, c.ofApp(c.showWebhookKey)},
+		{"POST", "/applications/{app}/webhooks/{webhook}/remove", ofAccount, c.ofApp(c.removeWebhook)},
+		{"POST", "/applications/{app}/webhooks/{webhook}/resume", ofAccount, c.ofApp(c.resumeWebhook)},
 		{"POST", "/applications/{app}/webhooks/{webhook}/events/{record}", ofAccount, c.ofApp(c.tellAgain)},
 		{"POST", "/applications/{app}/access-keys", ofAccount, c.ofApp(c.createAccessKey)},
 		{"POST", "/applications/{app}/access-keys/{key}/end", ofAccount, c.ofApp(c.endAccessKey)},

@@ -268,3 +268,21 @@ func (f *fixture) setCallback(t testing.TB, app tenant.Application, address stri
 		t.Fatal(err)
 	}
 }
+
+// wantRecords fails the test unless an operator did that, as often, by the application's record.
+func (f *fixture) wantRecords(t *testing.T, app tenant.Application, action string, n int) {
+	t.Helper()
+	records, err := f.Store.Audit(t.Context(), app.ID, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, rec := range records {
+		if rec.Action == action && strings.HasPrefix(rec.Actor, "operator:") {
+			found++
+		}
+	}
+	if found != n {
+		t.Errorf("%s is recorded %d times, want %d", action, found, n)
+	}
+}

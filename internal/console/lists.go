@@ -15,7 +15,7 @@ import (
 // listMax is how many rows a list shows. Its page says so.
 const listMax = 100
 
-// list is the own part of every list page.
+// list is the data of the templates "approvals" and "audit", and part of that of other lists.
 type list[T any] struct {
 	App  tenant.Application
 	Tab  string
@@ -54,7 +54,7 @@ func (c *console) callbacksPage(w http.ResponseWriter, r *http.Request, ses oper
 	})
 }
 
-// callbacks is the page's own part.
+// callbacks is the data of template "callbacks".
 type callbacks struct {
 	list[callback.Try]
 	Again bool // one was just sent again
@@ -91,7 +91,7 @@ func entries(records []audit.Record, ses operator.Session) []entry {
 	return rows
 }
 
-// approvalDetail is the page's own part.
+// approvalDetail is the data of template "approval".
 type approvalDetail struct {
 	App      tenant.Application
 	Tab      string

@@ -12,7 +12,7 @@ import (
 
 // This file owns the messages of an application: what was sent, how, and what became of it. Texts are not kept, so none is shown.
 
-// messages is the page's own part.
+// messages is the data of template "messages".
 type messages struct {
 	list[message.Record]
 	Channel  otp.Channel // only of this one; "" is any

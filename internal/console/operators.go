@@ -11,7 +11,7 @@ import (
 // This file owns the account's page: who is signed in, the operators, and what they did. Operators are invited, set up anew and removed by each
 // other, after a fresh proof; every act is on the record that all of them read (T-53).
 
-// account is the page's own part.
+// account is the data of template "account".
 type account struct {
 	Session   operator.Session
 	Operators []operator.Operator

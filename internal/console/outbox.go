@@ -4,10 +4,10 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/netip"
 	"regexp"
 	"strings"
 
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/fault"
 	"countersign.dev/internal/live"
 	"countersign.dev/internal/message"
@@ -24,19 +24,14 @@ var errLocal = fault.New(fault.Forbidden, "outbox-local", "The outbox shows code
 func (c *console) onThisMachine(h web.Handler) http.Handler {
 	return c.open(func(w http.ResponseWriter, r *http.Request) error {
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		if !c.local || !isLocal(host) || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
+		if !c.local || !egress.IsLoopback(host) || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
 			return errLocal
 		}
 		return h(w, r)
 	})
 }
 
-func isLocal(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
-}
-
-// outbox is the page's own part.
+// outbox is the data of template "outbox".
 type outbox struct {
 	To   string
 	Rows []message.Message

@@ -26,7 +26,7 @@ var (
 	errForm   = fault.New(fault.Invalid, "form-invalid", "The form did not arrive as this page sends it. Go back, reload, and try again.")
 )
 
-// view is what every template gets. Page is the page's own part.
+// view is what every template gets. Page is the data of the page's own.
 type view struct {
 	Title    string
 	Nav      string // which part of the navigation this is

@@ -16,7 +16,7 @@ import (
 
 // This file owns the card of sending: what was sent and refused, where it is paused, and the limits (T-30).
 
-// sendingCard is the card's own part.
+// sendingCard is the data of the card about sending, on template "application".
 type sendingCard struct {
 	sending.State
 	Limits    sending.Limits // as they hold
@@ -113,7 +113,7 @@ func (c *console) setSending(w http.ResponseWriter, r *http.Request, ses operato
 		err = c.Tenants.SetSending(r.Context(), app, limits, actor(ses))
 	}
 	if fault.KindOf(err) == fault.Invalid {
-		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{Sending: sendingCard{Fail: err.(*fault.Error).Detail, typed: form}})
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{Sending: sendingCard{Fail: fault.DetailOf(err), typed: form}})
 	}
 	return c.saved(w, r, app, "sending", err)
 }

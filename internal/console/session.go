@@ -75,7 +75,7 @@ func (c *console) ofApp(h func(http.ResponseWriter, *http.Request, operator.Sess
 // allow limits how often an address may try to get in.
 func (c *console) allow(r *http.Request) error { return c.strangers.Allow(c.Proxies.Address(r)) }
 
-// signInForm is the page's own part.
+// signInForm is the data of template "signin".
 type signInForm struct {
 	Email, Next, Error string
 	Dev                bool // this is `dev`: its link is the way in

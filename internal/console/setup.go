@@ -14,13 +14,13 @@ import (
 
 // This file owns the two pages on which an operator is set up.
 
-// setupForm is the first page's own part.
+// setupForm is the data of template "setup".
 type setupForm struct {
 	Link, Email                                 string
 	LinkError, EmailError, PasswordError, Error string
 }
 
-// setupCode is the second page's own part.
+// setupCode is the data of template "setup_code".
 type setupCode struct {
 	operator.Draft
 	Groups []string // the secret in fours, for people who type it
@@ -100,8 +100,7 @@ func (c *console) setupConfirm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// The link was spent or ended meanwhile, or somebody else has the address.
-	refused, _ := errors.AsType[*fault.Error](err)
-	return c.renderSetup(w, http.StatusGone, setupForm{Error: refused.Detail})
+	return c.renderSetup(w, http.StatusGone, setupForm{Error: fault.DetailOf(err)})
 }
 
 // qrCode is a QR code as one path of an SVG, with the quiet zone that readers want (ISO/IEC 18004 section 6.3.8).

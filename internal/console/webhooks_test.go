@@ -2,120 +2,144 @@ package console
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
-	sign "countersign.dev/client/callback"
+	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
-	"countersign.dev/internal/tenant"
 	"countersign.dev/internal/tenant/operator"
+	"countersign.dev/internal/webhook"
 )
 
-// The webhook secret is on no page but the answer to showing it, which asks for a fresh proof and is recorded.
-func TestWebhookSecretIsShownOnlyWhenAsked(t *testing.T) {
+// hooks are the application's webhooks.
+func (f *fixture) hooks(t *testing.T, app string) []webhook.Webhook {
+	t.Helper()
+	all, err := f.Store.Webhooks(t.Context(), app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// From the first webhook to none: made, shown, paused, resumed, removed.
+func TestWebhooks(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app := f.App(t, "Shop")
+	to := "/applications/" + app.ID + "/webhooks"
+	mustSay(t, b.get(t, to, 200), "No webhooks yet", "token_verified", "phone_change_requested", "Make an access key")
+	refused := b.post(t, to, http.StatusUnprocessableEntity, "name", "first", "url", "ftp://x", "user_added", "on")
+	mustSay(t, refused, "an absolute http or https address")
+	if !strings.Contains(refused.body, `value="first"`) || !strings.Contains(refused.body, `name="user_added" value="on" checked`) {
+		t.Error("what was filled in is lost")
+	}
+	b.post(t, to, 400, "name", "first", "url", "https://shop.example/hook", "lunch", "on")
+	mustSay(t, b.follow(t, to, "name", "first", "url", "https://shop.example/hook", "user_added", "on", "user_phone_changed", "on"),
+		"is told of its events from now on", "https://shop.example/hook", "user_added , user_phone_changed", "Nothing yet")
+	hook := f.hooks(t, app.ID)[0]
+	key, err := f.Webhooks.SigningKey(hook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.get(t, to, 200).body, key) {
+		t.Error("the signing key is shown unasked")
+	}
+	shown := b.post(t, to+"/"+hook.ID+"/key", 200)
+	mustSay(t, shown, key)
+	if shown.Header.Get("Cache-Control") != "no-store" {
+		t.Error("the signing key may be stored")
+	}
+	f.wantRecords(t, app, "webhook_key.shown", 1)
+
+	f.User(t, app, "ana@example.com", "202-555-0123")
+	j := f.Jobs.Offered(job.Webhook)[0]
+	fail := func(after time.Duration) {
+		now := f.Clock.Now().Add(after)
+		_, err := f.Store.NotTold(t.Context(), j, webhook.Failure{
+			Try: webhook.Try{ID: ident.New(now), WebhookID: hook.ID, RecordID: j.Ref, Event: "user_added", At: now, Error: "no answer <within> 10 seconds"},
+			At:  now, Before: now.Add(-webhook.FailFor),
+			Mail: func(owner string) job.Job {
+				return f.Messages.WebhookPausedJob(app, owner, hook.Name, hook.URL, "no answer", now)
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	fail(0)
+	mustSay(t, b.get(t, to, 200), "Failing", "no answer <within> 10 seconds")
+	b.post(t, to+"/"+hook.ID+"/resume", http.StatusConflict)
+	mustSay(t, b.get(t, to, 200), "Last tries", "No answer", "user_added", "Send again")
+	before := len(f.Jobs.Offered(job.Webhook))
+	mustSay(t, b.follow(t, to+"/"+hook.ID+"/events/"+j.Ref), "The event is on its way again")
+	if jobs := f.Jobs.Offered(job.Webhook)[before:]; len(jobs) != 1 || jobs[0].Ref != j.Ref || jobs[0].AppID != hook.ID {
+		t.Errorf("sent again: %+v", jobs)
+	}
+	b.post(t, to+"/"+hook.ID+"/events/nothing", 404)
+	fail(webhook.FailFor)
+	mustSay(t, b.get(t, to, 200), "Paused", "nothing was taken for an hour", "held for 24 hours")
+	mustSay(t, b.follow(t, to+"/"+hook.ID+"/resume"), "told of events again", "Nothing yet")
+	mustSay(t, b.follow(t, to+"/"+hook.ID+"/remove"), "The webhook is gone", "No webhooks yet")
+	b.post(t, to+"/"+hook.ID+"/remove", 404)
+	b.post(t, to+"/"+hook.ID+"/key", 404)
+}
+
+// An access key is on the page that answers its making, and on no other.
+func TestAccessKeys(t *testing.T) {
+	f := newFixture(t)
+	b := f.dev(t)
+	app := f.App(t, "Shop")
+	in := "/applications/" + app.ID
+	made := b.post(t, in+"/access-keys", 200)
+	mustSay(t, made, "It is not shown again", "access_key", "api_signing_key")
+	keys, err := f.Webhooks.AccessKeys(t.Context(), app)
+	if err != nil || len(keys) != 1 {
+		t.Fatal(keys, err)
+	}
+	again := b.get(t, in+"/webhooks", 200)
+	mustSay(t, again, keys[0].ID)
+	if strings.Contains(again.body, `id="access-key"`) {
+		t.Error("it is shown again")
+	}
+	for range webhook.MaxKeys - 1 {
+		b.post(t, in+"/access-keys", 200)
+	}
+	b.post(t, in+"/access-keys", http.StatusConflict)
+	if strings.Contains(b.get(t, in+"/webhooks", 200).body, "Make an access key") {
+		t.Error("a sixth is offered")
+	}
+	mustSay(t, b.follow(t, in+"/access-keys/"+keys[0].ID+"/end"), "The access key has ended.", "Make an access key")
+	b.post(t, in+"/access-keys/"+keys[0].ID+"/end", 404)
+	f.wantRecords(t, app, "access_key.added", webhook.MaxKeys)
+}
+
+// T-53: making a webhook or an access key, and seeing a signing key, asks for a fresh proof, and keeps what was filled in.
+func TestT53WebhooksAskForAProof(t *testing.T) {
 	f := newFixture(t)
 	p := f.setUp(t)
 	app := f.App(t, "Shop")
-	uuid := f.furnish(t, app)
-	keys, err := f.Tenants.WebhookKeys(t.Context(), app.ID)
+	in := "/applications/" + app.ID
+	hook, err := f.Webhooks.Create(t.Context(), app, "first", "https://shop.example/hook", []string{"user_added"}, "operator:test")
 	if err != nil {
 		t.Fatal(err)
-	}
-	public, err := sign.WebhookPublicKey(keys[0].Private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret := keys[0].Secret
-	show := "/applications/" + app.ID + "/webhook-secret"
-	shown := p.post(t, show, 200)
-	mustSay(t, shown, secret, public)
-	if shown.Header.Get("Cache-Control") != "no-store" || strings.Contains(shown.body, "whsk_") {
-		t.Error("it may be stored, or the private key is on it")
-	}
-	for _, r := range f.console.routes() {
-		if r.method == "GET" && r.path != "/outbox/events" && r.path != "/signin/dev" {
-			if page := p.send(t, "GET", at(r.path, app.ID, uuid), nil); strings.Contains(page.body, secret) {
-				t.Errorf("the secret is on %s", r.path)
-			}
-		}
 	}
 	for range 2 {
 		f.Clock.Advance(operator.ProofLife / 2)
 		p.get(t, "/", 200)
 	}
-	asked := p.post(t, show, http.StatusForbidden)
-	mustSay(t, asked, "Confirm it is you", "see the webhook secret")
-	if strings.Contains(asked.body, secret) || !strings.Contains(asked.body, `action="`+show+`"`) {
-		t.Error("the page that asks for a proof has it, or leads elsewhere")
+	form := url.Values{"name": {"second"}, "url": {"https://shop.example/2"}, "user_removed": {"on"}}
+	asked := p.send(t, "POST", in+"/webhooks", form)
+	if asked.StatusCode != http.StatusForbidden || !strings.Contains(asked.body, `name="user_removed" value="on"`) || len(f.hooks(t, app.ID)) != 1 {
+		t.Errorf("%d %s", asked.StatusCode, asked.text())
 	}
-	mustSay(t, p.post(t, show, http.StatusForbidden, "password", password, "code", "000000"), "That did not work")
-	mustSay(t, p.post(t, show, 200, "password", password, "code", p.code()), secret)
-	f.wantRecords(t, app, "webhook_secret.shown", 2)
-}
-
-// wantRecords fails the test unless an operator did that, as often, by the application's record.
-func (f *fixture) wantRecords(t *testing.T, app tenant.Application, action string, n int) {
-	t.Helper()
-	records, err := f.Store.Audit(t.Context(), app.ID, 100)
-	if err != nil {
-		t.Fatal(err)
+	mustSay(t, p.post(t, in+"/webhooks/"+hook.ID+"/key", http.StatusForbidden), "see the signing key")
+	mustSay(t, p.post(t, in+"/access-keys", http.StatusForbidden), "make an access key")
+	f.Clock.Advance(time.Minute)
+	form.Set("password", password)
+	form.Set("code", p.code())
+	if a := p.send(t, "POST", in+"/webhooks", form); a.StatusCode != http.StatusSeeOther || len(f.hooks(t, app.ID)) != 2 {
+		t.Errorf("%d %s", a.StatusCode, a.text())
 	}
-	found := 0
-	for _, rec := range records {
-		if rec.Action == action && strings.HasPrefix(rec.Actor, "operator:") {
-			found++
-		}
-	}
-	if found != n {
-		t.Errorf("%s is recorded %d times, want %d", action, found, n)
-	}
-}
-
-func TestWebhookSecretRotation(t *testing.T) {
-	f := newFixture(t)
-	b := f.dev(t)
-	app := f.App(t, "Shop")
-	to := "/applications/" + app.ID
-	mustSay(t, b.get(t, to, 200), "Replace the secret")
-	mustSay(t, b.follow(t, to+"/webhook-secret/rotate"), "A new webhook secret signs from now on", "Two sign", "11 May 2026, 10:00:00 UTC", "End the old one now")
-	mustSay(t, b.post(t, to+"/webhook-secret", 200), "New", "Old, until 11 May 2026")
-	mustSay(t, b.post(t, to+"/webhook-secret/rotate", http.StatusConflict), "end the old one first")
-	mustSay(t, b.follow(t, to+"/webhook-secret/end"), "The old webhook secret signs no more.", "Replace the secret")
-	mustSay(t, b.post(t, to+"/webhook-secret/end", http.StatusConflict), "no old webhook secret")
-	b.post(t, to+"/webhook-secret/rotate", 400, "app", "other")
-}
-
-// A delivery is sent again from the list and from its approval; the new try shows up beside the old one.
-func TestSendAgain(t *testing.T) {
-	f := newFixture(t)
-	b := f.dev(t)
-	app := f.App(t, "Shop")
-	uuid := f.furnish(t, app)
-	list, detail := "/applications/"+app.ID+"/callbacks", "/applications/"+app.ID+"/approvals/"+uuid
-	for _, page := range []string{list, detail} {
-		if !strings.Contains(b.get(t, page, 200).body, `action="`+detail+`/callback"`) {
-			t.Errorf("%s has no way to send again", page)
-		}
-	}
-	before := len(f.Jobs.Offered(job.Callback))
-	mustSay(t, b.follow(t, detail+"/callback"), "on its way again")
-	offered := f.Jobs.Offered(job.Callback)
-	if len(offered) != before+1 || offered[before].Ref != uuid || offered[before].AppID != app.ID {
-		t.Errorf("offered %+v", offered)
-	}
-	f.wantRecords(t, app, "callback.sent_again", 1)
-	f.Clock.Advance(time.Second)
-	f.try(t, app.ID, uuid, 200, "")
-	mustSay(t, b.get(t, list, 200), "200 OK", "503 Service Unavailable")
-
-	waiting := f.Ask(t, app, f.User(t, app, "eve@example.com", "202-555-0123"), "Pay?")
-	mustSay(t, b.post(t, "/applications/"+app.ID+"/approvals/"+waiting.UUID+"/callback", http.StatusConflict), "Nobody has answered")
-	b.post(t, "/applications/"+app.ID+"/approvals/none/callback", 404)
-	f.setCallback(t, app, "")
-	mustSay(t, b.post(t, detail+"/callback", http.StatusConflict), "no callback address")
-	if strings.Contains(b.get(t, list, 200).body, "Send again") {
-		t.Error("without an address it is offered to send again")
-	}
-	f.wantRecords(t, app, "callback.sent_again", 1)
 }

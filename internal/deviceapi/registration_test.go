@@ -104,7 +104,7 @@ func TestRegisterRefuses(t *testing.T) {
 			t.Errorf("%s: %d %s", name, r.StatusCode, r.problem())
 		}
 	}
-	if users, err := b.Tenants.Store.Users(t.Context(), b.shop.ID, 10); err != nil || len(users) != 1 {
+	if users, err := b.Store.ListedUsers(t.Context(), b.shop.ID, 10); err != nil || len(users) != 1 {
 		t.Errorf("there are %d users, %v", len(users), err)
 	}
 	if rotating, err := b.Tenants.AddKey(t.Context(), b.shop, "operator:test"); err != nil {

@@ -28,24 +28,34 @@ const (
 // Error is a failure that the domain means to report.
 type Error struct {
 	Kind       Kind
-	Code       string            // stable, lower-case, dashes; unique in the program
+	Code       string            // stable, lower-case, dashes: what programs of others see. Several errors may share one
 	Detail     string            // one sentence, safe to show to who asked
 	Fields     map[string]string // for Invalid: what is wrong with which field
 	RetryAfter time.Duration     // for Limited and Unavailable; 0 = not said
+
+	of *Error // what New returned, in every copy of it; nil in one that came from another process
 }
 
 // New returns an error of that kind. Package-level errors are made with it and compared with errors.Is.
 func New(kind Kind, code, detail string) *Error {
-	return &Error{Kind: kind, Code: code, Detail: detail}
+	e := &Error{Kind: kind, Code: code, Detail: detail}
+	e.of = e
+	return e
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Detail }
 
-// Is reports whether target is an *Error with the same code, so that a copy with a
-// RetryAfter or a more precise Detail still equals the package-level error.
+// Is reports whether target is e or a copy of it, such as one with a RetryAfter or a more precise Detail. Where one of them came
+// from another process, the same code is enough.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
-	return ok && t.Code == e.Code
+	switch {
+	case !ok:
+		return false
+	case e.of == nil || t.of == nil:
+		return e.Code == t.Code
+	}
+	return e.of == t.of
 }
 
 // After returns a copy of e that says when to come back.
@@ -68,4 +78,12 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return Internal
+}
+
+// DetailOf returns the sentence that may be shown of err: none for everything that is not an *Error.
+func DetailOf(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Detail
+	}
+	return ""
 }

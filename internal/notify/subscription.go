@@ -9,13 +9,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 
 	"countersign.dev/internal/audit"
 	"countersign.dev/internal/device"
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/ident"
 )
 
@@ -75,7 +75,7 @@ func (set Settings) mayReach(endpoint string) error {
 		return err
 	}
 	host, port := strings.ToLower(u.Hostname()), u.Port()
-	if set.Loopback && isLoopback(host) {
+	if set.Loopback && egress.IsLoopback(host) {
 		return nil
 	}
 	if u.Scheme != "https" {
@@ -95,11 +95,6 @@ func (set Settings) mayReach(endpoint string) error {
 		return nil
 	}
 	return ErrHost
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // CheckHost says what is wrong with an operator's entry for Settings.Hosts.

@@ -189,9 +189,9 @@ func (p *URL) UnmarshalText(text []byte) error {
 // HTTPS reports whether browsers come by TLS.
 func (p URL) HTTPS() bool { return strings.HasPrefix(string(p), "https:") }
 
+// isLoopback also takes the names that browsers and resolvers keep for this machine (RFC 6761 section 6.3).
 func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.IsLoopback()
+	return egress.IsLoopback(host) || strings.HasSuffix(host, ".localhost")
 }
 
 // Gateway is what carries messages to people, with its credentials.

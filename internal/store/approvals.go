@@ -432,15 +432,6 @@ func (s *Store) Inbox(ctx context.Context, deviceID string, now time.Time) (in a
 	return in, err
 }
 
-// Approvals returns the application's newest approvals, newest first, without who answered.
-func (s *Store) Approvals(ctx context.Context, appID string, limit int) ([]approval.Approval, error) {
-	rows, err := s.query(ctx, `SELECT `+approvalColumns+approvalTables+`WHERE p.app_id = $1 ORDER BY p.created_at DESC, p.uuid LIMIT $2`, appID, limit)
-	return collect(rows, err, func(r scanner) (approval.Approval, error) {
-		p, err := scanApproval(r)
-		return p.Approval, err
-	})
-}
-
 // Expire writes into the rows what readers see already.
 func (s *Store) Expire(ctx context.Context, now time.Time, limit int) (n int, err error) {
 	var one int // most sweeps find nothing: ask without a write first

@@ -125,35 +125,54 @@ func (s *Store) CreateApplication(ctx context.Context, a tenant.Application, k t
 	})
 }
 
-// SetSettings replaces an application's settings.
-func (s *Store) SetSettings(ctx context.Context, accountID, appID string, set tenant.Settings, rec audit.Record) error {
-	settings, err := json.Marshal(set)
-	if err != nil {
-		return err
-	}
+// ChangeSettings keeps what change makes of an application's settings.
+func (s *Store) ChangeSettings(ctx context.Context, accountID, appID string, change tenant.Change, rec audit.Record) error {
 	return s.write(ctx, func(t *tx) error {
-		n, err := t.exec(ctx, `UPDATE applications SET settings = $1 WHERE id = $2 AND account_id = $3`, string(settings), appID, accountID)
+		note, err := t.changeSettings(ctx, accountID, appID, change)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return tenant.ErrApplication
-		}
-		return t.record(ctx, rec)
+		return t.record(ctx, rec.Noting(note))
 	})
 }
 
-// SetCallbackURL gives the callback a new address, clears what was counted against the old one, and releases held
-// deliveries: they are returned, leased to the caller. An empty address turns the callback off and drops them.
-func (s *Store) SetCallbackURL(ctx context.Context, accountID, appID, url string, now time.Time, rec audit.Record) (released []job.Job, err error) {
+// changeSettings runs change on an application's settings as they stand, and keeps what it makes of them. Nobody else changes
+// the application until the transaction ends.
+func (t *tx) changeSettings(ctx context.Context, accountID, appID string, change tenant.Change) (note string, err error) {
+	var text string
+	err = t.queryRow(ctx, `SELECT settings FROM applications WHERE id = $1 AND account_id = $2 FOR NO KEY UPDATE`, appID, accountID).Scan(&text)
+	if err != nil {
+		return "", missing(err, tenant.ErrApplication)
+	}
+	set, err := (*parsed)(nil).settings(text)
+	if err != nil {
+		return "", fmt.Errorf("settings of application %s: %w", appID, err)
+	}
+	if note, err = change(&set); err != nil {
+		return "", err
+	}
+	changed, err := json.Marshal(set)
+	if err != nil {
+		return "", err
+	}
+	_, err = t.exec(ctx, `UPDATE applications SET settings = $1 WHERE id = $2`, string(changed), appID)
+	return note, err
+}
+
+// ChangeCallback keeps what change makes of an application's settings and gives its callback a new address, clears what was counted
+// against the old one, and releases held deliveries: they are returned, leased to the caller. An empty address turns the callback off
+// and drops them.
+func (s *Store) ChangeCallback(ctx context.Context, accountID, appID, url string, change tenant.Change, now time.Time, rec audit.Record) (released []job.Job, err error) {
 	err = s.write(ctx, func(t *tx) error {
-		n, err := t.exec(ctx, `UPDATE applications SET callback_url = $1, callback_version = callback_version + 1, callback_strikes = 0,
-			disabled_at = 0, disabled_reason = '' WHERE id = $2 AND account_id = $3`, url, appID, accountID)
+		released = nil
+		note, err := t.changeSettings(ctx, accountID, appID, change)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			return tenant.ErrApplication
+		_, err = t.exec(ctx, `UPDATE applications SET callback_url = $1, callback_version = callback_version + 1, callback_strikes = 0,
+			disabled_at = 0, disabled_reason = '' WHERE id = $2`, url, appID)
+		if err != nil {
+			return err
 		}
 		if url == "" {
 			_, err = t.exec(ctx, `DELETE FROM jobs WHERE app_id = $1 AND kind = $2`, appID, string(job.Callback))
@@ -163,7 +182,7 @@ func (s *Store) SetCallbackURL(ctx context.Context, accountID, appID, url string
 		if err != nil {
 			return err
 		}
-		return t.record(ctx, rec)
+		return t.record(ctx, rec.Noting(note))
 	})
 	return released, err
 }

@@ -68,12 +68,6 @@ func (s *Store) UserByAuthyID(ctx context.Context, appID string, authyID int64) 
 	return u, missing(err, tenant.ErrUser)
 }
 
-// Users returns the application's newest users, newest first.
-func (s *Store) Users(ctx context.Context, appID string, limit int) ([]tenant.User, error) {
-	rows, err := s.query(ctx, `SELECT `+userColumns+` FROM users u WHERE u.app_id = $1 AND u.removed_at = 0 ORDER BY u.created_at DESC, u.id DESC LIMIT $2`, appID, limit)
-	return collect(rows, err, scanUser)
-}
-
 // RemoveUser takes the user out, with everything that could act for them. The budget stays: removal buys no new tries (INV-4).
 func (s *Store) RemoveUser(ctx context.Context, appID string, authyID int64, now time.Time, rec audit.Record) (gone tenant.Removed, err error) {
 	err = s.write(ctx, func(t *tx) error {

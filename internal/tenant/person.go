@@ -3,7 +3,9 @@ package tenant
 import (
 	"context"
 	"encoding/json"
+	"net/mail"
 	"net/netip"
+	"strings"
 	"time"
 
 	"countersign.dev/internal/audit"
@@ -82,4 +84,14 @@ func (s *Service) ExportPhone(ctx context.Context, app Application, u User) erro
 		return ErrNoPhone
 	}
 	return s.Store.Record(ctx, audit.New(s.Now(), app.ID, "app:"+app.ID, "user.phone_exported", "user:"+u.ID))
+}
+
+// ParseEmail returns a plain address (no display name, at most 254 bytes) as it was typed but for spaces around it.
+func ParseEmail(s string) (string, bool) {
+	s = strings.TrimSpace(s)
+	a, err := mail.ParseAddress(s)
+	if err != nil || a.Address != s || len(s) > 254 || strings.ContainsAny(s, " \t\r\n\"") {
+		return "", false
+	}
+	return s, true
 }

@@ -1,8 +1,15 @@
 package tenant
 
 import (
+	"cmp"
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
+	"countersign.dev/internal/audit"
+	"countersign.dev/internal/fault"
 	"countersign.dev/internal/sending"
 )
 
@@ -50,6 +57,10 @@ type Settings struct {
 	CustomCodes   bool `json:"custom_codes"`     // the application may choose the code of a phone verification
 	AnyCodeAtOnce bool `json:"any_code_at_once"` // without force, any code is right for a user who never finished registration, as Authy had it
 }
+
+// Change changes settings as they stand inside the write, and says for the audit record what it did, or why it refuses. It may be
+// called more than once, each time with settings read anew: it computes, and does nothing else.
+type Change func(*Settings) (note string, err error)
 
 // Seconds is a whole number of seconds in settings.
 type Seconds int64
@@ -105,3 +116,84 @@ func (w Switch) On(s Settings) bool { return *w.field(&s) != w.inverted }
 
 // Turn turns the switch in s.
 func (w Switch) Turn(s *Settings, on bool) { *w.field(s) = on != w.inverted }
+
+// change changes an application's settings, with a record of what.
+func (s *Service) change(ctx context.Context, app Application, what, actor string, change Change) error {
+	return s.Store.ChangeSettings(ctx, app.AccountID, app.ID, change, audit.New(s.Now(), app.ID, actor, what, "application:"+app.ID))
+}
+
+// SetSwitches turns the switches that are named, and leaves the others as they are.
+func (s *Service) SetSwitches(ctx context.Context, app Application, on map[string]bool, actor string) error {
+	return s.change(ctx, app, "settings.switches", actor, func(set *Settings) (string, error) {
+		var changed []string
+		for _, w := range Switches {
+			on, named := on[w.Name]
+			if !named || on == w.On(*set) {
+				continue
+			}
+			w.Turn(set, on)
+			changed = append(changed, w.Name+map[bool]string{true: " on", false: " off"}[on])
+		}
+		return strings.Join(changed, ", "), nil
+	})
+}
+
+// SetMatch turns number match on or off for an application's new approvals.
+func (s *Service) SetMatch(ctx context.Context, app Application, mode MatchMode, digits int, actor string) error {
+	if mode != MatchOff && mode != MatchType || digits < 2 || digits > 6 {
+		return fault.New(fault.Invalid, "match-invalid", "Number match is off, or typed with 2 to 6 digits.")
+	}
+	return s.change(ctx, app, "settings.match", actor, func(set *Settings) (string, error) {
+		set.Match, set.MatchDigits = mode, digits
+		return fmt.Sprintf("%s, %d digits", mode, digits), nil
+	})
+}
+
+// SetSending gives an application its limits of sending.
+func (s *Service) SetSending(ctx context.Context, app Application, l sending.Limits, actor string) error {
+	if err := l.Check(); err != nil {
+		return err
+	}
+	return s.change(ctx, app, "settings.sending", actor, func(set *Settings) (string, error) {
+		set.Sending = l
+		return "countries: " + cmp.Or(l.Countries, "none"), nil
+	})
+}
+
+// SetResetWait says how long an application's people can stop a reset that an operator allowed.
+func (s *Service) SetResetWait(ctx context.Context, app Application, hours int, actor string) error {
+	if hours < 1 || hours > 336 {
+		return fault.New(fault.Invalid, "reset-wait-invalid", "The wait is a whole number of hours, from 1 to 336.")
+	}
+	return s.change(ctx, app, "settings.reset_wait", actor, func(set *Settings) (string, error) {
+		set.ResetWait = Seconds(hours) * 3600
+		return fmt.Sprint(hours, " hours"), nil
+	})
+}
+
+// SetSite names the host of the page where people type sent codes; "" names none.
+func (s *Service) SetSite(ctx context.Context, app Application, host, actor string) error {
+	host = strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(host), "https://"), "/"))
+	if host != "" && !hostName.MatchString(host) {
+		return ErrOriginHost
+	}
+	return s.change(ctx, app, "settings.site", actor, func(set *Settings) (string, error) {
+		set.OriginHost = host
+		return host, nil
+	})
+}
+
+// SetLogo names the picture that approvals show which bring none; "" names none.
+func (s *Service) SetLogo(ctx context.Context, app Application, address, actor string) error {
+	address = strings.TrimSpace(address)
+	if u, ok := ParseReceiver(address); address != "" && (!ok || u.Scheme != "https") {
+		return ErrLogo
+	}
+	return s.change(ctx, app, "settings.logo", actor, func(set *Settings) (string, error) {
+		set.Logo = address
+		return address, nil
+	})
+}
+
+// hostName is a domain as a text message can name it: no port, no path (wicg.github.io/sms-one-time-codes).
+var hostName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+
+	"countersign.dev/internal/egress"
 )
 
 // parseOrigin checks an authenticator's address and returns its one spelling: scheme://host[:port]. Plain HTTP is for
@@ -27,7 +29,7 @@ func parseOrigin(address string) (*url.URL, error) {
 	case u.Scheme != "https" && u.Scheme != "http":
 		return nil, fmt.Errorf("%q is not the address of an authenticator; it begins with https:// or http://", address)
 	}
-	if u.Scheme == "http" && host != "localhost" && !net.ParseIP(host).IsLoopback() {
+	if u.Scheme == "http" && !egress.IsLoopback(host) {
 		return nil, fmt.Errorf("%s is not safe: only on this machine may an authenticator be used without https", address)
 	}
 	return &url.URL{Scheme: u.Scheme, Host: net.JoinHostPort(host, port)}, nil

@@ -3,11 +3,11 @@ package web
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 
+	"countersign.dev/internal/egress"
 	"countersign.dev/internal/fault"
 )
 
@@ -55,6 +55,5 @@ func isLoopback(host string) bool {
 	if err != nil {
 		name = strings.Trim(host, "[]")
 	}
-	addr, err := netip.ParseAddr(name)
-	return strings.EqualFold(name, "localhost") || err == nil && addr.IsLoopback()
+	return egress.IsLoopback(strings.ToLower(name))
 }

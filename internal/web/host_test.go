@@ -25,6 +25,8 @@ func TestHost(t *testing.T) {
 		{"GET", "127.0.0.1:8302", "/approvals/1?a=b", "text/html,*/*", 307, "http://localhost:8302/approvals/1?a=b"},
 		{"HEAD", "[::1]:8302", "/", "text/html", 307, "http://localhost:8302/"},
 		{"GET", "localhost", "/", "text/html", 307, "http://localhost:8302/"},
+		{"GET", "LOCALHOST:1", "/", "text/html", 307, "http://localhost:8302/"},
+		{"GET", "localhost.:8302", "/", "text/html", 421, ""},
 		{"GET", "127.0.0.1:8302", "//evil.example/%2e%2e/", "text/html", 307, "http://localhost:8302//evil.example/%2e%2e/"},
 		{"GET", "127.0.0.1:8302", "/device/v1/grants", "*/*", 421, ""},
 		{"POST", "127.0.0.1:8302", "/", "text/html", 421, ""},

@@ -19,7 +19,7 @@ import { Request } from "./pages/request.tsx";
 import { Requests } from "./pages/requests.tsx";
 import { Install, useInstallOffer } from "./parts/install.tsx";
 import { Loading } from "./parts/loading.tsx";
-import { PushOffer, PushSetting, usePush } from "./parts/push.tsx";
+import { PushOffer, usePush } from "./parts/push.tsx";
 import { Resets } from "./parts/reset.tsx";
 import { announce } from "./parts/status.ts";
 import { navigate, pageOf, usePath } from "./router.ts";
@@ -138,8 +138,7 @@ function Enrolled({ kept, link, added, onEnrolled, onAddedSeen, onAfresh }: Enro
     ),
     codes: () => <Codes grants={state.grants} clock={clock} />,
     devices: () => (
-      <Devices session={session} clock={clock} grants={state.grants} onRemove={remove}>
-        <PushSetting push={push} />
+      <Devices session={session} clock={clock} grants={state.grants} onRemove={remove} push={push}>
         <Install offer={offer} />
       </Devices>
     ),

@@ -558,7 +558,7 @@ func testApprovalList(t *testing.T, f *fixture) {
 		want = append([]string{a.UUID}, want...)
 		f.Clock.Advance(time.Second)
 	}
-	list, err := f.Store.Approvals(t.Context(), p.app.ID, 2)
+	list, err := f.Store.ListedApprovals(t.Context(), p.app.ID, 2)
 	must(t, err)
 	var got []string
 	for _, a := range list {

@@ -53,7 +53,7 @@ func (f *fixture) deliver(t *testing.T, name string) *delivery {
 // setURL gives the callback an address and returns what that released.
 func (d *delivery) setURL(t *testing.T, url string) []job.Job {
 	t.Helper()
-	jobs, err := d.f.Store.SetCallbackURL(t.Context(), d.f.Account.ID, d.app.ID, url, d.f.now(), d.f.rec(d.app))
+	jobs, err := d.f.Store.ChangeCallback(t.Context(), d.f.Account.ID, d.app.ID, url, to(d.app.Settings), d.f.now(), d.f.rec(d.app))
 	must(t, err)
 	return jobs
 }

@@ -60,13 +60,13 @@ func testINV11(t *testing.T, f *fixture) {
 				_, err := f.Store.Application(bg, accountID, app.ID)
 				return err
 			}},
-			{"SetSettings", tenant.ErrApplication, func() error { return f.Store.SetSettings(bg, accountID, app.ID, tenant.DropIn(), rec) }},
-			{"SetCallbackURL", tenant.ErrApplication, func() error {
-				_, err := f.Store.SetCallbackURL(bg, accountID, app.ID, "https://evil.example/", f.now(), rec)
+			{"ChangeSettings", tenant.ErrApplication, func() error { return f.Store.ChangeSettings(bg, accountID, app.ID, to(tenant.DropIn()), rec) }},
+			{"ChangeCallback", tenant.ErrApplication, func() error {
+				_, err := f.Store.ChangeCallback(bg, accountID, app.ID, "https://evil.example/", to(app.Settings), f.now(), rec)
 				return err
 			}},
-			{"SetCallbackURL to nothing", tenant.ErrApplication, func() error {
-				_, err := f.Store.SetCallbackURL(bg, accountID, app.ID, "", f.now(), rec)
+			{"ChangeCallback to nothing", tenant.ErrApplication, func() error {
+				_, err := f.Store.ChangeCallback(bg, accountID, app.ID, "", to(app.Settings), f.now(), rec)
 				return err
 			}},
 			{"UserByAuthyID", tenant.ErrUser, func() error {
@@ -207,7 +207,7 @@ func testINV11Lists(t *testing.T, f *fixture) {
 		u := f.User(t, app, "their@example.com", "202-555-0188")
 		p := person{app, u, f.Phone(t, app, u)}
 		f.Ask(t, app, u, "Log in?")
-		_, err := f.Store.SetCallbackURL(t.Context(), app.AccountID, app.ID, address, f.now(), f.rec(app))
+		_, err := f.Store.ChangeCallback(t.Context(), app.AccountID, app.ID, address, to(app.Settings), f.now(), f.rec(app))
 		must(t, err)
 		d := &delivery{person: p, f: f}
 		d.job = d.decide(t)[0]
@@ -215,8 +215,8 @@ func testINV11Lists(t *testing.T, f *fixture) {
 	}
 	bg := t.Context()
 	for what, n := range map[string]int{
-		"users":     len(must1(f.Store.Users(bg, mine.app.ID, 100))) - 1,
-		"approvals": len(must1(f.Store.Approvals(bg, mine.app.ID, 100))),
+		"users":     len(must1(f.Store.ListedUsers(bg, mine.app.ID, 100))) - 1,
+		"approvals": len(must1(f.Store.ListedApprovals(bg, mine.app.ID, 100))),
 		"tries":     len(must1(f.Store.Tries(bg, mine.app.ID, 100))),
 		"waiting":   len(must1(f.Store.Inbox(bg, mine.phone.Device.ID, f.now())).Waiting),
 		"grants":    len(must1(f.Store.Grants(bg, mine.phone.Device.ID))) - 1,

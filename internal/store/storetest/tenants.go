@@ -13,7 +13,9 @@ import (
 	"countersign.dev/internal/ident"
 	"countersign.dev/internal/job"
 	"countersign.dev/internal/seal"
+	"countersign.dev/internal/sending"
 	"countersign.dev/internal/tenant"
+	"countersign.dev/internal/tenant/operator"
 )
 
 var tenantTests = []test{
@@ -24,7 +26,9 @@ var tenantTests = []test{
 	{"the rotation of an API key", testAPIKeyRotation},
 	{"two rotations at once are one", testAPIKeyRotationRace},
 	{"the settings", testSettings},
+	{"settings that change at once all stay", testSettingsRace},
 	{"the callback's address", testCallbackURL},
+	{"the callback's address and method change together", testCallbackMethod},
 	{"users are found by phone", testUsers},
 	{"the same phone added by many at once is one user", testUserRace},
 	{"an authy_id that is taken is drawn again", testAuthyIDTaken},
@@ -203,26 +207,132 @@ func testAPIKeyRotationRace(t *testing.T, f *fixture) {
 	wantTally(t, errs, map[error]int{nil: 1, tenant.ErrRotating: 7})
 }
 
+// to is a change that puts settings in the place of what was there.
+func to(want tenant.Settings) tenant.Change {
+	return func(set *tenant.Settings) (string, error) {
+		*set = want
+		return "changed", nil
+	}
+}
+
 func testSettings(t *testing.T, f *fixture) {
 	app := f.App(t, "Bank")
 	want := tenant.DropIn()
-	must(t, f.Store.SetSettings(t.Context(), f.Account.ID, app.ID, want, f.rec(app)))
+	must(t, f.Store.ChangeSettings(t.Context(), f.Account.ID, app.ID, to(want), f.rec(app)))
 	got, err := f.Store.Application(t.Context(), f.Account.ID, app.ID)
 	must(t, err)
 	same(t, "settings", got.Settings, want)
-	wantErr(t, "settings of nothing", f.Store.SetSettings(t.Context(), f.Account.ID, "nothing", want, f.rec(app)), tenant.ErrApplication)
+	refuse := func(set *tenant.Settings) (string, error) {
+		*set = tenant.Settings{}
+		return "refused", tenant.ErrLogo
+	}
+	wantErr(t, "a change that refuses", f.Store.ChangeSettings(t.Context(), f.Account.ID, app.ID, refuse, f.rec(app)), tenant.ErrLogo)
+	_, err = f.Store.ChangeCallback(t.Context(), f.Account.ID, app.ID, "https://bank.example/", refuse, f.now(), f.rec(app))
+	wantErr(t, "a callback that refuses", err, tenant.ErrLogo)
+	refused, err := f.Store.Application(t.Context(), f.Account.ID, app.ID)
+	must(t, err)
+	same(t, "the application after refusals", refused, got)
+	list, err := f.Store.Audit(t.Context(), app.ID, 10)
+	must(t, err)
+	if len(list) != 2 || !slices.ContainsFunc(list, func(r audit.Record) bool { return r.Action == "test.done" && r.Note == "changed" }) {
+		t.Errorf("records, of making and of one change: %+v", list)
+	}
+	wantErr(t, "settings of nothing", f.Store.ChangeSettings(t.Context(), f.Account.ID, "nothing", to(want), f.rec(app)), tenant.ErrApplication)
+}
+
+// testSettingsRace: operators who looked at an application before the others' changes change one setting each, and undo nothing of
+// each other. Who looked at it then writes down what it was when it changed.
+func testSettingsRace(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank", func(s *tenant.Settings) { s.ExportSecrets = true })
+	bg, turn := context.Background(), func(name string, on bool) error {
+		return f.Tenants.SetSwitches(context.Background(), app, map[string]bool{name: on}, "operator:x")
+	}
+	changes := []func() error{
+		func() error { return f.Tenants.SetLogo(bg, app, "https://bank.example/logo.png", "operator:x") },
+		func() error { return f.Tenants.SetSite(bg, app, "bank.example", "operator:x") },
+		func() error { return f.Tenants.SetMatch(bg, app, tenant.MatchType, 5, "operator:x") },
+		func() error { return f.Tenants.SetResetWait(bg, app, 3, "operator:x") },
+		func() error { return f.Tenants.SetSending(bg, app, sending.Limits{Countries: "PT"}, "operator:x") },
+		func() error { return turn("export_secrets", false) },
+		func() error { return turn("sms", false) },
+		func() error {
+			return f.Tenants.SetCallbackAndMethod(bg, app.AccountID, app.ID, "https://bank.example/hook", true, "operator:x")
+		},
+	}
+	wantTally(t, together(len(changes), func(i int) error { return changes[i]() }), map[error]int{nil: len(changes)})
+	want := app.Settings
+	want.Logo, want.OriginHost, want.Match, want.MatchDigits = "https://bank.example/logo.png", "bank.example", tenant.MatchType, 5
+	want.ResetWait, want.Sending, want.ExportSecrets, want.SMSEnabled, want.CallbackGet = 3*3600, sending.Limits{Countries: "PT"}, false, false, true
+	got, err := f.Store.Application(bg, app.AccountID, app.ID)
+	must(t, err)
+	same(t, "settings", got.Settings, want)
+
+	const n = 8 // of whom one finds it on
+	wantTally(t, together(n, func(int) error { return turn("calls", false) }), map[error]int{nil: n})
+	list, err := f.Store.Audit(bg, app.ID, 100)
+	must(t, err)
+	notes := map[string]int{}
+	for _, r := range list {
+		if r.Action == "settings.switches" {
+			notes[r.Note]++
+		}
+	}
+	same(t, "notes", fmt.Sprint(notes), fmt.Sprint(map[string]int{"export_secrets off": 1, "sms off": 1, "calls off": 1, "": n - 1}))
+}
+
+// testCallbackMethod: how a callback is called and its address never contradict each other, whichever of two changes is first.
+func testCallbackMethod(t *testing.T, f *fixture) {
+	app := f.App(t, "Bank")
+	const plain, query = "https://bank.example/hook", "https://bank.example/hook?tenant=1"
+	set := func(address string, get bool) error {
+		return f.Tenants.SetCallbackAndMethod(context.Background(), app.AccountID, app.ID, address, get, "operator:x")
+	}
+	stands := func(when, address string, version int64, get bool) {
+		t.Helper()
+		got, err := f.Store.Application(t.Context(), app.AccountID, app.ID)
+		must(t, err)
+		same(t, when, fmt.Sprint(got.Callback.URL, got.Callback.Version, got.Settings.CallbackGet), fmt.Sprint(address, version, get))
+	}
+	must(t, set(query, false))
+	stands("POST with a query", query, 1, false)
+	wantErr(t, "GET with a query", set(query, true), tenant.ErrCallbackQuery)
+	stands("refused", query, 1, false)
+	wantErr(t, "no address", set("", true), tenant.ErrCallbackURL)
+	must(t, set(plain, true))
+	stands("GET", plain, 2, true)
+	wantErr(t, "a query, called as before", f.Tenants.SetCallback(t.Context(), app.AccountID, app.ID, query, "operator:x"), tenant.ErrCallbackQuery)
+	stands("refused", plain, 2, true)
+	f.Clock.Advance(time.Second) // so that its record is the newest
+	must(t, set(query, false))
+	stands("POST with a query", query, 3, false)
+	list, err := f.Store.Audit(t.Context(), app.ID, 1)
+	must(t, err)
+	same(t, "record", list[0].Action+" "+list[0].Note, "callback.set "+query+" by POST")
+
+	must(t, f.Tenants.SetCallback(t.Context(), app.AccountID, app.ID, "", "operator:x"))
+	errs := together(16, func(i int) error {
+		if i%2 == 0 {
+			return set(plain, true)
+		}
+		return f.Tenants.SetCallback(context.Background(), app.AccountID, app.ID, query, "operator:x")
+	})
+	got, err := f.Store.Application(t.Context(), app.AccountID, app.ID)
+	must(t, err)
+	if got.Settings.CallbackGet && got.Callback.URL != plain {
+		t.Errorf("called by GET at %s, after %v", got.Callback.URL, tally(errs))
+	}
 }
 
 func testCallbackURL(t *testing.T, f *fixture) {
 	app := f.App(t, "Bank")
 	for version, url := range []string{"https://a.example/", "https://b.example/", "https://b.example/", ""} {
-		_, err := f.Store.SetCallbackURL(t.Context(), f.Account.ID, app.ID, url, f.now(), f.rec(app))
+		_, err := f.Store.ChangeCallback(t.Context(), f.Account.ID, app.ID, url, to(app.Settings), f.now(), f.rec(app))
 		must(t, err)
 		got, err := f.Store.Application(t.Context(), f.Account.ID, app.ID)
 		must(t, err)
 		same(t, "callback", got.Callback, tenant.Callback{URL: url, Version: int64(version) + 1})
 	}
-	_, err := f.Store.SetCallbackURL(t.Context(), f.Account.ID, "nothing", "", f.now(), f.rec(app))
+	_, err := f.Store.ChangeCallback(t.Context(), f.Account.ID, "nothing", "", to(app.Settings), f.now(), f.rec(app))
 	wantErr(t, "the callback of nothing", err, tenant.ErrApplication)
 }
 
@@ -244,12 +354,12 @@ func testUsers(t *testing.T, f *fixture) {
 	if bob.AuthyID == ana.AuthyID {
 		t.Error("the same address with another phone is the same user")
 	}
-	list, err := f.Store.Users(t.Context(), app.ID, 10)
+	list, err := f.Store.ListedUsers(t.Context(), app.ID, 10)
 	must(t, err)
-	if !slices.Equal(list, []tenant.User{bob, ana}) {
+	if !slices.Equal(list, []operator.ListedUser{{User: bob}, {User: ana}}) {
 		t.Errorf("users, newest first: %+v", list)
 	}
-	list, err = f.Store.Users(t.Context(), app.ID, 1)
+	list, err = f.Store.ListedUsers(t.Context(), app.ID, 1)
 	must(t, err)
 	same(t, "users up to a limit", len(list), 1)
 	_, err = f.Store.UserByAuthyID(t.Context(), app.ID, 12)
@@ -308,7 +418,7 @@ func testRemoveUser(t *testing.T, f *fixture) {
 	wantErr(t, "a removed user", err, tenant.ErrUser)
 	_, err = f.Store.RemoveUser(t.Context(), p.app.ID, p.user.AuthyID, f.now(), f.rec(p.app))
 	wantErr(t, "removed twice", err, tenant.ErrUser)
-	list, err := f.Store.Users(t.Context(), p.app.ID, 10)
+	list, err := f.Store.ListedUsers(t.Context(), p.app.ID, 10)
 	must(t, err)
 	same(t, "users listed", len(list), 0)
 	wantErr(t, "a code of a removed user", f.verify(p, shown), tenant.ErrUser)

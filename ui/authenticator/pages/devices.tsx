@@ -11,6 +11,7 @@ import { Icon, type IconName } from "../parts/icons.tsx";
 import { Link } from "../parts/link.tsx";
 import { Loading } from "../parts/loading.tsx";
 import { ErrorNotice, problemText } from "../parts/notice.tsx";
+import { PushSetting, type Push } from "../parts/push.tsx";
 import { announce, useTitle } from "../parts/status.ts";
 import type { KeptGrant, Platform } from "../store.ts";
 import { ago, texts } from "../texts.ts";
@@ -31,11 +32,12 @@ type DevicesProps = {
   grants: readonly KeptGrant[];
   /** Removes a device on the server, and here when it is this one. */
   onRemove: (device: OtherDevice) => Promise<void>;
+  push: Push;
   children?: ComponentChildren;
 };
 
 /** Devices by account. */
-export function Devices({ session, clock, grants, onRemove, children }: DevicesProps) {
+export function Devices({ session, clock, grants, onRemove, push, children }: DevicesProps) {
   const [devices, setDevices] = useState<readonly OtherDevice[]>();
   const [problem, setProblem] = useState<Problem>();
   const [tries, setTries] = useState(0);
@@ -49,6 +51,10 @@ export function Devices({ session, clock, grants, onRemove, children }: DevicesP
     return () => void (current = false);
   }, [session, grants, tries]);
 
+  const retry = () => {
+    setTries(tries + 1);
+    push.look();
+  };
   const remove = async (device: OtherDevice) => {
     await onRemove(device);
     announce(texts.devices.removed(device.name));
@@ -59,7 +65,7 @@ export function Devices({ session, clock, grants, onRemove, children }: DevicesP
     <div class="devices">
       <Heading focusKey={String(devices?.length)}>{texts.devices.title}</Heading>
       <p class="soft">{texts.devices.lead}</p>
-      {problem && <ErrorNotice onRetry={() => setTries(tries + 1)}>{problemText(problem)}</ErrorNotice>}
+      {problem && <ErrorNotice onRetry={retry}>{problemText(problem)}</ErrorNotice>}
       {!devices && !problem && <Loading text={texts.devices.loading} />}
       {byAccount(devices ?? []).map((account) => (
         <Account key={account.key} devices={account.devices} now={clock.now() / 1000} onRemove={remove} />
@@ -68,6 +74,7 @@ export function Devices({ session, clock, grants, onRemove, children }: DevicesP
         <Icon name="plus" size={20} />
         {texts.nav.add}
       </Link>
+      <PushSetting push={push} told={problem?.code} />
       {children}
     </div>
   );

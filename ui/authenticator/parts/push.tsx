@@ -24,6 +24,10 @@ type State =
 
 export interface Push {
   readonly state: State;
+  /** Why it is not known how things stand, or why they are off though they should be on. */
+  readonly problem: Problem | undefined;
+  /** Looks once more how things stand. */
+  readonly look: () => void;
   readonly turnOn: Action<[]>;
   readonly turnOff: Action<[]>;
   readonly later: () => void;
@@ -116,7 +120,7 @@ export function usePush(session: Session): Push {
     setState({ name: "off", asked: true });
     announce(texts.push.laterDone);
   };
-  return { state, turnOn: { ...turnOn, problem: turnOn.problem ?? problem }, turnOff, later };
+  return { state, problem, look: watch, turnOn, turnOff, later };
 }
 
 /** The offer, made once, where requests are awaited. */
@@ -145,10 +149,17 @@ export function PushOffer({ push }: { push: Push }) {
   );
 }
 
+type PushSettingProps = {
+  push: Push;
+  /** The code of a problem that the page tells of already. */
+  told: string | undefined;
+};
+
 /** The row among the devices: how things are, and how to change them. */
-export function PushSetting({ push }: { push: Push }) {
+export function PushSetting({ push, told }: PushSettingProps) {
   const { state, turnOn, turnOff } = push;
-  const problem = turnOn.problem ?? turnOff.problem;
+  const found = push.problem?.code === told ? undefined : push.problem;
+  const problem = turnOn.problem ?? turnOff.problem ?? found;
   return (
     <section class="pushrow" data-testid="push-state" data-state={state.name}>
       <div class="pushrow__head">

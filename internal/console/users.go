@@ -16,7 +16,7 @@ import (
 
 // This file owns users: their list, the page of one, and the new start of who lost everything.
 
-// users is the page's own part.
+// users is the data of template "users".
 type users struct {
 	list[operator.ListedUser]
 	Resets  []openReset // under way
@@ -70,7 +70,7 @@ func userPath(app tenant.Application, u tenant.User) string {
 	return "/applications/" + app.ID + "/users/" + strconv.FormatInt(u.AuthyID, 10)
 }
 
-// userDetail is the page's own part.
+// userDetail is the data of template "user".
 type userDetail struct {
 	App     tenant.Application
 	Tab     string
@@ -126,7 +126,7 @@ func (c *console) allowReset(w http.ResponseWriter, r *http.Request, ses operato
 	}
 	_, err = c.Resets.Allow(r.Context(), app, u, form["note"], actor(ses))
 	if errors.Is(err, reset.ErrNote) || errors.Is(err, reset.ErrAllowed) {
-		return c.renderUser(w, r, http.StatusUnprocessableEntity, ses, app, userDetail{Note: form["note"], Fail: err.(*fault.Error).Detail})
+		return c.renderUser(w, r, http.StatusUnprocessableEntity, ses, app, userDetail{Note: form["note"], Fail: fault.DetailOf(err)})
 	}
 	if err != nil {
 		return err
@@ -168,7 +168,7 @@ func (c *console) setResetWait(w http.ResponseWriter, r *http.Request, ses opera
 	}
 	err = c.Tenants.SetResetWait(r.Context(), app, hours, actor(ses))
 	if fault.KindOf(err) == fault.Invalid {
-		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{ResetWait: form["hours"], ResetWaitFail: err.(*fault.Error).Detail})
+		return c.renderApplication(w, r, http.StatusUnprocessableEntity, ses, app, application{ResetWait: form["hours"], ResetWaitFail: fault.DetailOf(err)})
 	}
 	return c.saved(w, r, app, "reset-wait", err)
 }

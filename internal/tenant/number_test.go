@@ -3,7 +3,6 @@ package tenant
 import (
 	"strings"
 	"testing"
-	"unicode"
 )
 
 // The E.164 corpus of security.md section 3. Real numbers are those that regulators set aside for fiction where they exist.
@@ -141,102 +140,4 @@ func FuzzPhones(f *testing.F) {
 func canonical(phone string) bool {
 	digits, plus := strings.CutPrefix(phone, "+")
 	return plus && len(digits) >= 5 && len(digits) <= 15 && digits[0] != '0' && strings.Trim(digits, "0123456789") == ""
-}
-
-func TestParseEmail(t *testing.T) {
-	long := strings.Repeat("a", 64) + "@" + strings.Repeat("b", 185) + ".com" // 254 bytes
-	for in, want := range map[string]string{
-		"ana@example.com":          "ana@example.com",
-		"  ana@example.com\n":      "ana@example.com",
-		"Ana.B+tag@Example.COM":    "Ana.B+tag@Example.COM",
-		"o'neill@example.com":      "o'neill@example.com",
-		"ana@sub.example.co.uk":    "ana@sub.example.co.uk",
-		"用户@example.com":           "用户@example.com",
-		long:                       long,
-		"":                         "",
-		"ana":                      "",
-		"ana@":                     "",
-		"@example.com":             "",
-		"ana@@example.com":         "",
-		"ana@example.com, b@c.de":  "",
-		"Ana <ana@example.com>":    "",
-		"<ana@example.com>":        "",
-		"ana@example.com (Ana)":    "",
-		"ana @example.com":         "",
-		`"ana b"@example.com`:      "",
-		"ana@exam\r\nple.com":      "",
-		"ana@example.com\r\nBcc:x": "",
-		"ana\x00@example.com":      "",
-		"ana@example.com\x7f":      "",
-		"ana@.com":                 "",
-		"ana.@example.com":         "",
-		"a" + long:                 "",
-	} {
-		got, ok := ParseEmail(in)
-		if got != want || ok != (want != "") {
-			t.Errorf("ParseEmail(%q) = %q, %t, want %q", in, got, ok, want)
-		}
-	}
-}
-
-// T-41: no accepted address carries what could end a header or hide part of it.
-func FuzzParseEmail(f *testing.F) {
-	for _, seed := range []string{"ana@example.com", "Ana <ana@example.com>", "a@b\r\nBcc: c@d", `"a b"@c`, "a@[192.0.2.1]"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, in string) {
-		got, ok := ParseEmail(in)
-		if !ok {
-			return
-		}
-		if again, ok := ParseEmail(got); !ok || again != got || len(got) > 254 || strings.Count(got, "@") < 1 {
-			t.Errorf("ParseEmail(%q) = %q, then %q", in, got, again)
-		}
-		if i := strings.IndexFunc(got, func(r rune) bool {
-			return unicode.IsControl(r) || unicode.IsSpace(r) || strings.ContainsRune("<>,;\"", r)
-		}); i >= 0 {
-			t.Errorf("ParseEmail(%q) = %q, with %q in it", in, got, got[i:])
-		}
-	})
-}
-
-// The masks of contract sections 3.2 and 4.2.
-func TestMasks(t *testing.T) {
-	for _, row := range []struct {
-		code        int
-		phone       string
-		masked      string
-		maskedCell  string
-		nationalLen int
-	}{
-		{1, "+12025559302", "XXX-XXX-9302", "+1-XXX-XXX-XX02", 10},
-		{351, "+351912344567", "XX-XXX-4567", "+351-XXX-XXX-XX67", 9},
-		{57, "+573012345612", "XXX-XXX-5612", "+57-XXX-XXX-XX12", 10},
-		{49, "+4915123456789", "X-XXX-XXX-6789", "+49-XXX-XXX-XX89", 11},
-		{290, "+29051234", "X-1234", "+290-XXX-XXX-XX34", 5},
-		{1, "+12", "2", "+1-XXX-XXX-XX2", 1},
-		{1, "", "", "+1-XXX-XXX-XX", 0}, // a user with a bare identity
-	} {
-		u := User{CountryCode: row.code, Phone: row.phone}
-		if got := u.MaskedPhone(); got != row.masked {
-			t.Errorf("MaskedPhone of %s = %q, want %q", row.phone, got, row.masked)
-		}
-		if got := u.MaskedCell(); got != row.maskedCell {
-			t.Errorf("MaskedCell of %s = %q, want %q", row.phone, got, row.maskedCell)
-		}
-		if got := len(u.National()); got != row.nationalLen {
-			t.Errorf("National of %s has %d digits, want %d", row.phone, got, row.nationalLen)
-		}
-	}
-}
-
-func TestMaskAddress(t *testing.T) {
-	for in, want := range map[string]string{
-		"+12025550123": "+1 …23", "+4915123456789": "+49 …89", "ana@example.com": "a…@example.com", "ж@example.com": "ж…@example.com",
-		"": "…", "7": "…7", "12345": "…45",
-	} {
-		if got := MaskAddress(in); got != want {
-			t.Errorf("MaskAddress(%q) = %q, want %q", in, got, want)
-		}
-	}
 }
