@@ -160,17 +160,22 @@ func (c *Client) Approval(ctx context.Context, uuid string) (Approval, error) {
 	return c.WaitApproval(ctx, uuid, 0)
 }
 
-// Decision waits until an approval is no longer pending, and reads it then. When ctx ends before, it returns the error of ctx, and the approval
-// can still be decided: [Client.CancelApproval] ends that.
+// Decision waits until an approval is no longer pending, and reads it then. A server that is away for a while, or behind a proxy that says so (502, 503, 504),
+// is asked again until ctx ends; what else goes wrong ends the waiting, which may begin anew. When ctx ends before, it returns the error of ctx, and the
+// approval can still be decided: [Client.CancelApproval] ends that.
 func (c *Client) Decision(ctx context.Context, uuid string) (Approval, error) {
 	for {
-		next := time.After(pollEvery)
-		approval, err := c.WaitApproval(ctx, uuid, time.Minute)
-		if err != nil || approval.Status != StatusPending {
+		next := time.Now().Add(pollEvery)
+		approval, err := c.WaitApproval(ctx, uuid, pollFor)
+		away, ok := errors.AsType[*Error](err)
+		if ok = ok && away.Status >= http.StatusBadGateway && away.Status <= http.StatusGatewayTimeout; ok {
+			next = time.Now().Add(max(away.RetryAfter, pollEvery))
+		}
+		if !ok && (err != nil || approval.Status != StatusPending) {
 			return approval, err
 		}
 		select {
-		case <-next: // long ago, unless the server knows no waiting
+		case <-time.After(time.Until(next)): // at once, unless the server is away or knows no waiting
 		case <-ctx.Done():
 			return Approval{}, fmt.Errorf("countersign: wait for decision: %w", ctx.Err())
 		}

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -217,9 +218,16 @@ func TestDecision(t *testing.T) {
 			t.Errorf("got %+v, %v after %d requests", got, err, len(script.seen))
 		}
 		for i, r := range script.seen {
-			if r.URL.RawQuery != "wait=60" || i > 0 && script.gaps[i] != pollEvery {
+			if r.URL.RawQuery != "wait=50" || i > 0 && script.gaps[i] != pollEvery {
 				t.Errorf("request %d: %s after %v", i, r.URL.RawQuery, script.gaps[i])
 			}
+		}
+
+		down := step{status: 503, body: `{"message":"later","error_code":"60000","success":false}`, later: "7"}
+		c, script = scriptedClient(t, 0, waiting, down, step{status: 504}, step{status: 200, body: strings.Replace(pending, `"status":"pending"`, `"status":"approved"`, 1)})
+		got, err = c.Decision(t.Context(), testUUID)
+		if want := []time.Duration{pollEvery, 7 * time.Second, pollEvery}; err != nil || got.Status != StatusApproved || !slices.Equal(script.gaps[1:], want) {
+			t.Errorf("of a server that was away: %+v, %v, asked again after %v", got, err, script.gaps)
 		}
 
 		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)

@@ -24,6 +24,7 @@ const (
 	tryTimeout = 10 * time.Second       // of one try, without the time that a long poll asks for
 	backOff    = 100 * time.Millisecond // before the first repetition; doubles
 	pollEvery  = time.Second            // at most, where a server does not hold a long poll
+	pollFor    = 50 * time.Second       // less than the minute after which many proxies give up
 )
 
 // Config says which server to call, and as whom.

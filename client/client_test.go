@@ -55,7 +55,8 @@ type step struct {
 	unsent bool  // no connection was made
 	status int
 	body   string
-	broken bool // the body ends in an error
+	broken bool   // the body ends in an error
+	later  string // Retry-After
 }
 
 func (s *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -78,7 +79,7 @@ func (s *scripted) RoundTrip(r *http.Request) (*http.Response, error) {
 	if s.steps[n].broken {
 		body = io.MultiReader(body, errReader{})
 	}
-	return &http.Response{StatusCode: s.steps[n].status, Body: io.NopCloser(body), Header: http.Header{}}, nil
+	return &http.Response{StatusCode: s.steps[n].status, Body: io.NopCloser(body), Header: http.Header{"Retry-After": {s.steps[n].later}}}, nil
 }
 
 type errReader struct{}

@@ -83,7 +83,7 @@ type SentCode struct {
 }
 
 // SendSMS sends a code to the user's phone. It returns [ErrUserNotFound], [ErrSMSDisabled], [ErrSMSNotSent] when the gateway failed,
-// [ErrInvalidPhone] for a landline, [ErrCountryClosed], or [ErrRateLimited], which is an [ErrBudgetSpent] when it is not the user who has to wait.
+// [ErrInvalidPhone] for a landline, [ErrCountryClosed], or [ErrRateLimited], which is an [ErrBudgetSpent] when the application's budget of texts or calls is spent.
 func (c *Client) SendSMS(ctx context.Context, authyID int64, message CodeMessage) (SentCode, error) {
 	return c.sendCode(ctx, call{name: "send SMS", method: "GET", path: sendPath("sms", authyID)}, message)
 }
@@ -94,7 +94,7 @@ func (c *Client) SendCall(ctx context.Context, authyID int64, message CodeMessag
 	return c.sendCode(ctx, call{name: "send call", method: "GET", path: sendPath("call", authyID)}, message)
 }
 
-// SendEmail is SendSMS by mail, to the user's first address.
+// SendEmail is SendSMS by mail, to the user's first address. Where too many mails were sent it returns a plain [ErrRateLimited].
 func (c *Client) SendEmail(ctx context.Context, authyID int64, message CodeMessage) (SentCode, error) {
 	return c.sendCode(ctx, call{name: "send e-mail", method: "POST", path: sendPath("email", authyID)}, message)
 }

@@ -40,7 +40,7 @@ type StartedVerification struct {
 
 // StartPhoneVerification sends a code to a number. Starting again within its time sends the same code again. It returns [ErrInvalidPhone],
 // [ErrSMSDisabled], [ErrCallsDisabled], [ErrSMSNotSent], [ErrCallNotMade], [ErrCountryClosed], [ErrNotAllowed] for a code of your own, or
-// [ErrRateLimited], which is an [ErrBudgetSpent] when it is not the user who has to wait.
+// [ErrRateLimited], which is an [ErrBudgetSpent] when the application's budget of texts or calls is spent.
 func (c *Client) StartPhoneVerification(ctx context.Context, v PhoneVerification) (StartedVerification, error) {
 	body := map[string]any{"country_code": v.Phone.CountryCode, "phone_number": v.Phone.Number, "via": "sms", "code_length": 6}
 	if v.Call {

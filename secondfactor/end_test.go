@@ -3,6 +3,7 @@
 package secondfactor_test
 
 import (
+	"html/template"
 	"net/http"
 	"strings"
 	"testing"
@@ -36,6 +37,21 @@ func TestD14_EveryAttemptEnds(t *testing.T) {
 			}
 		})
 	}
+	t.Run("nothing is left on the page", func(t *testing.T) {
+		a := newApp(t, func(c *secondfactor.Config) {
+			c.Templates = template.Must(secondfactor.Templates().Parse(`{{define "verify"}}[{{.Ask.Message}}{{.Phone}}{{.Match}}]{{end}}`))
+		})
+		b := a.browser()
+		b.signIn("ana")
+		b.post("/transfer", "amount", "5")
+		if got := b.get("/login/verify").body; !strings.Contains(got, "Send money") {
+			t.Errorf("while it waits the page has %q", got)
+		}
+		a.pass(10 * time.Minute)
+		if got := b.get("/login/verify").body; got != "[]" {
+			t.Errorf("afterwards the page has %q", got)
+		}
+	})
 	t.Run("approved and unused", func(t *testing.T) {
 		a := newApp(t)
 		b := a.browser()

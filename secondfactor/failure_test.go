@@ -82,6 +82,7 @@ type brokenStore struct {
 	secondfactor.Store
 	broken string
 	wrote  func(secondfactor.RecoveryCodes) // is told of every write of recovery codes
+	listed func()                           // is told of every list of sessions, before anybody acts on it
 }
 
 var errStore = errors.New("disk I/O error: secret path")
@@ -104,7 +105,11 @@ func (s *brokenStore) SessionsOf(ctx context.Context, user string) ([]secondfact
 	if s.broken == "sessions" {
 		return nil, errStore
 	}
-	return s.Store.SessionsOf(ctx, user)
+	list, err := s.Store.SessionsOf(ctx, user)
+	if s.listed != nil {
+		s.listed()
+	}
+	return list, err
 }
 
 func (s *brokenStore) PutRecovery(ctx context.Context, c secondfactor.RecoveryCodes) error {

@@ -42,7 +42,7 @@ type Config struct {
 	// Happened is told what the owner of an account should hear of: a no, a wrong number, too many wrong codes, a stolen cookie.
 	Happened func(context.Context, Event)
 	// SignedIn and SignedOut let an application keep a session of its own beside the guard's: they may set cookies. SignedIn runs after
-	// Completed; an error of it does the same.
+	// Completed; an error of it does the same, but after an act, which is done then: there it is logged, and the browser goes on.
 	SignedIn  func(http.ResponseWriter, *http.Request, Completion) error
 	SignedOut func(http.ResponseWriter, *http.Request)
 

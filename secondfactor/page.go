@@ -35,7 +35,7 @@ type Page struct {
 	Notice  Notice
 	Reason  string // why the device said no
 	Attempt string // to be sent back in every form as "attempt"
-	Ask     Ask
+	Ask     Ask    // as Match and Phone, nothing once the attempt has ended without a yes and nothing can be tried any more
 
 	Match       string // number to type on the device
 	Device      string // which device was asked, in words
@@ -72,6 +72,9 @@ func (g *Guard) page(a Attempt, now time.Time) Page {
 	}
 	s := statusOf(a, now)
 	p.State, p.SecondsLeft = s.State, s.SecondsLeft
+	if !p.State.waiting() && p.State != Approved && !p.CanPush && !p.CanSMS && !p.CanCall && !p.CanType {
+		p.Ask, p.Match, p.Phone = Ask{}, "", "" // the page is there for a day more, whoever opens it then
+	}
 	if p.PushLive {
 		p.SecondsLeft = seconds(a.RequestEnds.Sub(now)) // also beside a code
 	}

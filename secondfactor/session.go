@@ -152,17 +152,17 @@ func (g *Guard) SignOut(ctx context.Context, who SignedIn, id string) error {
 func (g *Guard) SignOutOthers(ctx context.Context, who SignedIn) error {
 	own := who.session.Hash
 	return errors.Join(
-		g.endSessions(ctx, who.User(), func(s Session) bool { return s.Hash != own }),
-		g.cancelAll(ctx, who.User(), func(a Attempt) bool { return a.Session != own }))
+		g.cancelAll(ctx, who.User(), func(a Attempt) bool { return a.Session != own }),
+		g.endSessions(ctx, who.User(), func(s Session) bool { return s.Hash != own }))
 }
 
 // SignOutEverywhere signs a person out everywhere, ends waiting attempts and forgets trusted browsers: after the password was reset, or when the factor was
 // switched off.
 func (g *Guard) SignOutEverywhere(ctx context.Context, user string) error {
-	return errors.Join(g.endSessions(ctx, user, func(Session) bool { return true }), g.cancelAll(ctx, user, anyAttempt), g.forgetTrust(ctx, user))
+	return errors.Join(g.forgetTrust(ctx, user), g.cancelAll(ctx, user, anyAttempt), g.endSessions(ctx, user, func(Session) bool { return true }))
 }
 
-// endSessions ends the sessions of a user that are meant.
+// endSessions ends the sessions of a user that are meant. What could still become a session must have ended before.
 func (g *Guard) endSessions(ctx context.Context, user string, meant func(Session) bool) error {
 	sessions, err := g.config.Store.SessionsOf(ctx, user)
 	for _, s := range sessions {
@@ -309,6 +309,10 @@ func (g *Guard) finish(w http.ResponseWriter, r *http.Request, a Attempt, done C
 	}
 	if err == nil && g.config.SignedIn != nil {
 		err = g.config.SignedIn(w, r, done)
+		if err != nil && a.Purpose == ForStepUp { // the act is done: who is told that it failed does it again (ST2)
+			g.config.Log.ErrorContext(ctx, "an act is done, but the application's own session was not told", "attempt", a.ID, "error", err)
+			err = nil
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("completed %s: %w", a.Purpose, err)

@@ -271,6 +271,28 @@ func TestAC8_OwnAttemptStaysWhenTheStoreFails(t *testing.T) {
 	}
 }
 
+// AC8, D10: a log-in that was approved elsewhere and is completed at the very moment at which its owner signs out everywhere signs nobody in.
+func TestAC8_CompletedMeanwhile(t *testing.T) {
+	for name, end := range map[string]func(a *app, here *browser) error{
+		"others":     func(a *app, here *browser) error { return a.guard.SignOutOthers(t.Context(), a.who(here)) },
+		"everywhere": func(a *app, _ *browser) error { return a.guard.SignOutEverywhere(t.Context(), "ana") },
+	} {
+		store := &brokenStore{Store: secondfactor.NewMemoryStore()}
+		a := newApp(t, func(c *secondfactor.Config) { c.Store = store })
+		here, thief := a.browser(), a.browser()
+		here.signIn("ana")
+		a.provider.Approve(thief.login("ana").UUID)
+		thief.get("/login/verify")
+		store.listed = func() { thief.complete() }
+		if err := end(a, here); err != nil {
+			t.Fatal(err)
+		}
+		if thief.complete(); thief.anybody() {
+			t.Errorf("%s: who completed meanwhile is signed in", name)
+		}
+	}
+}
+
 // AC9, D10: after a reset nobody is signed in, and what waited is over.
 func TestD10_ResetEndsEverything(t *testing.T) {
 	a := newApp(t)

@@ -119,6 +119,21 @@ func TestD11_EnrolmentSignsInOnlyAfterTheProof(t *testing.T) {
 	}
 }
 
+// Who comes back to an enrolment that has run out is led to the page that says so.
+func TestEnrolmentRunsOut(t *testing.T) {
+	a := newApp(t)
+	a.addPerson("cid", "2025550177", false)
+	b := a.browser()
+	b.post("/enrol", "user", "cid")
+	a.pass(31 * time.Minute)
+	if got := b.get("/enrol"); got.location != "/login/verify" {
+		t.Errorf("led to %q", got.location)
+	}
+	if page := b.get("/login/verify").body; !strings.Contains(page, "expired") {
+		t.Error("the page does not say that it has expired")
+	}
+}
+
 // T-60: headers on every page, and cookies that other sites, scripts and hosts cannot use.
 func TestT60_HeadersAndCookies(t *testing.T) {
 	a := newApp(t)

@@ -116,7 +116,7 @@ func (s *Server) Restart(t testing.TB) {
 }
 
 // Database returns the connection string of a new database of the binary's shared server; it ends with the test. Fill
-// fills the model that all databases of the binary are copied from; it is called once.
+// fills the model that all databases of the binary are copied from; it is called once, so it must be the same in all tests.
 func Database(t testing.TB, fill func(ctx context.Context, url string) error) string {
 	t.Helper()
 	s, err := shared()
@@ -128,8 +128,26 @@ func Database(t testing.TB, fill func(ctx context.Context, url string) error) st
 			err = fill(context.Background(), s.URL("model_of_all"))
 		}
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.copyOf(t, "model_of_all")
+}
+
+// Empty returns the connection string of a new database of the shared server with nothing in it; it ends with the test.
+func Empty(t testing.TB) string {
+	t.Helper()
+	s, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.copyOf(t, "template0")
+}
+
+func (s *Server) copyOf(t testing.TB, database string) string {
+	t.Helper()
 	name := fmt.Sprint("test", number.Add(1))
-	if err = errors.Join(err, s.sql(`CREATE DATABASE `+name+` TEMPLATE model_of_all`)); err != nil {
+	if err := s.sql(`CREATE DATABASE ` + name + ` TEMPLATE ` + database); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

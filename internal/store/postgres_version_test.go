@@ -145,7 +145,7 @@ func TestConstraintsThatOnlyCost(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	waits(t, db, 2)
+	waits(t, db, 2, both)
 	leave()
 	<-both
 	left, err = store.Burdens(t.Context(), url)
@@ -172,10 +172,16 @@ func busy(t *testing.T, url, statement string) (leave func()) {
 	}
 }
 
-// waits returns when n connections wait to have a table for themselves.
-func waits(t *testing.T, db *pgx.Conn, n int) {
+// waits returns when n connections wait to have a table for themselves, or when what would wait has ended.
+func waits(t *testing.T, db *pgx.Conn, n int, ended <-chan struct{}) {
 	t.Helper()
-	for waiting := 0; waiting < n && !t.Failed(); {
+	for waiting := 0; waiting < n; {
+		select {
+		case <-ended:
+			t.Error("nothing waited for a table")
+			return
+		default:
+		}
 		if err := db.QueryRow(t.Context(), `SELECT COUNT(DISTINCT pid) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&waiting); err != nil {
 			t.Fatal(err)
 		}
@@ -185,21 +191,8 @@ func waits(t *testing.T, db *pgx.Conn, n int) {
 // TestUpgradeBesideService: an upgrade from a version of before, while its nodes write and a backup reads, makes nobody fail and nobody wait
 // for the backup's end.
 func TestUpgradeBesideService(t *testing.T) {
-	const before = 24
-	url := postgrestest.Database(t, func(ctx context.Context, url string) error {
-		cfg, err := pgx.ParseConfig(url)
-		if err != nil {
-			return err
-		}
-		db := stdlib.OpenDB(*cfg)
-		defer db.Close()
-		p, err := goose.NewProvider(goose.DialectPostgres, db, os.DirFS("migrations"))
-		if err != nil {
-			return err
-		}
-		_, err = p.UpTo(ctx, before)
-		return err
-	})
+	url := postgrestest.Empty(t)
+	upTo(t, url, 24)
 	db := connect(t, url)
 	const asked = `INSERT INTO approvals (uuid, id, app_id, user_id, status, app_name, message, details, hidden, logos, logo, match_mode, match_value, nonce, life, created_at, expires_at, updated_at)
 		VALUES ($1, $1, 'app', 'user', 'pending', '', '', '[]', 'null', 'null', '', '', '', '', 0, 1, 0, 1)`
@@ -249,7 +242,7 @@ func TestUpgradeBesideService(t *testing.T) {
 			t.Errorf("the upgrade: %v", err)
 		}
 	}()
-	waits(t, db, 1)
+	waits(t, db, 1, upgraded)
 	for n := written.Load(); written.Load() < n+100 && !t.Failed(); { // while the backup goes on
 		runtime.Gosched()
 	}
@@ -263,5 +256,47 @@ func TestUpgradeBesideService(t *testing.T) {
 	var rows int64
 	if err := db.QueryRow(t.Context(), `SELECT (SELECT COUNT(*) FROM approvals) + (SELECT COUNT(*) FROM jobs)`).Scan(&rows); rows != 2*written.Load() || err != nil {
 		t.Errorf("%d rows of %d transactions, %v", rows, written.Load(), err)
+	}
+}
+
+// upTo brings an empty database to an older version.
+func upTo(t *testing.T, url string, version int64) {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := stdlib.OpenDB(*cfg)
+	defer db.Close()
+	p, err := goose.NewProvider(goose.DialectPostgres, db, os.DirFS("migrations"))
+	if err == nil {
+		_, err = p.UpTo(t.Context(), version)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUpgradeFromDraft: databases that had migrations 25 to 27 as they were for a day, when 25 made an index that 27 makes now, and 27 dropped what 28 drops,
+// are brought up to date from wherever they were.
+func TestUpgradeFromDraft(t *testing.T) {
+	const made, dropped = `CREATE INDEX jobs_next ON jobs (run_at) WHERE run_at > 0`, `DROP INDEX jobs_due`
+	for version, as := range map[int64][]string{25: {made}, 26: {made}, 27: {dropped}} {
+		url := postgrestest.Empty(t)
+		upTo(t, url, version)
+		db := connect(t, url)
+		for _, q := range as {
+			if _, err := db.Exec(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := store.Migrate(t.Context(), url); err != nil {
+			t.Errorf("from version %d: %v", version, err)
+		}
+		rows, _ := db.Query(t.Context(), `SELECT indexname FROM pg_indexes WHERE tablename = 'jobs' ORDER BY indexname`)
+		indexes, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if want := []string{"jobs_app", "jobs_callback", "jobs_held", "jobs_next", "jobs_pkey"}; err != nil || !slices.Equal(indexes, want) {
+			t.Errorf("from version %d: %q, %v; want %q", version, indexes, err, want)
+		}
 	}
 }

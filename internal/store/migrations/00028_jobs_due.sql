@@ -1,4 +1,4 @@
--- The index of before migration 27, which a database that main migrated in November 2026 may lack already.
+-- The index of before migration 27.
 
 -- +goose Up
 
