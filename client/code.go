@@ -21,7 +21,7 @@ type CodeOptions struct {
 // VerifiedCode is where a right code came from.
 type VerifiedCode struct {
 	Sent     bool  // it was sent, by text message, call or mail; else an authenticator showed it
-	DeviceID int64 // the authenticator, among those of [Client.UserStatus]; 0 for a sent code
+	DeviceID int64 // the authenticator, among those of [Client.User]; 0 for a sent code
 }
 
 // VerifyCode checks a code that a person typed: from the app, or sent. Spaces and dashes in it are dropped. A nil error means right, and only that.

@@ -93,7 +93,8 @@ type application struct {
 	MatchFail     string
 	SiteFail      string
 	LogoFail      string
-	ResetWait     string // as typed, when it was refused
+	ResetWait     string        // hours, or as typed, when it was refused
+	ResetNow      time.Duration // in its place, where it is no number of hours, as in dev
 	ResetWaitFail string
 	Sending       sendingCard
 	Figures       tenant.Statistics
@@ -120,7 +121,11 @@ func (c *console) renderApplication(w http.ResponseWriter, r *http.Request, stat
 		p.CallbackURL, p.CallbackGet = app.Callback.URL, app.Settings.CallbackGet
 	}
 	if p.ResetWaitFail == "" {
-		p.ResetWait = strconv.FormatFloat(reset.WaitOf(app.Settings).Hours(), 'f', -1, 64)
+		if wait := reset.WaitOf(app.Settings); wait%time.Hour == 0 {
+			p.ResetWait = strconv.Itoa(int(wait.Hours()))
+		} else {
+			p.ResetNow = wait
+		}
 	}
 	var err error
 	if p.Figures, err = c.Tenants.Statistics(r.Context(), app); err != nil {

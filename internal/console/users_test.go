@@ -84,4 +84,6 @@ func TestRE5_ResetWait(t *testing.T) {
 		t.Errorf("the wait is %v", reset.WaitOf(set))
 	}
 	mustSay(t, p.get(t, page, 200), "Hours to stop a reset")
+	quick := f.App(t, "Quick", func(set *tenant.Settings) { set.ResetWait = 30 })
+	mustSay(t, p.get(t, "/applications/"+quick.ID, 200), "has this long to stop it: 30 seconds now")
 }

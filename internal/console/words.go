@@ -22,13 +22,25 @@ import (
 var words = template.FuncMap{
 	"status": status, "reason": reason, "delivery": delivery, "telling": telling, "told": told, "tryOutcome": tryOutcome, "outcome": outcome, "channel": channel, "messageStatus": messageStatus,
 	"life": life, "waiting": waiting, "resetState": resetState, "took": took, "target": target, "iso": iso, "plainTime": plainTime, "digitsUpTo": func() []int { return []int{2, 3, 4, 5, 6} },
-	"switches": switches, "refusedWhy": refusedWhy, "pieces": pieces, "breakable": breakable, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
+	"switches": switches, "refusedWhy": refusedWhy, "pieces": pieces, "breakable": breakable, "grouped": grouped, "everywhere": func(countries string) bool { return countries == sending.Anywhere },
 	"holdHours": func() int { return int(tenant.HoldFor.Hours()) }, "strikesMax": func() int { return tenant.StrikesToDisable },
 }
 
 // breakable lets a long name go on in the next line after its underscores, and nowhere else.
 func breakable(name string) template.HTML {
 	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(name), "_", "_<wbr>"))
+}
+
+// grouped writes a number with a comma after each three digits before its point.
+func grouped(number any) string {
+	whole, rest, fraction := strings.Cut(fmt.Sprint(number), ".")
+	for i := len(whole) - 3; i > 0; i -= 3 {
+		whole = whole[:i] + "," + whole[i:]
+	}
+	if fraction {
+		whole += "." + rest
+	}
+	return whole
 }
 
 // pill is a state in a word and a colour.

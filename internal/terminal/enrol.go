@@ -138,6 +138,9 @@ func (t *Terminal) confirm(ctx context.Context, in confirmation, name string) (E
 			return Enrolment{}, err
 		}
 	}
+	if out.Device == t.state.Device {
+		name = t.state.Name // a device that is there keeps it
+	}
 	enrolledKey := t.state.PrivateKey
 	err = t.update(func(s *state) error {
 		s.Authenticator, s.PrivateKey = t.base, enrolledKey // whatever another process did since

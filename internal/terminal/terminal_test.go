@@ -174,6 +174,19 @@ func TestEnrolAgain(t *testing.T) {
 	}
 }
 
+// A device that takes a second user keeps its name, whatever it would be called now.
+func TestEnrolSecondUser(t *testing.T) {
+	b := newBench(t)
+	b.enrolled(t)
+	again, err := b.open(t, "").RedeemTicket(t.Context(), b.Ticket("bob@example.com"), "another name")
+	if err != nil || again.Name != "desk" {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if codes, err := b.open(t, "").Codes(); err != nil || len(codes) != 2 {
+		t.Errorf("%+v, %v", codes, err)
+	}
+}
+
 func TestWrongOrigin(t *testing.T) {
 	for name, origin := range map[string]string{
 		"another host": "https://auth.example.com",
