@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"countersign.dev/internal/dev"
@@ -40,7 +41,7 @@ func (c *devCmd) Run(ctx context.Context, out *output) error {
 		if c.JSON {
 			return out.json(r)
 		}
-		_, err := fmt.Fprintf(out.Out, devWelcome, r.LoginURL, r.AuthenticatorURL, r.ConsoleLoginURL, r.OutboxURL, r.APIURL, shown(dir), r.LoginURL, r.AuthenticatorURL)
+		_, err := fmt.Fprintf(out.Out, devWelcome, r.LoginURL, r.AuthenticatorURL, r.ConsoleLoginURL, r.OutboxURL, r.APIURL, shown(dir), r.LoginURL, called(), r.AuthenticatorURL)
 		return err
 	})
 }
@@ -59,12 +60,20 @@ Next:
   1. Open %s/signup and sign up. The mail and the text message
      lie in the outbox.
   2. Put the authenticator into a second browser profile, or on the terminal with
-     countersign device enroll: follow the link that the sign-up page shows
+     %s device enroll: follow the link that the sign-up page shows
      (or open %s and type its words).
   3. Log in, and approve on the authenticator.
 
 Ctrl-C stops; the next start goes on where this one stopped.
 `
+
+// called is how whoever started this program starts it again.
+func called() string {
+	if strings.Contains(filepath.ToSlash(os.Args[0]), "/go-build") {
+		return "go run ./cmd/countersign"
+	}
+	return "countersign"
+}
 
 // shown writes a path the short way when it lies below the current folder.
 func shown(path string) string {

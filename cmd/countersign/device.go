@@ -119,7 +119,7 @@ func (c *deviceEnroll) Run(ctx context.Context, device *deviceCmd, out *output) 
 	for _, g := range view.Grants {
 		fmt.Fprintf(out.Out, "  %s (%s)\n", g.Application, g.Account)
 	}
-	fmt.Fprintln(out.Out, "Requests: countersign device watch    Codes: countersign device codes")
+	fmt.Fprintf(out.Out, "Requests: %[1]s device watch    Codes: %[1]s device codes\n", called())
 	return nil
 }
 
@@ -131,8 +131,8 @@ func (c *deviceEnroll) requestCode(ctx context.Context, t *terminal.Terminal, de
 	if device.JSON {
 		return out.json(pending)
 	}
-	fmt.Fprintf(out.Out, "If %s belongs to a user, a code is on its way to it. Within %s, run:\n\n    countersign device enroll --code CODE\n",
-		pending.Phone, timeLeft(time.Unix(pending.ExpiresAt, 0), t.ServerTime()))
+	fmt.Fprintf(out.Out, "If %s belongs to a user, a code is on its way to it. Within %s, run:\n\n    %s device enroll --code CODE\n",
+		pending.Phone, timeLeft(time.Unix(pending.ExpiresAt, 0), t.ServerTime()), called())
 	return nil
 }
 
