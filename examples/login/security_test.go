@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -211,6 +212,14 @@ func TestAC5_RemovalIsAskedFirst(t *testing.T) {
 	if bank.provider.Calls("remove device") != 0 {
 		t.Error("asking removed a device")
 	}
+	// A proof that is asked for in between leads back to the question.
+	bank.pass(16 * time.Minute)
+	question := path + "?id=" + only
+	b.get(question).expect(t, 303, "/login/confirm?next="+url.QueryEscape(question))
+	b.post("/login/confirm", "next", question).expect(t, 303, "/login/verify")
+	b.approve().expect(t, 303, question)
+	b.get(question).expect(t, 200, "", "Remove Android phone?")
+
 	b.post(path, "all", "yes").expect(t, 303, "/security?notice=device")
 	b.get(path+"?all=yes").expect(t, 404, "", "no such device")
 }
