@@ -152,7 +152,7 @@ func TestAcceptChecker(t *testing.T) {
 	})
 
 	w.line("A7", "account and settings", func(*testing.T) {
-		for _, path := range []string{"/security", "/security/password", "/security/phone", "/security/device", "/security/off", "/codes"} {
+		for _, path := range []string{"/security", "/security/password", "/security/phone", "/security/device", "/security/device/remove?all=yes", "/security/off", "/codes"} {
 			ana.desk.open(at(path))
 			ana.desk.stand(at(path)) // the proof of the sign-up is fresh
 			ana.desk.clean(strings.TrimPrefix(strings.ReplaceAll(path, "/", " "), " "))

@@ -71,3 +71,32 @@ func TestRecoveryCode(t *testing.T) {
 	joy.decide("approve")
 	joy.desk.stand(d.LoginURL + "/account")
 }
+
+// TestDeviceAddedAndRemoved: the page with the ticket notices the new device by itself, and a device is removed only after a question.
+func TestDeviceAddedAndRemoved(t *testing.T) {
+	t.Parallel()
+	d := startDev(t)
+	una := enrolled(t, d, "Una")
+	una.desk.open(d.LoginURL + "/security/device")
+	una.desk.leave(func() { una.desk.click(testid("show-ticket")) })
+	link, err := evaluate[string](una.desk, `document.querySelector('[data-testid="ticket-link"]').href`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tablet := newHand(t, "Una new hand")
+	tablet.open(link)
+	tablet.fill(testid("device-name"), "Una's tablet")
+	tablet.click(testid("enrol-confirm"))
+	una.desk.stand(d.LoginURL + "/security?notice=added")
+	una.desk.see(testid("devices"), "Una's phone", "Una's tablet")
+
+	una.desk.leave(func() { una.desk.click(testid("remove-all")) })
+	una.desk.see(testid("removal"), "Remove all 2 devices?", "text messages until you add another")
+	una.desk.leave(func() { una.desk.click(testid("keep")) })
+	una.desk.leave(func() { una.desk.click(`[aria-label^="Remove Una's tablet"]`) })
+	una.desk.see(testid("removal"), "Remove Una's tablet?", "Your other device still approves")
+	una.desk.leave(func() { una.desk.click(testid("remove")) })
+	una.desk.stand(d.LoginURL + "/security?notice=device")
+	una.desk.see(testid("devices"), "Una's phone")
+	tablet.see("main", "This device was removed")
+}

@@ -183,6 +183,7 @@ func (a *App) pageRoutes() []route {
 
 		// Whoever is signed in.
 		{"GET /account", a.member(a.showAccount)},
+		{"GET /account/devices", a.member(a.listDevices)},
 		{"POST /transfer", a.member(a.transfer)},
 		{"GET /transfers/{id}", a.member(a.showTransfer)},
 		{"GET /security", a.member(a.showSecurity)},
@@ -200,6 +201,7 @@ func (a *App) pageRoutes() []route {
 		{"POST /security/phone", a.confirmed(a.changePhone)},
 		{"GET /security/device", a.confirmed(a.showDevice)},
 		{"POST /security/device", a.confirmed(a.addDevice)},
+		{"GET /security/device/remove", a.confirmed(a.askRemoval)},
 		{"POST /security/device/remove", a.confirmed(a.removeDevice)},
 		{"GET /security/off", a.confirmed(a.showOff)},
 		{"POST /security/off", a.confirmed(a.turnOff)},

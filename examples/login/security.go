@@ -5,10 +5,12 @@ package login
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
-	"slices"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -84,13 +86,20 @@ func (a *App) giveUp(w http.ResponseWriter, r *http.Request, notice string, one 
 	http.Redirect(w, r, "/security?notice="+notice, http.StatusSeeOther)
 }
 
-// dismissAlarm takes the word that all is well.
+// notMeStops is for how long the provider refuses requests to a user who said "not me" to one.
+const notMeStops = 20 * time.Minute
+
+// dismissAlarm takes the word that all is well. The provider goes by what was signed, so it asks the devices nothing for a while all the same.
 func (a *App) dismissAlarm(w http.ResponseWriter, r *http.Request, _ secondfactor.Confirmed, u user) {
 	if err := a.users.setAlarm(r.Context(), u.ID, 0); err != nil {
 		a.fail(w, r, err)
 		return
 	}
-	http.Redirect(w, r, "/account", http.StatusSeeOther)
+	notice := "alarm"
+	if a.config.Clock().Before(time.Unix(u.AlarmAt, 0).Add(notMeStops)) {
+		notice = "alarm-early"
+	}
+	http.Redirect(w, r, "/account?notice="+notice, http.StatusSeeOther)
 }
 
 // passwordPage is the form to change or reset a password.
@@ -240,11 +249,33 @@ type devicePage struct {
 	Words   []string
 	QR      template.HTML
 	Minutes int
+	Known   string // ids of the devices that are there already, between commas
+	Notice  string
 	Failed  bool
 }
 
 func (a *App) showDevice(w http.ResponseWriter, r *http.Request, _ secondfactor.Confirmed, _ user) {
-	a.render(w, r, http.StatusOK, "device", devicePage{})
+	a.render(w, r, http.StatusOK, "device", devicePage{Notice: notices[r.FormValue("notice")]})
+}
+
+// listDevices tells the page with the ticket which devices there are, so that it notices a new one.
+func (a *App) listDevices(w http.ResponseWriter, r *http.Request, _ secondfactor.SignedIn, u user) {
+	own, _, err := a.factor(r.Context(), u)
+	if err != nil {
+		http.Error(w, "The provider did not answer.", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(map[string][]int64{"devices": ids(own)})
+}
+
+func ids(list []device) []int64 {
+	all := make([]int64, 0, len(list))
+	for _, d := range list {
+		all = append(all, d.ID)
+	}
+	return all
 }
 
 // addDevice makes a ticket. Whoever has it adds a device, so it is shown in this answer only. A number that two accounts share gets
@@ -257,8 +288,12 @@ func (a *App) addDevice(w http.ResponseWriter, r *http.Request, _ secondfactor.C
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	ticket, err := client.Ticket{}, error(nil)
+	var own []device
+	var ticket client.Ticket
 	if !shared {
+		own, _, err = a.factor(ctx, u)
+	}
+	if err == nil && !shared {
 		ticket, err = a.config.Provider.CreateEnrollmentTicket(ctx, u.AuthyID)
 	}
 	if err != nil || shared {
@@ -268,6 +303,7 @@ func (a *App) addDevice(w http.ResponseWriter, r *http.Request, _ secondfactor.C
 	page := devicePage{
 		Link: ticket.Link, Words: strings.Split(ticket.Words, "-"),
 		Minutes: int((ticket.ExpiresAt.Sub(a.config.Clock()) + time.Minute - 1) / time.Minute),
+		Known:   strings.Trim(strings.ReplaceAll(fmt.Sprint(ids(own)), " ", ","), "[]"),
 	}
 	if page.QR, err = drawQR(ticket.Link); err == nil {
 		err = a.tell(r.Context(), u, a.origin(r), "A ticket for one more device was made", "Whoever has it can add a device within ten minutes.")
@@ -279,36 +315,40 @@ func (a *App) addDevice(w http.ResponseWriter, r *http.Request, _ secondfactor.C
 	a.render(w, r, http.StatusOK, "device", page)
 }
 
-// removeDevice takes a device off the account, or all of them where the form says so (RE2). Which are the account's own is asked first: an id in a form proves
-// nothing. A text message is the way in that remains. Devices of a number that two accounts share are the business of both.
+// removalPage asks once more before devices are removed.
+type removalPage struct {
+	Devices []device // what would be removed
+	All     bool     // the form says all, instead of one id
+	Left    int      // how many devices remain
+}
+
+// askRemoval says what follows, and asks. It changes nothing.
+func (a *App) askRemoval(w http.ResponseWriter, r *http.Request, _ secondfactor.Confirmed, u user) {
+	asked := r.URL.Query()
+	own, meant, ok := a.meantDevices(w, r, u, asked)
+	if ok {
+		a.render(w, r, http.StatusOK, "removal", removalPage{Devices: meant, All: asked.Get("all") == "yes", Left: len(own) - len(meant)})
+	}
+}
+
+// removeDevice takes a device off the account, or all of them where the form says so (RE2). A text message is the way in that remains.
 func (a *App) removeDevice(w http.ResponseWriter, r *http.Request, who secondfactor.Confirmed, u user) {
 	form, ok := a.form(w, r)
 	if !ok {
 		return
 	}
-	shared, err := a.users.shared(r.Context(), u)
-	if err != nil {
-		a.fail(w, r, err)
-		return
-	}
-	if shared {
-		a.problem(w, r, http.StatusConflict, "Another account has the same number, so its devices act for both. Remove the device in its authenticator.", "")
+	_, meant, ok := a.meantDevices(w, r, u, form)
+	if !ok {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
 	defer cancel()
-	own, _, err := a.factor(ctx, u)
-	meant := slices.DeleteFunc(own, func(d device) bool { return form.Get("all") != "yes" && form.Get("id") != strconv.FormatInt(d.ID, 10) })
+	var err error
 	for _, d := range meant {
 		err = errors.Join(err, a.config.Provider.RemoveDevice(ctx, d.ID))
 	}
-	switch {
-	case err != nil:
-		a.warn(r, "device not removed", u, err)
-		a.problem(w, r, http.StatusBadGateway, "The approval service did not answer. Look at the list of your devices, and try again.", "")
-		return
-	case len(meant) == 0:
-		a.problem(w, r, http.StatusNotFound, "You have no such device any more.", "")
+	if err != nil {
+		a.devicesUnknown(w, r, u, err)
 		return
 	}
 	err = errors.Join(a.users.factorChanged(ctx, u.ID), a.guard.ForgetAllBrowsers(ctx, who.SignedIn),
@@ -318,6 +358,39 @@ func (a *App) removeDevice(w http.ResponseWriter, r *http.Request, who secondfac
 		return
 	}
 	http.Redirect(w, r, "/security?notice=device", http.StatusSeeOther)
+}
+
+// meantDevices finds the account's own devices, and which of them a form or an address means. Which are the account's own is asked of the provider: an id in
+// a form proves nothing. Devices of a number that two accounts share are the business of both. Where there is none it answers the request and returns false.
+func (a *App) meantDevices(w http.ResponseWriter, r *http.Request, u user, form url.Values) (own, meant []device, ok bool) {
+	shared, err := a.users.shared(r.Context(), u)
+	if err != nil {
+		a.fail(w, r, err)
+		return nil, nil, false
+	}
+	if shared {
+		a.problem(w, r, http.StatusConflict, "Another account has the same number, so its devices act for both. Remove the device in its authenticator.", "")
+		return nil, nil, false
+	}
+	if own, _, err = a.factor(r.Context(), u); err != nil {
+		a.devicesUnknown(w, r, u, err)
+		return nil, nil, false
+	}
+	for _, d := range own {
+		if form.Get("all") == "yes" || form.Get("id") == strconv.FormatInt(d.ID, 10) {
+			meant = append(meant, d)
+		}
+	}
+	if len(meant) == 0 {
+		a.problem(w, r, http.StatusNotFound, "You have no such device any more.", "")
+		return nil, nil, false
+	}
+	return own, meant, true
+}
+
+func (a *App) devicesUnknown(w http.ResponseWriter, r *http.Request, u user, err error) {
+	a.warn(r, "device not removed", u, err)
+	a.problem(w, r, http.StatusBadGateway, "The approval service did not answer. Look at the list of your devices, and try again.", "")
 }
 
 func (a *App) showOff(w http.ResponseWriter, r *http.Request, _ secondfactor.Confirmed, _ user) {

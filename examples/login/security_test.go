@@ -3,8 +3,10 @@
 package login_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -163,7 +165,7 @@ func TestAC5_RemoveDevice(t *testing.T) {
 	if bank.provider.Calls("remove device") != 0 {
 		t.Error("a form removed somebody else's device")
 	}
-	b.get("/security").expect(t, 200, "", `name="id" value="`+fmt.Sprint(second.Grant)+`"`, "Remove all")
+	b.get("/security").expect(t, 200, "", `remove?id=`+fmt.Sprint(second.Grant)+`"`, "Remove all")
 	b.post("/security/device/remove", "id", fmt.Sprint(second.Grant)).expect(t, 303, "/security?notice=device")
 	got := b.get("/security?notice=device").expect(t, 200, "", "Android phone", "A device was removed", "Every log-in asks for your second factor")
 	if strings.Contains(got.body, fmt.Sprint(second.Grant)) {
@@ -182,6 +184,70 @@ func TestAC5_RemoveDevice(t *testing.T) {
 	eve.post("/login/verify/push")
 	eve.approve()
 	b.post("/security/device/remove", "all", "yes").expect(t, 409, "", "Another account has the same number")
+}
+
+// A device is gone only after its owner was told what follows, in words, and said so once more.
+func TestAC5_RemovalIsAskedFirst(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.open("ana@example.com")
+	const path = "/security/device/remove"
+	only := fmt.Sprint(b.devices()[0])
+	got := b.get("/security").expect(t, 200, "", `href="`+path+`?id=`+only+`"`)
+	if strings.Contains(got.body, `action="`+path) || strings.Contains(got.body, "Rename") {
+		t.Error("the page removes at once, or promises to rename")
+	}
+	b.get(path+"?id="+only).expect(t, 200, "", "Remove Android phone?", "text messages until you add another", "No browser is trusted", `value="`+only+`"`, `href="/security"`)
+	second := bank.provider.AddDevice(b.authyID())
+	got = b.get(path+"?id="+fmt.Sprint(second.Grant)).expect(t, 200, "", "Remove Android phone?", "Your other device still")
+	if strings.Contains(got.body, "text messages") {
+		t.Error("it says that no device is left, and one is")
+	}
+	b.get("/security").expect(t, 200, "", `href="`+path+`?all=yes"`)
+	b.get(path+"?all=yes").expect(t, 200, "", "Remove all 2 devices?", "text messages until you add another", `name="all" value="yes"`)
+	foreign := bank.provider.AddDevice(bank.provider.AddUser("eve@example.com", "1", "2025550177"))
+	for _, query := range []string{"", "?id=" + fmt.Sprint(foreign.Grant), "?id=x", "?all=no"} {
+		b.get(path+query).expect(t, 404, "", "no such device")
+	}
+	if bank.provider.Calls("remove device") != 0 {
+		t.Error("asking removed a device")
+	}
+	// A proof that is asked for in between leads back to the question.
+	bank.pass(16 * time.Minute)
+	question := path + "?id=" + only
+	b.get(question).expect(t, 303, "/login/confirm?next="+url.QueryEscape(question))
+	b.post("/login/confirm", "next", question).expect(t, 303, "/login/verify")
+	b.approve().expect(t, 303, question)
+	b.get(question).expect(t, 200, "", "Remove Android phone?")
+
+	b.post(path, "all", "yes").expect(t, 303, "/security?notice=device")
+	b.get(path+"?all=yes").expect(t, 404, "", "no such device")
+}
+
+// The page with the ticket notices the device, as the first enrolment does. Devices that were there before are not it.
+func TestAC5_AddedDeviceIsNoticed(t *testing.T) {
+	bank := newBank(t)
+	b := bank.browser()
+	b.open("ana@example.com")
+	b.post("/security/device").expect(t, 200, "", `class="qr"`, "/assets/add.js", fmt.Sprintf(`data-known="%d"`, b.devices()[0]))
+	before := b.devices()
+	added := bank.provider.AddDevice(b.authyID())
+	if after := b.devices(); len(before) != 1 || len(after) != 2 || after[1] != added.Grant {
+		t.Errorf("devices %v, and after one was added %v", before, after)
+	}
+	b.get("/security?notice=added").expect(t, 200, "", "Your new device is added")
+	b.get("/security/device?notice=late").expect(t, 200, "", "has run out", "Show the code")
+}
+
+// devices asks as the page with a ticket does.
+func (b *browser) devices() (ids []int64) {
+	b.bank.t.Helper()
+	got := b.get("/account/devices").expect(b.bank.t, 200, "")
+	var status struct{ Devices []int64 }
+	if err := json.Unmarshal([]byte(got.body), &status); err != nil {
+		b.bank.t.Fatal(err)
+	}
+	return status.Devices
 }
 
 // AC6, D13: the other account with the same number keeps its factor.
@@ -284,9 +350,37 @@ func TestPU6_AlarmUntilThePasswordIsChanged(t *testing.T) {
 	b.approve()
 	b.get("/account").expect(t, 200, "", `data-testid="alarm"`, "Change your password now", "You said that a request was not yours")
 	bank.mailed("not yours")
+	if strings.Contains(b.get("/account").body, `data-testid="trust"`) {
+		t.Error("trust is offered below an alarm")
+	}
 	b.post("/security/password", "old", password, "password", "new horse battery").expect(t, 303, "/security?notice=password")
 	if strings.Contains(b.get("/account").body, `data-testid="alarm"`) {
 		t.Error("the alarm goes on after the password was changed")
+	}
+}
+
+// Whoever takes the alarm back is told that it was heard, and that the devices are left in peace for a while all the same.
+func TestPU6_AlarmIsTakenBack(t *testing.T) {
+	for after, says := range map[time.Duration]string{time.Minute: "asked nothing until 20 minutes after", 21 * time.Minute: "Noted: it was you.</p>"} {
+		bank := newBank(t)
+		b, other := bank.browser(), bank.browser()
+		b.open("ana@example.com")
+		other.login("ana@example.com")
+		bank.provider.DenyBecause(bank.provider.Last(t).UUID, secondfactor.ReasonNotMe)
+		other.get("/login/verify")
+		bank.pass(after)
+		b.get("/account").expect(t, 200, "", "It was me after all")
+		if after > 15*time.Minute {
+			b.confirm("/security/password")
+		}
+		to := b.post("/security/alarm").location
+		got := b.get(to).expect(t, 200, "", `role="status">Noted`, says)
+		if after < 15*time.Minute && !strings.Contains(got.body, `data-testid="trust"`) {
+			t.Error("trust is not offered again")
+		}
+		if strings.Contains(got.body, `data-testid="alarm"`) || after > 20*time.Minute && strings.Contains(got.body, "20 minutes") {
+			t.Errorf("%v after the report: the alarm goes on, or devices are said to be asked nothing", after)
+		}
 	}
 }
 
@@ -402,10 +496,10 @@ func TestT21_EveryPageHasItsGate(t *testing.T) {
 		"GET /enrol": enrolling, "POST /enrol": enrolling, "POST /enrol/number": enrolling, "GET /enrol/status": enrolling,
 		"GET /lost": waiting, "POST /lost": waiting, "POST /lost/finish": waiting,
 		"GET /account": member, "POST /transfer": member, "GET /transfers/{id}": member, "GET /security": member,
-		"POST /security/trusted": member, "POST /security/sessions": member, "POST /security/reset/stop": member,
+		"GET /account/devices": member, "POST /security/trusted": member, "POST /security/sessions": member, "POST /security/reset/stop": member,
 		"GET /codes": confirmed, "POST /codes": confirmed, "POST /codes/saved": confirmed,
 		"GET /security/password": confirmed, "POST /security/password": confirmed, "GET /security/phone": confirmed, "POST /security/phone": confirmed,
-		"GET /security/device": confirmed, "POST /security/device": confirmed, "POST /security/device/remove": confirmed, "GET /security/off": confirmed, "POST /security/off": confirmed,
+		"GET /security/device": confirmed, "POST /security/device": confirmed, "GET /security/device/remove": confirmed, "POST /security/device/remove": confirmed, "GET /security/off": confirmed, "POST /security/off": confirmed,
 		"POST /security/alarm": confirmed,
 	}
 	bank := newBank(t)

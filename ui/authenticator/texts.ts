@@ -310,7 +310,7 @@ export const texts = {
     denied: {
       title: "Denied",
       text: (application: string) =>
-        `${application} was told no. If you did not start this, someone may know your password: change it.`,
+        `${application} was told no, and nothing was approved. If you want it after all, start again there.`,
     },
     "not-me": {
       title: "Denied and reported",

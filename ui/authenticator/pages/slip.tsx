@@ -76,7 +76,7 @@ function Told({ application, context }: { application: string; context: Context 
         {address && <Line name={texts.request.address} value={address} />}
         {address && <Line name={texts.request.place} value={texts.request.placeUnknown} />}
         {browser && <Line name={texts.request.browser} value={browserOf(browser)} />}
-        {origin && <Line name={texts.request.origin} value={origin} />}
+        {origin && <Line name={texts.request.origin} value={origin} breaks />}
       </dl>
       {/[/.]xn--/.test(origin) && (
         <p class="slip__lookalike">
@@ -88,11 +88,17 @@ function Told({ application, context }: { application: string; context: Context 
   );
 }
 
-function Line({ name, value }: { name: string; value: string }) {
+/** An address breaks after its scheme, before it breaks in the middle of a name. */
+function Line({ name, value, breaks }: { name: string; value: string; breaks?: boolean }) {
+  const host = breaks ? value.indexOf("://") + 3 : 0;
   return (
     <div class="slip__detail">
       <dt>{name}</dt>
-      <dd dir="auto">{value}</dd>
+      <dd dir="auto">
+        {value.slice(0, host)}
+        {host > 2 && <wbr />}
+        {value.slice(host)}
+      </dd>
     </div>
   );
 }
