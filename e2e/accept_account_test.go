@@ -400,12 +400,16 @@ func TestAcceptAccount(t *testing.T) {
 		other.stand(at("/account"))
 	})
 	w.line("AC8", "sign out other browsers", func(*testing.T) {
-		other := w.tabs[len(w.tabs)-1]
+		other, waiting := w.tabs[len(w.tabs)-1], w.tab("Ana waiting desk")
+		ana.logIn(waiting)
+		waiting.state("push_pending")
 		desk.open(at("/security"))
 		desk.see(testid("sessions"), "this one", "Sign out")
 		desk.leave(func() { desk.click(testid("sign-out-others")) })
 		other.open(at("/account"))
 		other.stand(at("/login"))
+		waiting.state("cancelled")
+		waiting.see("main", "This log-in was ended", "Log in again")
 	})
 	w.line("LO5", "other browsers are not logged out", func(*testing.T) {
 		other := w.tabs[len(w.tabs)-1]

@@ -28,7 +28,7 @@ func TestAcceptWaiting(t *testing.T) {
 		if n := ana.shownNumber(); len(n) != 2 {
 			t.Errorf("the number is %q", n)
 		}
-		desk.see(testid("push-again")+":disabled", "Send again (")
+		desk.see(testid("push-again")+":disabled", "Ask Ana's phone again (")
 		ana.showRequests()
 		hand.see(testid("request-item"), "Owlgate")
 		is(hand, "requests on the phone", `document.querySelectorAll('[data-testid="request-item"]').length`, 1)

@@ -67,7 +67,7 @@ func TestRecoveryCode(t *testing.T) {
 		joy.hand.see("main", "Owlgate")
 		joy.desk.open(d.LoginURL + "/account")
 	}
-	joy.desk.see(testid("push-again")+":disabled", "Send again") // it counts down
+	joy.desk.see(testid("push-again")+":disabled", " again (") // it counts down
 	joy.decide("approve")
 	joy.desk.stand(d.LoginURL + "/account")
 }

@@ -18,7 +18,7 @@ type State string
 
 // The states. Waiting ones first, then approved, then the final ones.
 const (
-	Choosing    State = "choosing"     // nothing is asked yet, or the provider could not be reached
+	Choosing    State = "choosing"     // nothing is asked: not yet, or the provider could not be reached, or it asks no device and there is no code to wait for
 	PushPending State = "push_pending" // a device was asked
 	CodePending State = "code_pending" // a code is awaited; a request to a device may still be alive
 	Approved    State = "approved"     // to be consumed by the browser it belongs to
@@ -76,7 +76,7 @@ type Notice string
 const (
 	NoticeNone        Notice = ""
 	NoticeNoDevice    Notice = "no_device"      // the provider knows no device of this user
-	NoticePaused      Notice = "push_paused"    // the provider refuses more requests for now
+	NoticePaused      Notice = "push_paused"    // the provider refuses more requests for now: too many were denied or not answered
 	NoticeAskedAgain  Notice = "push_again"     // the device was told of the same request once more
 	NoticeAskedEnough Notice = "push_enough"    // asked for too soon, or often enough
 	NoticeStopped     Notice = "push_stopped"   // the person said "not me" a while ago
@@ -92,6 +92,7 @@ const (
 	NoticeWait        Notice = "sms_wait"    // asked again too soon
 	NoticeNotSent     Notice = "sms_failed"
 	NoticeReplaced    Notice = "replaced"         // cancelled by a newer attempt of the same browser
+	NoticeEnded       Notice = "ended"            // cancelled from elsewhere: the person was signed out there, or the factor was changed
 	NoticeStale       Notice = "stale"            // a form of an older attempt was sent
 	NoticeNoRecovery  Notice = "recovery_wrong"   // wrong and used recovery codes look the same
 	NoticeNoMoreTries Notice = "recovery_limited" // too many wrong recovery codes within an hour
@@ -136,6 +137,7 @@ type Attempt struct {
 	RequestEnds time.Time // when the live request runs out, by this clock
 	AskedAt     time.Time // when the device was last told of it
 	RequestOver bool      // the provider said that the request ended without an answer
+	RestsUntil  time.Time // before then the provider asks no device; zero when it does, or does not say
 	NoDevice    bool      // the provider said that there is nobody to ask
 	Reason      string    // why the request was denied, such as [ReasonNotMe]
 
@@ -232,8 +234,21 @@ func (a *Attempt) waitFor(wait time.Duration, now time.Time) {
 	}
 }
 
-// mayType reports whether a typed code is checked at all.
-func (a Attempt) mayType(now time.Time) bool { return a.may(Code, now) || a.may(SMS, now) }
+// mayType reports whether a typed code can be right: that of an authenticator, or one that was sent.
+func (a Attempt) mayType(now time.Time) bool {
+	return a.may(Code, now) || a.may(SMS, now) && a.CodeSent != ""
+}
+
+// rests reports whether the provider said that it asks no device now.
+func (a Attempt) rests(now time.Time) bool { return now.Before(a.RestsUntil) }
+
+// unasked is the state of a waiting attempt while no device is asked.
+func (a Attempt) unasked(now time.Time) State {
+	if a.mayType(now) {
+		return CodePending
+	}
+	return Choosing
+}
 
 // tag names the attempt to the page, so that a tab notices when a newer attempt took its place. It carries no authority.
 func (a Attempt) tag() string { return hashOf("tag|" + a.ID)[:12] }
@@ -250,7 +265,7 @@ func (a *Attempt) attach(request client.Approval, device string, life time.Durat
 	if !a.at(now).State.waiting() {
 		return errOver
 	}
-	a.State, a.Notice, a.NoDevice = PushPending, NoticeNone, false
+	a.State, a.Notice, a.NoDevice, a.RestsUntil = PushPending, NoticeNone, false, time.Time{}
 	a.Request, a.RequestOver, a.RequestEnds = request.UUID, false, now.Add(life)
 	a.AskedAt, a.Device = now, device
 	a.Requests++

@@ -121,7 +121,7 @@ func (g *Guard) begin(w http.ResponseWriter, r *http.Request, a Attempt, prefer 
 	switch {
 	case a.Trusted != "":
 		a.approve(Trusted, g.config.Limits.Unused, now)
-	case prefer != Push && a.may(prefer, now):
+	case prefer != Push && a.may(prefer, now) && a.mayType(now):
 		a.State = CodePending
 	}
 	if err := g.config.Store.CreateAttempt(ctx, a); err != nil {
@@ -195,20 +195,20 @@ func (g *Guard) deviceInWords(ctx context.Context, authyID int64) string {
 	}
 }
 
-// notPushed notes why no device could be asked.
+// notPushed notes why no device could be asked, and for how long none can be.
 func (g *Guard) notPushed(ctx context.Context, a Attempt, cause error) error {
-	state, notice := Choosing, NoticeUnreachable
+	notice := NoticeUnreachable
 	switch {
 	case errors.Is(cause, client.ErrNoDevice):
-		state, notice = CodePending, NoticeNoDevice
+		notice = NoticeNoDevice
 	case errors.Is(cause, client.ErrNotMe):
-		state, notice = CodePending, NoticeStopped
+		notice = NoticeStopped
 	case errors.Is(cause, client.ErrRateLimited):
-		state, notice = CodePending, NoticePaused
+		notice = NoticePaused
 	case errors.Is(cause, client.ErrSuspended):
-		state, notice = CodePending, NoticeSuspended
+		notice = NoticeSuspended
 	case refused(cause):
-		state, notice = CodePending, NoticeNotAsked
+		notice = NoticeNotAsked
 	}
 	wait := waitOf(cause)
 	g.config.Log.WarnContext(ctx, "no device asked", "attempt", a.ID, "notice", notice, reason(cause))
@@ -216,8 +216,18 @@ func (g *Guard) notPushed(ctx context.Context, a Attempt, cause error) error {
 		if !a.State.waiting() {
 			return errOver
 		}
-		a.State, a.Notice, a.NoDevice = state, notice, notice == NoticeNoDevice
+		a.State, a.Notice, a.NoDevice = Choosing, notice, notice == NoticeNoDevice
 		a.waitFor(wait, now)
+		a.RestsUntil = time.Time{}
+		switch notice {
+		case NoticeUnreachable:
+			return nil
+		case NoticeNotAsked:
+			a.RestsUntil = a.ExpiresAt // asking again will not help
+		default:
+			a.RestsUntil = a.WaitUntil
+		}
+		a.State = a.unasked(now)
 		return nil
 	})
 	return lateIsFine(err)

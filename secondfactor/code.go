@@ -162,13 +162,14 @@ func (g *Guard) sendText(w http.ResponseWriter, r *http.Request) error {
 		g.config.Log.WarnContext(ctx, "text message not sent", "attempt", a.ID, "notice", notice, reason(err))
 	}
 	return g.note(w, r, a, func(a *Attempt, now time.Time) {
-		a.State, a.Notice, a.Phone = CodePending, notice, result.Phone
+		a.Notice, a.Phone = notice, result.Phone
 		a.waitFor(waitOf(err), now)
 		if notice == NoticeSent {
 			a.CodeSent = by
 		} else {
 			a.SentAt = time.Time{} // nothing to wait for
 		}
+		a.State = a.unasked(now)
 	})
 }
 

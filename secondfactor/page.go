@@ -42,11 +42,16 @@ type Page struct {
 	SecondsLeft int
 	PushLive    bool   // a device can still answer
 	CanPush     bool   // a device can be asked (again)
+	Resting     bool   // no device is asked for now, whatever the person does
+	PushIn      int    // seconds until a device can be asked, 0 for now or not in this attempt
 	PushWait    int    // seconds until it can be told of the live request again
 	CanSMS      bool   // a text message can be asked for
 	CanCall     bool   // a call can be asked for
 	ByCall      bool   // the last code was spoken by a call
-	CanType     bool   // a code is accepted
+	CanType     bool   // a code is accepted: of an authenticator, or one that was sent
+	CanCode     bool   // a code of an authenticator is accepted
+	Sent        bool   // a code was sent
+	NoDevice    bool   // the provider knows no device of this person
 	CanRecover  bool   // a recovery code is accepted
 	CodeFirst   bool   // the code form is the main thing on the page
 	Lost        bool   // the part for people without their phone is the main thing on the page
@@ -66,7 +71,7 @@ type Page struct {
 func (g *Guard) page(a Attempt, now time.Time) Page {
 	p := Page{
 		App: g.config.Name, Base: g.base, Purpose: a.Purpose, Notice: a.Notice, Reason: a.Reason, Attempt: a.tag(), Ask: a.Ask, Match: a.Match, Device: cmp.Or(a.Device, "your device"),
-		PushLive: a.pushLive(now), CanPush: a.may(Push, now) && !a.pushLive(now), CanSMS: a.may(SMS, now), CanCall: a.may(Call, now), ByCall: a.SentBy == Call, CanType: a.mayType(now),
+		PushLive: a.pushLive(now), CanPush: a.may(Push, now) && !a.pushLive(now) && !a.rests(now), CanSMS: a.may(SMS, now), CanCall: a.may(Call, now), ByCall: a.SentBy == Call, CanType: a.mayType(now), CanCode: a.may(Code, now), Sent: a.CodeSent != "", NoDevice: a.NoDevice,
 		CanRecover: a.may(Recovery, now), TriesLeft: -1, Phone: a.Phone, StartOver: g.base + a.StartOver, Home: g.base + a.ReturnTo, Next: a.ReturnTo,
 		Clock: a.WrongCodes >= 2 && a.CodeSent == "", Wait: inWords(a.WaitUntil.Sub(now)),
 	}
@@ -95,6 +100,7 @@ func (g *Guard) page(a Attempt, now time.Time) Page {
 	if wait := a.SentAt.Add(g.config.Limits.SMSAgain).Sub(now); wait > 0 {
 		p.SMSWait = seconds(wait)
 	}
+	p.rest(a, now)
 	if a.Purpose == ForEnrol {
 		p.Back = g.base + g.config.EnrolURL
 	}
@@ -102,6 +108,17 @@ func (g *Guard) page(a Attempt, now time.Time) Page {
 		p.DeviceLink = strings.TrimSuffix(g.config.AuthenticatorURL, "/") + "/approvals/" + a.Request
 	}
 	return p
+}
+
+// rest says whether devices are asked at all. A rest that is over needs no more words.
+func (p *Page) rest(a Attempt, now time.Time) {
+	p.Resting = a.may(Push, now) && !p.PushLive && a.rests(now)
+	if p.Resting && a.RestsUntil.Before(a.ExpiresAt) {
+		p.PushIn = seconds(a.RestsUntil.Sub(now))
+	}
+	if !a.RestsUntil.IsZero() && !p.Resting && (a.Notice == NoticePaused || a.Notice == NoticeStopped) {
+		p.Notice = NoticeNone
+	}
 }
 
 // inWords is a wait as people say it, "" when there is none.
@@ -137,7 +154,17 @@ func (p Page) Open() bool {
 
 // Nothing reports whether there is no way to go on but to log in again.
 func (p Page) Nothing() bool {
-	return p.Open() && !p.CanPush && !p.PushLive && !p.CanType && !p.CanRecover
+	return p.Open() && !p.CanPush && !p.PushLive && !p.Resting && !p.CanSMS && !p.CanType && !p.CanRecover
+}
+
+// DeviceOnly reports whether only a device counts and none is asked for now: there is nothing to do but to come back.
+func (p Page) DeviceOnly() bool {
+	return p.State == Choosing && p.Resting && !p.CanSMS && !p.CanType
+}
+
+// TextFirst reports whether only a code counts that is not sent yet.
+func (p Page) TextFirst() bool {
+	return p.State == Choosing && p.CanSMS && !p.CanType && !p.CanPush && !p.PushLive
 }
 
 // Serious reports whether the notice should interrupt.

@@ -178,7 +178,7 @@ func (g *Guard) cancelAll(ctx context.Context, user string, meant func(Attempt) 
 	waiting, err := g.config.Store.AttemptsBy(ctx, user)
 	for _, a := range waiting {
 		if meant(a) {
-			err = errors.Join(err, g.cancelAttempt(ctx, a.Browser, NoticeNone))
+			err = errors.Join(err, g.cancelAttempt(ctx, a.Browser, NoticeEnded))
 		}
 	}
 	return err

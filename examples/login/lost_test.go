@@ -310,8 +310,8 @@ func TestRE5_TwoClicks(t *testing.T) {
 	})
 }
 
-// RE5: a second click after the first, or the way back, leads to where the first led. A browser that the answer never reached learns that there is
-// something newer, and what to do; with the password it is there too.
+// RE5: a second click after the first, or the way back, leads to where the first led. A browser that the answer never reached learns that it was
+// ended, and what to do; with the password it is there too.
 func TestRE5_LateClick(t *testing.T) {
 	bank := newBank(t)
 	b, hasty := bank.browser(), bank.browser()
@@ -328,7 +328,7 @@ func TestRE5_LateClick(t *testing.T) {
 	b.get("/enrol").expect(t, 200, "", "/enroll#"+ticket)
 
 	hasty.post("/lost/finish").expect(t, 303, "/login/verify")
-	hasty.get("/login/verify").expect(t, 200, "", "replaced by a newer one", "Nobody was signed in", "Log in again")
+	hasty.get("/login/verify").expect(t, 200, "", "This log-in was ended", "Nobody was signed in", "Log in again")
 	hasty.get("/enrol").expect(t, 303, "/login") // the old cookie opens nothing
 	hasty.login("ana@example.com").expect(t, 303, "/enrol")
 	hasty.get("/enrol").expect(t, 200, "", "/enroll#")

@@ -50,7 +50,7 @@
     if (over) return false;
     if (s.attempt !== page.dataset.attempt) finish("cancelled");
     else if (s.state === "approved") complete();
-    else if (s.state === "denied" && s.reason) { over = true; location.replace(base + "/login/verify"); } // that page has the words for it
+    else if (s.state === "denied" && s.reason || s.state === "cancelled" && s.notice === "ended") { over = true; location.replace(base + "/login/verify"); } // that page has the words for it
     else if (["denied", "expired", "cancelled", "locked"].includes(s.state)) finish(s.state, s.methods.length > 0);
     else if (s.state !== region.dataset.state) { over = true; location.replace(base + "/login/verify"); } // another tab chose another way
     else if (lost) { lost = false; region.textContent = before; }
@@ -117,7 +117,7 @@
     let left = Number(button.dataset.wait);
     const count = () => {
       button.disabled = left > 0;
-      button.textContent = left > 0 ? `${text} (${left} s)` : text;
+      button.textContent = left > 0 ? `${text} (${left < 120 ? `${left}\u00a0s` : `${Math.ceil(left / 60)}\u00a0min`})` : text;
       if (left-- > 0) setTimeout(count, 1000);
     };
     count();
