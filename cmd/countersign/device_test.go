@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -93,8 +94,7 @@ func TestEnroll(t *testing.T) {
 		t.Error(err)
 	}
 	view := parse[enrolmentView](t, d.run(0, "device", "enroll", "--json", "--ticket", d.Ticket("ben@example.com")))
-	hostname, _ := os.Hostname()
-	want := enrolmentView{Device: view.Device, Name: hostname, Grants: []grantView{{"Example Shop", "ben@example.com"}}}
+	want := enrolmentView{Device: view.Device, Name: "desk", Grants: []grantView{{"Example Shop", "ben@example.com"}}}
 	if diff := cmp.Diff(want, view); diff != "" || view.Device == "" {
 		t.Error(diff)
 	}
@@ -105,7 +105,8 @@ func TestEnroll(t *testing.T) {
 	if pending["enrollment"] == "" || pending["phone"] != "+12025550123" || pending["expires_at"] == 0.0 {
 		t.Error(pending)
 	}
-	d.run(0, "device", "enroll", "--state", elsewhere, "--code", terminaltest.Code)
+	hostname, _ := os.Hostname()
+	has(t, d.run(0, "device", "enroll", "--state", elsewhere, "--code", terminaltest.Code), fmt.Sprintf("Enrolled as %q", hostname))
 }
 
 func TestListShowAnswer(t *testing.T) {
