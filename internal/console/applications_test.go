@@ -198,7 +198,7 @@ func TestNumberMatch(t *testing.T) {
 	app := f.App(t, "Shop")
 	page := "/applications/" + app.ID
 	mustSay(t, b.get(t, page, 200), "Number match Off")
-	mustSay(t, b.follow(t, page+"/match", "mode", "type", "digits", "4"), "Number match is saved.", "Number match 4 digits")
+	mustSay(t, b.follow(t, page+"/match", "mode", "type", "digits", "4"), "Number match is saved.", "Number match 4 digits", "Show match.value of the answer")
 	if set := onlyApp(t, f).Settings; set.Match != tenant.MatchType || set.MatchDigits != 4 {
 		t.Errorf("settings %+v", set)
 	}
